@@ -1,0 +1,66 @@
+"""Plug-ins as data: a name, where its class lives, and the pip extra it needs. Imports a plug-in on first use.
+
+Knows nothing of engines and backends; their tables stand in ``hybridspeech.engines`` and ``hybridspeech.backends``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hybridspeech.errors import ConfigError, MissingExtraError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plug-in: ``target`` is "module:Class", ``extra`` the pip extra it needs (None: it always works)."""
+
+    target: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A table of plug-ins of one kind (``kind`` is the noun used in messages)."""
+
+    kind: str
+    entries: Mapping[str, Entry]
+
+    def names(self) -> list[str]:
+        """Names in the table's order; importing none of them."""
+        return list(self.entries)
+
+    def load(self, name: str) -> Any:
+        """Class of the plug-in called `name`.
+
+        Raises
+        ------
+        ConfigError: there is no such name. MissingExtraError: its packages are not installed.
+        """
+        if name not in self.entries:
+            raise ConfigError(f"{self.kind} {name!r} is unknown; choose one of {', '.join(self.entries)}")
+        entry = self.entries[name]
+        module, _, attribute = entry.target.partition(":")
+        with requires(entry.extra, f"{self.kind} {name!r}"):
+            return getattr(importlib.import_module(module), attribute)
+
+
+class requires:
+    """Context in which a missing third-party module becomes a MissingExtraError that names the extra to install."""
+
+    def __init__(self, extra: str | None, what: str) -> None:
+        self.extra = extra
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if self.extra and missing and not missing.startswith("hybridspeech"):
+            raise MissingExtraError(
+                f"{self.what} needs the package {missing!r}, which is not installed; "
+                f"run: pip install 'hybridspeech[{self.extra}]'"
+            ) from error

@@ -1,0 +1,168 @@
+"""The run directory: what training leaves behind. The only module that knows its file names.
+
+    RUN/
+      plan.json          all settings, dataset digest, labels, versions; written first
+      labels.txt         one label a line, in index order
+      metrics.jsonl      one line an epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
+      tensorboard/       the same curves as event files
+      checkpoints/       epoch-NNNN/: weights, optimizer state and step; published by rename
+      model/             the trained model as a SavedModel plus weights; its presence means: training ended
+      workers/           rank-NNN.json status and rank-NNN.log of each worker
+
+Knows nothing of TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.config import TrainPlan, from_json, to_json
+from hybridspeech.errors import RunError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one, and a crash leaves no half."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+PLAN_NAME = "plan.json"
+
+
+class RunDirectory:
+    """Paths and small files of one run; creating the object touches nothing on disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def plan_path(self) -> Path:
+        return self.path / PLAN_NAME
+
+    @property
+    def labels_path(self) -> Path:
+        return self.path / "labels.txt"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def evaluation_dir(self, split: str) -> Path:
+        """Where `evaluate` puts the metrics of one split."""
+        return self.path / f"evaluation-{split}"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model_dir(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def workers_dir(self) -> Path:
+        return self.path / "workers"
+
+    @property
+    def weights_path(self) -> Path:
+        """Weights of the trained model, in the HDF5 format of tf_keras (no code inside)."""
+        return self.model_dir / "model.weights.h5"
+
+    def status_path(self, rank: int) -> Path:
+        return self.workers_dir / f"rank-{rank:03d}.json"
+
+    def log_path(self, rank: int) -> Path:
+        return self.workers_dir / f"rank-{rank:03d}.log"
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.plan_path.is_file()
+
+    def is_finished(self) -> bool:
+        """Whether the trained model is there."""
+        return self.weights_path.is_file()
+
+    def create(self, plan: TrainPlan) -> None:
+        """Make the directory and write the plan and the labels; what an earlier attempt left unfinished is removed."""
+        for leftover in (
+            self.workers_dir,
+            self.model_dir,
+            *self.path.glob("checkpoints/.*.tmp"),
+            *self.path.glob(".*.tmp"),
+        ):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for folder in (self.workers_dir, self.checkpoints_dir, self.tensorboard_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.labels_path, "".join(f"{label}\n" for label in plan.labels))
+        write_atomically(self.plan_path, json.dumps(to_json(plan), indent=2) + "\n")
+
+    def read_plan(self) -> TrainPlan:
+        """The plan of this run.
+
+        Raises
+        ------
+        RunError: there is none.
+        """
+        if not self.exists():
+            raise RunError(f"{self.path}: no plan.json here; expected a folder that `hybridspeech train` has written")
+        return from_json(TrainPlan, json.loads(self.plan_path.read_text(encoding="utf-8")))
+
+    def require_finished(self) -> TrainPlan:
+        """The plan of a run whose model is there.
+
+        Raises
+        ------
+        RunError: no run, or its training has not ended.
+        """
+        plan = self.read_plan()
+        if not self.is_finished():
+            raise RunError(f"{self.path}: training has not ended; go on with `hybridspeech train ... --resume`")
+        return plan
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add one epoch's line to metrics.jsonl."""
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(to_json(row)) + "\n")
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The epochs so far; a line that is still being written is left out."""
+        if not self.metrics_path.is_file():
+            return []
+        lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Forget the lines after the first `epochs`: they belong to work that a resume will do again."""
+        rows = self.read_metrics()[:epochs]
+        write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write_status(self, rank: int, **fields: Any) -> None:
+        """Merge `fields` into the status of one rank. Only that rank writes it."""
+        status = {**self.read_status(rank), **fields, "rank": rank, "at": time.time()}
+        write_atomically(self.status_path(rank), json.dumps(status))
+
+    def read_status(self, rank: int) -> dict[str, Any]:
+        """Last status of one rank; empty if it has not spoken yet."""
+        try:
+            status: dict[str, Any] = json.loads(self.status_path(rank).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return status

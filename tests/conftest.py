@@ -1,0 +1,62 @@
+"""Shared fixtures. Sessions (Spark, Ray) are slow to start, so they are parametrised at session scope and shared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from engines.cases import CASES, open_engine
+
+from hybridspeech.engines import Engine
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+DATA_VARIABLE = "HYBRIDSPEECH_TEST_DATA"
+
+
+@pytest.fixture(scope="session")
+def speech_commands() -> Path:
+    """The real clips (a folder in the layout of Speech Commands), from the environment."""
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        if os.environ.get("CI"):
+            pytest.fail(f"{DATA_VARIABLE} is not set; a CI run without real data proves nothing")
+        pytest.skip(f"{DATA_VARIABLE} is not set; point it at a folder of Speech Commands")
+    return Path(folder)
+
+
+def write_tones(root: Path, words: dict[str, float], speakers: int = 10, seed: int = 0) -> Path:
+    """A tree of 1 s clips in which each word is a tone of its own (Hz) in noise, named as Speech Commands does."""
+    generator = np.random.default_rng(seed)
+    times = np.arange(16_000) / 16_000
+    for word, pitch_hz in words.items():
+        (root / word).mkdir(parents=True)
+        for speaker in range(speakers):
+            wave = 0.4 * np.sin(2 * np.pi * pitch_hz * (1 + 0.005 * speaker) * times)
+            wave += 0.02 * generator.standard_normal(times.size)
+            soundfile.write(
+                root / word / f"{speaker:08x}_nohash_0.wav", wave.astype("float32"), 16_000, subtype="PCM_16"
+            )
+    return root
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three words of 40 speakers each: 120 clips that a network learns in seconds. Read only."""
+    root = tmp_path_factory.mktemp("tones")
+    return write_tones(root, {"high": 1760.0, "low": 220.0, "middle": 660.0}, speakers=40)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[case if case.startswith("local") else pytest.param(case, marks=pytest.mark.cluster) for case in CASES],
+)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Each engine in turn, open. pytest runs the tests of one case together, so that each session opens once."""
+    with open_engine(request.param, tmp_path_factory.mktemp("engine")) as opened:
+        yield opened

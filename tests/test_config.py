@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from hybridspeech.config import (
+    ClusterConfig,
+    FeatureConfig,
+    FitConfig,
+    ManifestConfig,
+    ModelConfig,
+    ShardConfig,
+    TrainPlan,
+    WorkerReport,
+    from_json,
+    to_json,
+)
+from hybridspeech.errors import ConfigError
+
+
+def test_default_features_are_those_of_the_report() -> None:
+    config = FeatureConfig()
+    assert (config.num_samples, config.shape) == (16_000, (1025, 50))
+
+
+def test_log_mel_has_defaults_of_its_own_and_takes_overrides() -> None:
+    config = FeatureConfig.of("logmel", n_mels=40, hop_length=None)
+    assert config.shape == (40, 101)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FeatureConfig.of("mfcc"), "'mfcc'; choose one of stft, logmel"),
+        (lambda: FeatureConfig(n_fft=401), "n_fft is 401; expected an even number"),
+        (lambda: FeatureConfig(hop_length=0), "hop_length is 0"),
+        (lambda: FeatureConfig(top_db=0), "more than 0 dB"),
+        (lambda: FeatureConfig.of("logmel", fmax_hz=9000.0), "half the sample rate"),
+        (lambda: ManifestConfig(validation_percentage=60, testing_percentage=50), "add up to 110"),
+        (lambda: ManifestConfig(split="random"), "'random'; choose one of"),  # type: ignore[arg-type]
+        (lambda: ShardConfig(num_shards=0), "shards is 0"),
+        (lambda: ModelConfig(num_labels=1), "2 or more"),
+        (lambda: FitConfig(learning_rate=math.nan), "learning rate is nan"),
+        (lambda: FitConfig(epochs=0), "epochs is 0"),
+        (lambda: ClusterConfig(num_workers=0), "num_workers is 0"),
+    ],
+)
+def test_a_setting_that_can_not_work_is_refused(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        TrainPlan(shards="s", run="r", labels=("a", "b"), cluster=ClusterConfig(conf={"k": "v"}), versions={"x": "1"}),
+        WorkerReport(rank=1, history=({"loss": 0.5},), values={"x": [1, 2]}),
+        FeatureConfig.of("logmel", top_db=60.0),
+    ],
+)
+def test_a_record_survives_json(record: object) -> None:
+    assert from_json(type(record), json.loads(json.dumps(to_json(record)))) == record
+
+
+def test_a_field_of_another_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no field 'loudness'"):
+        from_json(FitConfig, {"epochs": 1, "loudness": 3})
