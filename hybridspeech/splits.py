@@ -1,0 +1,140 @@
+"""Who is trained on, validated on and tested on: the split rules, as functions of names.
+
+The rules are those of Speech Commands (published lists of files, or where the SHA-1 of a speaker falls), the column of
+a table, or none. Knows nothing of word folders, kinds of tables and audio.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridspeech.config import SPLITS, ManifestConfig
+from hybridspeech.errors import ManifestError
+
+TESTING_LIST = "testing_list.txt"
+VALIDATION_LIST = "validation_list.txt"
+SPLIT_ALIASES = {"train": "training", "test": "testing"} | dict.fromkeys(("val", "valid", "dev"), "validation")
+MAX_NUM_WAVS_PER_CLASS = 2**27 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a source says of one clip, before anything is decided.
+
+    `hash_name` is what the hash rule looks at; `split` is as the table has it; `where` is the line or row.
+    """
+
+    clip_id: str
+    path: str
+    label: str
+    speaker: str
+    hash_name: str
+    split: str = ""
+    where: str = ""
+
+
+def hash_name_of(file_name: str) -> str:
+    """What the Speech Commands rule hashes: a file name up to ``_nohash_``, or whole if it has no such part."""
+    return re.sub(r"_nohash_.*$", "", file_name)
+
+
+def split_by_hash(hash_name: str, validation_percentage: float = 10.0, testing_percentage: float = 10.0) -> str:
+    """Split of a speaker by the rule of Speech Commands: where its SHA-1 falls, so that it stays when clips are added.
+
+    `hash_name` is a speaker or a file name. Source: ``which_set`` in the README of Speech Commands v0.01 (2017).
+    """
+    digest = hashlib.sha1(os.fsencode(hash_name), usedforsecurity=False).hexdigest()
+    percentage = (int(digest, 16) % (MAX_NUM_WAVS_PER_CLASS + 1)) * (100.0 / MAX_NUM_WAVS_PER_CLASS)
+    if percentage < validation_percentage:
+        return "validation"
+    return "testing" if percentage < validation_percentage + testing_percentage else "training"
+
+
+def valid_text(text: str) -> str:
+    """The text itself, or, if it is no valid Unicode, with backslashes in place of what is not."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: ManifestConfig) -> str:
+    """The rule asked for, checked that it can be applied; for "auto" the column, else the lists, else the hash.
+
+    Raises
+    ------
+    ManifestError: there is no such column, or a list is missing.
+    """
+    has_column = any(entry.split for entry in entries)
+    missing = [name for name in (TESTING_LIST, VALIDATION_LIST) if not (folder / name).is_file()]
+    if config.split == "column" and not has_column:
+        raise ManifestError(f"{source}: --split column was asked for, and there is no column 'split'; try --split hash")
+    if config.split == "lists" and missing:
+        raise ManifestError(f"{folder}: --split lists was asked for, and {missing[0]} is not there; try --split hash")
+    if config.split != "auto":
+        return config.split
+    if has_column:
+        return "column"
+    return "hash" if missing else "lists"
+
+
+def split_entries(
+    rule: str, folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]
+) -> list[str]:
+    """One of ``config.SPLITS`` for each entry; what is worth saying is added to `notes`.
+
+    Raises
+    ------
+    ManifestError: a split of the table is unknown, or the lists contradict each other or name nothing that is here.
+    """
+    return _RULES[rule](folder, entries, config, notes)
+
+
+def _by_column(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+    splits = []
+    for entry in entries:
+        given = entry.split.strip().lower()
+        splits.append(SPLIT_ALIASES.get(given, given))
+        if splits[-1] not in SPLITS:
+            raise ManifestError(
+                f"{entry.where}: split is {entry.split!r}; expected {', '.join(SPLITS)} (or {', '.join(SPLIT_ALIASES)})"
+            )
+    return splits
+
+
+def _by_lists(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+    listed: dict[str, str] = {}
+    for name, split in ((VALIDATION_LIST, "validation"), (TESTING_LIST, "testing")):
+        lines = (folder / name).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        for clip_id in (valid_text(posixpath.normpath(line.rstrip("\r"))) for line in lines if line.strip()):
+            if listed.setdefault(clip_id, split) != split:
+                raise ManifestError(f"{folder}: {clip_id!r} is in both {VALIDATION_LIST} and {TESTING_LIST}; keep one")
+    absent = listed.keys() - {entry.clip_id for entry in entries}
+    if absent and len(absent) == len(listed):
+        raise ManifestError(
+            f"{folder}: none of the {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} is a clip here, e.g. "
+            f"{min(absent)!r}; expected word/clip.wav, relative to the folder. Mend the lists, or give --split hash"
+        )
+    if absent:
+        notes.append(f"{len(absent)} of {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} are not here")
+    return [listed.get(entry.clip_id, "training") for entry in entries]
+
+
+def _by_hash(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+    shares = config.validation_percentage, config.testing_percentage
+    return [split_by_hash(entry.hash_name, *shares) for entry in entries]
+
+
+def _all_training(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+    return ["training"] * len(entries)
+
+
+_RULES: dict[str, Callable[[Path, Sequence[Entry], ManifestConfig, list[str]], list[str]]] = {
+    "lists": _by_lists,
+    "hash": _by_hash,
+    "column": _by_column,
+    "none": _all_training,
+}

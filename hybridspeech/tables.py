@@ -1,0 +1,127 @@
+"""CSV, JSON lines or Parquet -> rows of text: path, label, speaker, split. Whole rows only, else an error.
+
+Knows nothing of labels, splits and folders: what the rows mean is decided in the manifest.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.errors import ManifestError
+
+COLUMNS = ("path", "label", "speaker", "split")
+REQUIRED = ("path", "label")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One row as it stands in the table; `where` is its line or row, `speaker` and `split` are '' if not given.
+
+    `path` is absolute and normalised; `clip_id` is relative to the table's folder if it is below it, else as given.
+    """
+
+    clip_id: str
+    path: str
+    label: str
+    speaker: str
+    split: str
+    where: str
+
+
+def read_table(table: Path) -> list[TableRow]:
+    """All rows, in the order of the table. A relative path starts at the table's folder.
+
+    Raises
+    ------
+    ManifestError: the table is of an unknown kind, damaged or empty; a row has no path or label; no file is there.
+    """
+    reader = READERS.get(table.suffix.lower())
+    if reader is None:
+        raise ManifestError(
+            f"{table}: a file of unknown kind; expected a folder with one folder per word, or a table "
+            f"({' '.join(READERS)}). Unpack an archive first"
+        )
+    try:
+        rows = [_row(table, where, values) for where, values in reader(table)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ManifestError(f"{table}: not a readable {table.suffix[1:]} table ({error})") from error
+    if not rows:
+        raise ManifestError(f"{table}: the table has no rows")
+    if not any(Path(row.path).exists() for row in rows[:100]):
+        raise ManifestError(f"{table}: {rows[0].path} does not exist; a relative path starts at the table's folder")
+    return rows
+
+
+def _csv_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All values are text: a label may be 01, null or NA."""
+    with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        for row in reader:
+            if None in row:
+                raise ValueError(f"line {reader.line_num} has more fields than the header; put commas in quotes")
+            yield f"line {reader.line_num}", row
+
+
+def _json_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with table.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {number}: expected one JSON object a line")
+                yield f"line {number}", row
+
+
+def _parquet_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(table) as file:
+            columns = [name for name in file.schema_arrow.names if name in COLUMNS]
+            rows = file.read(columns=columns or None).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from error
+    yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
+
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+    ".ndjson": _json_rows,
+    ".json": _json_rows,
+    ".parquet": _parquet_rows,
+}
+"""File name ending -> reader of (line or row, values by column)."""
+
+
+def _row(table: Path, where: str, row: dict[str, Any]) -> TableRow:
+    for column in REQUIRED:
+        if column not in row:
+            raise ManifestError(f"{table}, {where}: no column {column!r}; it has {', '.join(map(str, row)) or 'none'}")
+    values = {name: _text(table, where, name, row.get(name)) for name in COLUMNS}
+    for column in REQUIRED:
+        if not values[column]:
+            raise ManifestError(f"{table}, {where}: {column} is empty; every clip needs one")
+    root = str(table.parent).rstrip("/") + "/"
+    path = os.path.normpath(os.path.join(root, values["path"]))  # noqa: PTH118 - text in, text out
+    clip_id = path.removeprefix(root) if path.startswith(root) else values["path"]
+    return TableRow(clip_id=clip_id, where=where, **{**values, "path": path})
+
+
+def _text(table: Path, where: str, column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value)
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or "\0" in text:
+        raise ManifestError(f"{table}, {where}: {column} is {value!r}; expected text")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"{table}, {where}: {column} is {value!r}, which is no valid Unicode") from error
+    return text
