@@ -1,0 +1,236 @@
+"""One URL -> one file with a known SHA-256: goes on after lost connections and believes no server.
+
+    NAME.part    what has come so far; kept after a failure, so that the next call asks for the rest only
+    NAME         the whole file; there only once its SHA-256 is the one that was asked for
+
+Servers drop connections, ignore ranges, send another range than asked for and give wrong lengths. The hash decides in
+the end; the rest is there to fail early and to say why. Knows nothing of data sets and archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hybridspeech.errors import ConfigError, DownloadError
+
+OnBytes = Callable[[int, int], None]
+"""Called with the bytes that are there and the bytes that there will be (0 if unknown)."""
+
+_SCHEMES = ("http", "https", "file")
+_PASSING_CODES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LASTING_REASONS = (FileNotFoundError, PermissionError, IsADirectoryError, ssl.SSLCertVerificationError)
+_BLOCK_BYTES = 2**20
+
+
+class _Interrupted(Exception):
+    """The connection failed in a way that may pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """When to give up. A try that brings new bytes is no failure; `pause_s` doubles with each failure, up to 30 s."""
+
+    timeout_s: float = 30.0
+    max_failures: int = 5
+    max_requests: int = 100
+    pause_s: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One call of `fetch`."""
+
+    url: str
+    part: Path
+    sha256: str
+    num_bytes: int | None
+    max_bytes: int
+    config: FetchConfig
+    on_bytes: OnBytes
+
+
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    sha256: str,
+    num_bytes: int | None = None,
+    max_bytes: int = 8 * 2**30,
+    config: FetchConfig = FetchConfig(),
+    on_bytes: OnBytes = lambda done, total: None,
+) -> int:
+    """Make `path` the file at `url`; a file that is there already and has the hash is not fetched again.
+
+    Parameters
+    ----------
+    url : http, https or file
+    num_bytes : size of the file, if known; a server that promises another one is not read
+    max_bytes : most that is ever written, where the size is not known
+
+    Returns
+    -------
+    Number of bytes of the file.
+
+    Raises
+    ------
+    ConfigError: the URL is of another kind. DownloadError: the server can't be reached or has no such file, the hash or
+        the size is another one, or the disk is full.
+    """
+    if urlsplit(url).scheme not in _SCHEMES or re.search(r"[\s\0]", url):
+        raise ConfigError(f"url is {url!r}; expected one that starts with {', '.join(f'{s}://' for s in _SCHEMES)}")
+    part = path.with_name(f"{path.name}.part")
+    job = _Job(
+        url=url,
+        part=part,
+        sha256=sha256,
+        num_bytes=num_bytes,
+        max_bytes=num_bytes or max_bytes,
+        config=config,
+        on_bytes=on_bytes,
+    )
+    try:
+        if not (path.exists() and sha256_of(path) == sha256):
+            _complete(job)
+            part.replace(path)
+        return path.stat().st_size
+    except OSError as error:
+        raise DownloadError(f"{error.filename or part}: can't write there ({error.strerror}); make room") from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _complete(job: _Job) -> None:
+    """Ask until all is there and its hash is right. If a resumed download is wrong, once more from the start."""
+    failures, was_wrong, cause = 0, False, "the server never sends it whole"
+    for _ in range(job.config.max_requests):
+        before = _size(job.part)
+        try:
+            from_start = _transfer(job)
+        except _Interrupted as error:
+            cause = str(error)
+            failures = 0 if _size(job.part) > before else failures + 1
+            if failures >= job.config.max_failures:
+                break
+            time.sleep(min(30.0, job.config.pause_s * 2**failures))
+            continue
+        found, size = sha256_of(job.part), _size(job.part)
+        if found == job.sha256:
+            return
+        job.part.unlink()
+        if from_start or was_wrong:
+            raise DownloadError(
+                f"{job.url}: SHA-256 is {found} ({size:,} bytes), expected {job.sha256}; it is damaged or another "
+                "file, and was removed. Try a mirror with --url, or give its --sha256 if this is the file you want"
+            )
+        was_wrong = True
+    if _size(job.part) and sha256_of(job.part) == job.sha256:
+        return  # only the promised length was wrong
+    kept = (
+        f"{_size(job.part):,} bytes are kept: the same command goes on from there" if _size(job.part) else "try later"
+    )
+    raise DownloadError(f"{job.url}: {cause}; {kept}, or give a mirror with --url")
+
+
+def _transfer(job: _Job) -> bool:
+    """One request: what is missing of the file, added to `part`. Whether it began at the first byte."""
+    start = _size(job.part)
+    response = _open(job.url, start, job.config.timeout_s)
+    if response is None:
+        return False
+    with response:
+        start = _start_of(response, start, job.part)
+        promised = _promised(response, start)
+        if promised and promised != (job.num_bytes or promised):
+            raise DownloadError(
+                f"{job.url}: the server has {promised:,} bytes, expected {job.num_bytes:,}: it is another file; check "
+                "the URL, or give its --sha256 if this is the file you want"
+            )
+        expected = job.num_bytes or promised or 0
+        done = _copy(response, job, start, expected)
+    if done < expected:
+        raise _Interrupted(f"the connection was closed after {done:,} of {expected:,} bytes")
+    return start == 0
+
+
+def _copy(response: Any, job: _Job, start: int, expected: int) -> int:
+    """Write what comes; the number of bytes that are there then."""
+    done = start
+    with job.part.open("ab" if start else "wb") as file:
+        while block := _read(response, done, expected):
+            done += len(block)
+            if max(done, expected) > job.max_bytes:
+                raise DownloadError(f"{job.url}: more than {job.max_bytes:,} bytes, the most that is accepted")
+            file.write(block)
+            job.on_bytes(done, expected)
+    return done
+
+
+def _open(url: str, start: int, timeout_s: float) -> Any:
+    """The response to a request for all bytes from `start`; None if the server has no more than that."""
+    headers = {"User-Agent": "hybridspeech", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and start:
+            return None
+        if error.code in _PASSING_CODES:
+            raise _Interrupted(f"the server answers {error.code} {error.reason}") from error
+        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}; check the URL") from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, _LASTING_REASONS):
+            raise DownloadError(f"{url}: {error.reason}; check the URL") from error
+        raise _Interrupted(f"no connection ({error.reason})") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Interrupted(f"no answer ({error or type(error).__name__})") from error
+
+
+def _start_of(response: Any, asked: int, part: Path) -> int:
+    """The position in the file at which the response begins: 0 if the server ignores ranges."""
+    if getattr(response, "status", None) != 206:
+        return 0
+    span = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if span and int(span[1]) == asked:
+        return asked
+    part.unlink(missing_ok=True)
+    raise _Interrupted("the server sent another range than it was asked for")
+
+
+def _promised(response: Any, start: int) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if re.fullmatch(r"\d{1,18}", length) else None
+
+
+def _read(response: Any, done: int, expected: int) -> bytes:
+    """The next bytes as they come, so that none are lost with the connection; b'' at the end."""
+    try:
+        block: bytes = response.read1(_BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        of_all = f" of {expected:,}" if expected else ""
+        cause = str(error) or type(error).__name__
+        raise _Interrupted(f"the connection broke after {done:,}{of_all} bytes ({cause})") from error
+    return block
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
