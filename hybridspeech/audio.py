@@ -1,0 +1,167 @@
+"""A sound file to the waveform of one clip: mono float32 at the target rate and length. Knows nothing of spectrograms.
+
+WAV, FLAC, Ogg (Vorbis, Opus) and MP3 are decoded by libsndfile; channels are averaged; soxr (HQ) changes the rate;
+the result is zero-padded at its end, as sound, or cut. All of a file is decoded and checked, also what is cut off, in
+blocks of bounded size: a header's claims decide nothing about memory.
+
+A file that can't be used raises AudioError with one of these reasons:
+
+    missing       the file is not there (any more)
+    unreadable    it can't be opened or read: permission, a loop of links, a name that no file can have
+    not-a-file    a folder, pipe, socket or device; never opened, so that nothing blocks
+    empty         no bytes, or a header and no samples
+    not-audio     no header that libsndfile recognises
+    unsupported   audio of another kind than the four above
+    damaged       the header is recognised, and contradicts itself or is cut
+    bad-rate      a sample rate of 0 or of more than 768,000 Hz
+    too-long      more than 600 s, or more than 230,400,000 values in all channels
+    truncated     fewer samples are there than the file declares; the last page of an Ogg stream is not there
+    not-finite    a sample is NaN or infinite
+
+Truncated means: a WAV file is shorter than its data chunk says (the sizes that ffmpeg and sox write into a pipe say
+"to the end", and pass); an Ogg file does not end with a whole page that is marked as the last; of FLAC and MP3 fewer
+samples can be decoded than the header declares (an MP3 file without such a header can't tell). Of a canonical WAV file
+(`containers`), which is whole by its header, only what is kept is read. A silent clip is a good clip.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridspeech.config import FeatureConfig
+from hybridspeech.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
+from hybridspeech.errors import AudioError
+
+MAX_DURATION_S = 600
+MAX_VALUES = MAX_DURATION_S * 8 * 48_000
+MAX_RATE_HZ = 768_000
+_FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
+_BLOCK_VALUES = 1 << 22
+_RESAMPLING_MARGIN_S = 0.1  # sound behind the cut that the resampling filter may still see
+_SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it might have been MP3, and no frame of it can be decoded
+_SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": of what a file can say, only the rate leads to it
+
+
+def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
+    """The waveform of a sound file.
+
+    Returns
+    -------
+    float32 [shape=(config.num_samples,)], full scale = 1.0, mono, at config.sample_rate_hz
+
+    Raises
+    ------
+    AudioError: the file can't be used; the module's docstring lists the reasons.
+    """
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
+        # O_NONBLOCK: between stat and open the path may have become a pipe, and opening that would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise AudioError("missing", f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise AudioError("unreadable", f"{path!s}: can't be opened: {_reason(error)}") from error
+    try:
+        return _read(descriptor, config, str(path))
+    except OSError as error:
+        raise AudioError("unreadable", f"{path}: can't be read: {_reason(error)}") from error
+    finally:
+        os.close(descriptor)
+
+
+def decode(data: bytes, config: FeatureConfig, name: str = "clip") -> np.ndarray:
+    """The waveform of a sound file that is in memory; as `read_clip`, with `name` for the messages."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(data)
+        return _read(file.fileno(), config, name)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
+    size = os.fstat(descriptor).st_size
+    if size == 0:
+        raise AudioError("empty", f"{name}: 0 bytes; expected a sound file")
+    wanted = min(size, WAV_HEADER_BYTES + 2 * config.num_samples)
+    head = os.pread(descriptor, wanted, 0)
+    if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
+        _check_length(name, (size - WAV_HEADER_BYTES) // 2, 1, config.sample_rate_hz)
+        return canonical_samples(head, config.num_samples)
+    wave, rate_hz = _decode(descriptor, size, config, name)
+    if rate_hz != config.sample_rate_hz:
+        import soxr
+
+        wave = soxr.resample(wave, rate_hz, config.sample_rate_hz, quality="HQ")
+        if not np.isfinite(wave).all():
+            raise AudioError("not-finite", f"{name}: samples too large to be resampled; expected full scale 1.0")
+    clip = np.zeros(config.num_samples, np.float32)
+    clip[: wave.size] = wave[: clip.size]
+    return clip
+
+
+def _decode(descriptor: int, size: int, config: FeatureConfig, name: str) -> tuple[np.ndarray, int]:
+    """Mono float32 at the file's own rate, long enough to be cut after resampling; and that rate in Hz."""
+    import soundfile
+
+    os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile takes the present position for the file's start
+    try:
+        sound = soundfile.SoundFile(descriptor, closefd=False)
+    except soundfile.LibsndfileError as error:
+        raise _not_opened(error, name) from error
+    with sound:
+        if sound.format not in _FORMATS:
+            raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3")
+        if sound.samplerate > MAX_RATE_HZ:
+            raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")
+        if lacking := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
+            raise AudioError("truncated", f"{name}: {lacking} are missing; expected a whole file")
+        if sound.frames == 0:
+            raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
+        _check_length(name, sound.frames, sound.channels, sound.samplerate)
+        keep = int(sound.samplerate * (config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S)) + 1
+        try:
+            return _mono(sound, keep, name), sound.samplerate
+        except soundfile.LibsndfileError as error:
+            detail = f"{name}: {sound.frames} samples are declared, but can't be decoded: {error.error_string}"
+            raise AudioError("truncated", detail) from error
+
+
+def _check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
+    if frames > MAX_DURATION_S * rate_hz or frames * channels > MAX_VALUES:
+        detail = f"{name}: {frames} samples of {channels} channels at {rate_hz} Hz are declared"
+        raise AudioError("too-long", f"{detail}; expected at most {MAX_DURATION_S} s and {MAX_VALUES} values")
+
+
+def _mono(sound: Any, keep: int, name: str) -> np.ndarray:
+    """Mean of the channels of the first `keep` frames; the rest is decoded block by block, checked and forgotten."""
+    kept: list[np.ndarray] = []
+    done = 0
+    while done < sound.frames:
+        block = sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            raise AudioError("truncated", f"{name}: {done} samples are there; its header declares {sound.frames}")
+        with np.errstate(over="ignore"):
+            mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+        if not (np.isfinite(block).all() and np.isfinite(mono).all()):
+            raise AudioError("not-finite", f"{name}: a sample is NaN or infinite; expected full scale 1.0")
+        if done < keep:
+            kept.append(mono[: keep - done])
+        done += len(block)
+    return np.concatenate(kept)
+
+
+def _not_opened(error: Any, name: str) -> AudioError:
+    if error.code in _SNDFILE_NOT_RECOGNISED:
+        return AudioError("not-audio", f"{name}: no header of a known kind; expected WAV, FLAC, Ogg or MP3")
+    if error.code == _SNDFILE_BAD_RATE:
+        return AudioError("bad-rate", f"{name}: the header's sample rate can't be; expected 1 to {MAX_RATE_HZ} Hz")
+    return AudioError("damaged", f"{name}: the header can't be read: {error.error_string}")
