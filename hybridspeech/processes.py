@@ -1,0 +1,195 @@
+"""Commands that never outlive their owner, nor leave anything behind.
+
+    owner (GuardedProcess) --pipe--> guardian (python -m hybridspeech.processes) --> command --> JVMs, workers, ...
+
+When the owner speaks or the pipe closes because it was killed, the guardian ends the command and all that it started,
+also what has moved to a session of its own or lost its parent (the guardian is a subreaper), and removes their scratch
+folder. Made for Linux; elsewhere orphans of the command may escape. Knows nothing of Spark, Ray and training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import psutil
+
+POLL_S = 0.1
+KILL_S = 5.0
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+_LONGEST_SCRATCH = 40  # characters; Ray and multiprocessing put sockets below, and a socket's path ends at 107
+
+
+def _prctl(option: int, value: int) -> None:
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that has ended and waits for its parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_all(processes: Sequence[psutil.Process], terminate_s: float = 0.0) -> None:
+    """Ask processes to end, wait at most `terminate_s`, then kill the rest; with 0, kill at once."""
+    alive = list(processes)
+    if terminate_s:
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, alive = psutil.wait_procs(alive, timeout=terminate_s)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=KILL_S)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+class GuardedProcess:
+    """A command under a guardian; a context manager, and leaving it ends the whole tree.
+
+    The command runs in a scratch folder of its own (working directory and TMPDIR), without standard input and in a
+    session of its own, so that Ctrl-C reaches its owner only.
+
+    Parameters
+    ----------
+    command : program and arguments
+    env : the whole environment; must let Python import this package
+    log : file that the output of all processes is appended to
+    terminate_s : how long the processes have between SIGTERM and SIGKILL; 0 kills them at once
+    """
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log: Path, terminate_s: float = 0.0) -> None:
+        self._terminate_s = terminate_s
+        with log.open("ab") as output:
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-m", "hybridspeech.processes", str(terminate_s), *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd="/",  # `python -m` imports from the working directory first
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> GuardedProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """The guardian's process id: all else is its descendant."""
+        return self._guardian.pid
+
+    def poll(self) -> int | None:
+        """Exit code of the command; None while anything of it runs."""
+        return self._guardian.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for the command to end by itself; its exit code, or None if it has not."""
+        try:
+            return self._guardian.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> None:
+        """End the whole tree and wait until it is gone; harmless if it has ended."""
+        members = _descendants(self.pid)
+        if self._guardian.stdin and not self._guardian.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._guardian.stdin.write(b"end")  # a fork of this process might hold the pipe open
+                self._guardian.stdin.close()
+        if self.wait(self._terminate_s + 3 * KILL_S) is None:  # the guardian is stuck; else it does its work alone
+            self._guardian.kill()
+            self._guardian.wait(KILL_S)
+        end_all([process for process in members if process.is_running() and is_alive(process.pid)])
+
+
+class _Released(Exception):
+    """The owner has let go of the guardian."""
+
+
+def _release(number: int, frame: FrameType | None) -> None:
+    raise _Released
+
+
+def _watch(command: subprocess.Popen[bytes]) -> int:
+    """Exit code of the command once it has ended; reaps whatever else ends meanwhile.
+
+    Raises
+    ------
+    _Released: the owner has let go.
+    """
+    while True:
+        ready, _, _ = select.select([sys.stdin.fileno()], [], [], POLL_S)
+        if ready:
+            raise _Released
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == command.pid:
+                    command.returncode = os.waitstatus_to_exitcode(ended[1])
+                    return command.returncode
+
+
+def _end_descendants(terminate_s: float) -> None:
+    deadline = time.monotonic() + terminate_s + KILL_S
+    end_all(_descendants(os.getpid()), terminate_s)
+    while (found := _descendants(os.getpid())) and time.monotonic() < deadline:  # started meanwhile
+        end_all(found)
+
+
+def _scratch_parent() -> str | None:
+    return None if len(tempfile.gettempdir()) <= _LONGEST_SCRATCH else "/tmp"
+
+
+def guard(command: Sequence[str], terminate_s: float) -> int:
+    """The guardian: run a command in a scratch folder until it ends or the owner lets go; exit code of the command."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _release)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    with tempfile.TemporaryDirectory(
+        prefix="hybridspeech-", dir=_scratch_parent(), ignore_cleanup_errors=True
+    ) as scratch:
+        try:
+            return _watch(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    cwd=scratch,
+                    env={**os.environ, "TMPDIR": scratch},
+                    preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # if the guardian itself is killed
+                )
+            )
+        except _Released:
+            return 128 + signal.SIGTERM
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            _end_descendants(terminate_s)
+
+
+if __name__ == "__main__":
+    sys.exit(guard(sys.argv[2:], terminate_s=float(sys.argv[1])))

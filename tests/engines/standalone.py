@@ -1,0 +1,68 @@
+"""A Spark cluster out of the pyspark wheel: one standalone master and its workers, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from hybridspeech.processes import end_all
+from hybridspeech.runtime import LOOPBACK, find_spark, process_tree, spark_environment
+
+DEPLOY = "org.apache.spark.deploy"
+
+
+@contextlib.contextmanager
+def standalone_cluster(folder: Path, num_workers: int = 2) -> Iterator[str]:
+    """URL of a master with workers of one core and 1 GiB each; all processes have ended afterwards."""
+    started: list[subprocess.Popen[bytes]] = []
+    listen = ["--host", LOOPBACK, "--port", "0", "--webui-port", "0"]
+    try:
+        started.append(_start(f"{DEPLOY}.master.Master", listen, folder / "master.log"))
+        url = _wait_for(r"Starting Spark master at (spark://\S+)", folder / "master.log")
+        logs = [folder / f"worker-{i}.log" for i in range(num_workers)]
+        resources = ["--cores", "1", "--memory", "1G", "--work-dir", str(folder / "work")]
+        started += [_start(f"{DEPLOY}.worker.Worker", [*listen, *resources, url], log) for log in logs]
+        for log in logs:
+            _wait_for(r"(Successfully registered with master)", log)
+        yield url
+    finally:
+        processes = [process for parent in started for process in process_tree(parent.pid)]
+        end_all(processes, terminate_s=10)
+
+
+def _start(daemon: str, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [str(find_spark() / "bin" / "spark-class"), daemon, *arguments],
+            env={**os.environ, **spark_environment(log.parent)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _wait_for(pattern: str, log: Path, timeout_s: float = 120.0) -> str:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = re.search(pattern, log.read_text(encoding="utf-8"))
+        if found:
+            return found.group(1)
+        time.sleep(0.1)
+    raise TimeoutError(f"{pattern!r} did not appear within {timeout_s:.0f} s in {log}:\n{log.read_text()[-2000:]}")
+
+
+def listening_addresses(pid: int) -> set[str]:
+    """IP addresses on which a process and its descendants accept connections."""
+    addresses = set()
+    for process in process_tree(pid):
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections("tcp")
+            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return addresses

@@ -1,0 +1,58 @@
+"""What is RayDP's own: two systems that start and end together, in a process that others use as well.
+
+The contract tests open it once more in the same process.
+"""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from hybridspeech.config import EngineConfig
+from hybridspeech.engines.raydp import RayDPEngine
+from hybridspeech.engines.spark import SparkEngine
+from hybridspeech.errors import EngineError
+
+from .standalone import listening_addresses
+
+# As in test_spark: a session that other tests share is closed first.
+alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
+
+
+def squares(engine: RayDPEngine | SparkEngine) -> list[int]:
+    return engine.map_partitions(lambda i, items: i * i, [[], [], []])
+
+
+def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with RayDPEngine(EngineConfig(num_executors=1)) as engine:
+        assert squares(engine) == [0, 1, 4]
+        assert listening_addresses(os.getpid()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
+        started = set(psutil.Process().children(recursive=True)) - before
+        assert {"raylet", "java"} <= {process.name() for process in started}
+    assert [process for process in started if process.is_running()] == []
+    with SparkEngine(EngineConfig(master="local[1]")) as engine:
+        assert squares(engine) == [0, 1, 4]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_too_few_cpus_are_said_before_anything_waits_for_them() -> None:
+    with pytest.raises(EngineError, match=r"Ray has \d+ free CPUs, and 99 executors of 2 cores need 198"):
+        RayDPEngine(EngineConfig(num_executors=99, executor_cores=2)).__enter__()
+
+
+def test_a_spark_that_is_active_is_not_touched() -> None:
+    with SparkEngine(EngineConfig(master="local[1]")) as spark:
+        with pytest.raises(EngineError, match="RayDP needs one of its own"):
+            RayDPEngine(EngineConfig()).__enter__()
+        assert squares(spark) == [0, 1, 4]
+
+
+def test_an_address_without_a_ray_is_refused_at_once() -> None:
+    with pytest.raises(EngineError, match=r"no Ray answers at 127.0.0.1:1 .*--ray-address"):
+        RayDPEngine(EngineConfig(ray_address="127.0.0.1:1")).__enter__()

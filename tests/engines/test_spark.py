@@ -1,0 +1,182 @@
+"""What is Spark's own: settings, sessions of others, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from hybridspeech.config import EngineConfig
+from hybridspeech.engines.spark import (
+    SparkEngine,
+    asked_conf,
+    full_conf,
+    has_executors,
+    is_here,
+    private_jvm,
+    unchanged_process,
+)
+from hybridspeech.errors import ConfigError, EngineError
+from hybridspeech.runtime import environment, loopback_conf, spark_environment
+
+from .standalone import listening_addresses
+
+# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
+alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
+own_session = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
+
+
+def squares(engine: SparkEngine) -> list[int]:
+    return engine.map_partitions(lambda i, items: i * i, [[], [], []])
+
+
+@pytest.fixture
+def callers_session(tmp_path: Path) -> Iterator[SparkSession]:
+    with environment(spark_environment(tmp_path)), private_jvm(), unchanged_process():
+        builder = SparkSession.builder.master("local[1]").appName("caller").config(map=loopback_conf(tmp_path))
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
+
+
+@pytest.mark.parametrize(
+    ("config", "conf"),
+    [
+        (EngineConfig(), {}),
+        (EngineConfig(num_executors=2, executor_cores=3), {"spark.master": "local[6]"}),
+        (EngineConfig(executor_memory="3g"), {"spark.driver.memory": "3g"}),
+        (EngineConfig(conf={"spark.master": "local[1]"}), {"spark.master": "local[1]"}),
+        (
+            EngineConfig(master="spark://a:1", num_executors=2, executor_memory="2g"),
+            {
+                "spark.master": "spark://a:1",
+                "spark.executor.instances": "2",
+                "spark.cores.max": "2",
+                "spark.executor.cores": "1",
+                "spark.executor.memory": "2g",
+            },
+        ),
+    ],
+)
+def test_the_engine_config_becomes_spark_settings(config: EngineConfig, conf: dict[str, str]) -> None:
+    assert asked_conf(config) == conf
+
+
+def test_executors_of_a_local_master_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"local\[2\] has no executors"):
+        asked_conf(EngineConfig(master="local[2]", num_executors=2))
+
+
+def test_what_the_caller_sets_wins(tmp_path: Path) -> None:
+    conf = full_conf(EngineConfig(conf={"spark.ui.enabled": "true"}), tmp_path)
+    assert (conf["spark.master"], conf["spark.ui.enabled"]) == ("local[*]", "true")
+
+
+@pytest.mark.parametrize(
+    ("master", "here"),
+    [
+        ("local[*]", True),
+        ("local-cluster[2,1,1024]", True),
+        ("spark://127.0.0.1:7077", True),
+        ("spark://127.0.0.1:7077,far:7077", False),
+        ("spark://far:7077", False),
+        ("yarn", False),
+    ],
+)
+def test_loopback_is_for_masters_of_this_machine(master: str, here: bool) -> None:
+    assert is_here(master) is here
+
+
+@pytest.mark.parametrize(
+    ("master", "executors"),
+    [
+        ("local", False),
+        ("local[2]", False),
+        ("local[*,4]", False),
+        ("local-cluster[2,1,1024]", True),
+        ("spark://a:1", True),
+    ],
+)
+def test_only_a_local_master_has_no_executors(master: str, executors: bool) -> None:
+    assert has_executors(master) is executors
+
+
+def test_an_engine_that_is_not_open_says_so() -> None:
+    with pytest.raises(EngineError, match="not open"):
+        squares(SparkEngine(EngineConfig()))
+
+
+def test_a_session_without_a_spark_context_is_refused() -> None:
+    with pytest.raises(EngineError, match="classic SparkSession"):
+        SparkEngine.from_session(object())
+
+
+class TestOwnSession:
+    pytestmark = own_session
+
+    def test_nothing_is_left_behind_and_nothing_is_printed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        before = (dict(os.environ), list(sys.path), signal.getsignal(signal.SIGINT))
+        capfd.readouterr()
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
+            assert squares(engine) == [0, 1, 4]
+            with pytest.raises(EngineError, match="ZeroDivisionError"):
+                engine.map_partitions(lambda i, items: 1 / i, [[]])
+            assert listening_addresses(os.getpid()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
+            jvm = psutil.Process(SparkContext._gateway.proc.pid)
+        assert not jvm.is_running()
+        assert capfd.readouterr() == ("", "")
+        assert list(tmp_path.iterdir()) == []
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+        assert environ == {name: value for name, value in before[0].items() if not name.startswith("SPARK_")}
+        assert (sys.path, signal.getsignal(signal.SIGINT)) == before[1:]
+
+    def test_it_opens_again_with_other_settings(self) -> None:
+        with SparkEngine(EngineConfig(master="local[1]")):
+            assert SparkContext._active_spark_context.defaultParallelism == 1
+        with SparkEngine(EngineConfig(master="local[2]")) as engine:
+            assert SparkContext._active_spark_context.defaultParallelism == 2
+            assert squares(engine) == [0, 1, 4]
+
+    def test_a_callers_session_is_used_and_left_open(self, callers_session: SparkSession) -> None:
+        settings = callers_session.sparkContext.getConf().getAll()
+        with SparkEngine.from_session(callers_session) as engine:
+            assert squares(engine) == [0, 1, 4]
+        assert callers_session.sparkContext.getConf().getAll() == settings
+        assert callers_session.range(3).count() == 3
+        with SparkEngine(EngineConfig()) as engine:
+            assert squares(engine) == [0, 1, 4]
+        with pytest.raises(EngineError, match=r"spark.master=local\[1\] is active in this process, and local\[2\]"):
+            SparkEngine(EngineConfig(master="local[2]")).__enter__()
+        assert callers_session.range(3).count() == 3
+
+    def test_a_jvm_of_the_caller_is_put_aside_and_put_back(self, callers_session: SparkSession) -> None:
+        callers_session.stop()
+        gateway = SparkContext._gateway
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
+            assert squares(engine) == [0, 1, 4]
+        assert SparkContext._gateway is gateway
+        assert gateway.jvm.java.lang.Math.abs(-1) == 1
+
+    def test_a_master_that_nobody_answers_for_is_refused_at_once(self) -> None:
+        with pytest.raises(EngineError, match=r"no Spark master answers at 127.0.0.1:1 .*mend --master"):
+            SparkEngine(EngineConfig(master="spark://127.0.0.1:1")).__enter__()
+
+    def test_a_master_that_spark_does_not_know_is_one_sentence(self) -> None:
+        with pytest.raises(EngineError, match=r"^Spark did not start with master nonsense: Master must"):
+            SparkEngine(EngineConfig(master="nonsense")).__enter__()
+
+    def test_a_jvm_that_cannot_start_is_one_sentence(self) -> None:
+        config = EngineConfig(conf={"spark.driver.memory": "1"})
+        with pytest.raises(EngineError, match=r"Spark did not start with master local\[\*\]: .*(heap|memory)"):
+            SparkEngine(config).__enter__()
