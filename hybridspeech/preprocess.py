@@ -1,0 +1,344 @@
+"""The verb `preprocess`: manifest -> shards, through an Engine. Knows nothing of Spark, Ray and TensorFlow.
+
+What decides every byte is fixed on the driver before an engine starts: the manifest, the settings and the number of
+shards. A task makes one shard from its clips. It may run twice, at once, or die half-way: the bytes are the same.
+
+    OUT/
+      {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]    the shards
+      manifest.parquet                            all clips of the source, in order
+      rejects.jsonl                               clips that could not be used, with the reason
+      index.json                                  written last: its presence means that all the rest is there
+      _progress/                                  records of finished shards, for --resume; gone once index.json is there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.audio import read_clip
+from hybridspeech.config import (
+    EngineConfig,
+    FeatureConfig,
+    ManifestConfig,
+    OnProgress,
+    Progress,
+    ShardConfig,
+    from_json,
+    silent,
+    to_json,
+)
+from hybridspeech.engines import ENGINES, Engine
+from hybridspeech.errors import AudioError, ConfigError, TooManyRejectsError
+from hybridspeech.features import FeatureExtractor
+from hybridspeech.manifest import Manifest, read_manifest, write_parquet
+from hybridspeech.output import claim_output
+from hybridspeech.runs import write_atomically
+from hybridspeech.sharding import ShardTask, choose_num_shards, plan_shards, rebalance
+from hybridspeech.shards import ShardIndex, ShardInfo, ShardWriter
+
+INDEX_NAME = "index.json"
+MANIFEST_NAME = "manifest.parquet"
+REJECTS_NAME = "rejects.jsonl"
+PROGRESS_NAME = "_progress"
+SETTINGS_NAME = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessResult:
+    """What `preprocess` made. `work_s` is without the engine's start-up; `splits` counts clips.
+
+    `num_ignored` are the files of the source that are not audio.
+    """
+
+    out: str
+    engine: str
+    num_clips: int
+    num_rejects: int
+    num_ignored: int
+    splits: Mapping[str, int]
+    num_shards: int
+    num_bytes: int
+    startup_s: float
+    work_s: float
+    clips_per_s: float
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    """One clip that could not be used, and why."""
+
+    clip_id: str
+    split: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """What one task brings back, and leaves in _progress; `key` is a hash of all that decides the shard's bytes."""
+
+    key: str
+    info: ShardInfo
+    rejects: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardMaker:
+    """What every task needs. Called by the engine with one ShardTask a partition; picklable; imports no TensorFlow."""
+
+    out: str
+    features: FeatureConfig
+    shards: ShardConfig
+    key: str
+
+    def __call__(self, _: int, tasks: Sequence[ShardTask]) -> ShardRecord:
+        """Make the shard, leave its record in _progress, and return the record."""
+        (task,) = tasks
+        out = Path(self.out)
+        extractor = FeatureExtractor(self.features)
+        rejects = []
+        with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
+            for clip in task.clips:
+                try:
+                    extractor(read_clip(clip.path, self.features), out=writer.payload)
+                except AudioError as error:
+                    rejects.append(
+                        Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=error.detail)
+                    )
+                else:
+                    writer.write(clip.clip_id, clip.label, clip.label_name, clip.speaker, writer.payload)
+        assert writer.info is not None
+        record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
+        write_atomically(out / PROGRESS_NAME / f"{record.key}.json", json.dumps(to_json(record)))
+        return record
+
+    def key_of(self, task: ShardTask) -> str:
+        """Hash of all that decides the bytes of a shard, apart from the audio itself."""
+        clips = [(clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path) for clip in task.clips]
+        return hashlib.sha256(json.dumps([self.key, task.name, clips]).encode()).hexdigest()
+
+
+def preprocess(
+    source: str | Path,
+    out: str | Path,
+    *,
+    features: FeatureConfig | None = None,
+    manifest: ManifestConfig | None = None,
+    shards: ShardConfig | None = None,
+    engine: str | Engine = "spark",
+    engine_config: EngineConfig | None = None,
+    max_rejects: float = math.inf,
+    overwrite: bool = False,
+    resume: bool = False,
+    on_progress: OnProgress = silent,
+) -> PreprocessResult:
+    """Turn a folder (or table) of recorded words into spectrogram shards.
+
+    Parameters
+    ----------
+    source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`
+    out : folder to make; it must be empty unless `overwrite` or `resume`
+    engine : a name in ENGINES, opened with `engine_config` and closed at the end; or an entered Engine, left open
+    max_rejects : how many clips may be unusable: a count, or a fraction of all clips if it is less than 1
+
+    Raises
+    ------
+    ConfigError: a setting can't work. ManifestError: the source is not what was promised. OutputExistsError: `out` is
+    not empty. TooManyRejectsError. EngineError: the engine failed; what is finished stays for `resume`.
+    """
+    if math.isnan(max_rejects) or max_rejects < 0:
+        raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")
+    features, shards, out = features or FeatureConfig(), shards or ShardConfig(), Path(out).absolute()
+    session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
+    found = read_manifest(source, manifest or ManifestConfig())
+    shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
+    for message in (_describe(found, shards), *found.notes):
+        on_progress(Progress(stage="manifest", message=message))
+    job = _Job(
+        out=out, manifest=found, features=features, shards=shards, max_rejects=max_rejects, on_progress=on_progress
+    )
+    with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
+        job.prepare()
+        started = time.monotonic()
+        on_progress(Progress(stage="engine", message=f"starting engine {getattr(session, 'name', 'given')}"))
+        with session as opened:
+            ready = time.monotonic()
+            index = job.finish(job.make_shards(opened))
+            work_s = time.monotonic() - ready
+    return PreprocessResult(
+        out=str(out),
+        engine=opened.name,
+        num_clips=index.num_clips,
+        num_rejects=index.num_rejects,
+        num_ignored=len(found.ignored),
+        splits=index.splits,
+        num_shards=len(index.shards),
+        num_bytes=index.num_bytes,
+        startup_s=ready - started,
+        work_s=work_s,
+        clips_per_s=job.num_computed / work_s,
+        digest=index.digest,
+    )
+
+
+def _describe(manifest: Manifest, shards: ShardConfig) -> str:
+    splits = ", ".join(f"{count:,} {split}" for split, count in manifest.counts().items() if count)
+    ignored = f"; {len(manifest.ignored):,} files are not audio and were left out" if manifest.ignored else ""
+    return (
+        f"{len(manifest.clips):,} clips of {len(manifest.labels)} words ({splits}; split rule: {manifest.split_rule}), "
+        f"{shards.num_shards} shards a split{ignored}"
+    )
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """One run of the verb: what is to be made, and what is there already."""
+
+    out: Path
+    manifest: Manifest
+    features: FeatureConfig
+    shards: ShardConfig
+    max_rejects: float
+    on_progress: OnProgress
+    num_computed: int = 0
+    records: dict[str, ShardRecord] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the bytes of the output, besides the clips."""
+        return _settings(self.features, self.shards, self.manifest.labels)
+
+    def prepare(self) -> None:
+        """Make the progress folder, or take up what is in it.
+
+        Raises
+        ------
+        ConfigError: what is there was made under other settings.
+        """
+        folder = self.out / PROGRESS_NAME
+        before = self._settings_before(folder / SETTINGS_NAME)
+        changed = [name for name in self.settings if before and before.get(name) != self.settings[name]]
+        if changed:
+            raise ConfigError(
+                f"{self.out}: what is there was made with other {' and '.join(changed)}; resume with the same "
+                f"settings, or start anew with --overwrite"
+            )
+        folder.mkdir(exist_ok=True)
+        for path in sorted(folder.glob("*.json")):
+            if path.name != SETTINGS_NAME:
+                record = from_json(ShardRecord, json.loads(path.read_text(encoding="utf-8")))
+                self.records[record.key] = record
+        (self.out / INDEX_NAME).unlink(missing_ok=True)
+        write_atomically(folder / SETTINGS_NAME, json.dumps(self.settings))
+        write_parquet(self.manifest, self.out / MANIFEST_NAME)
+
+    def _settings_before(self, path: Path) -> dict[str, Any]:
+        if path.is_file():
+            before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return before
+        if (self.out / INDEX_NAME).is_file():
+            index = ShardIndex.load(self.out)
+            return _settings(index.features, index.shards_config, index.labels)
+        return {}
+
+    def make_shards(self, engine: Engine) -> list[ShardRecord]:
+        """Make all shards; where clips were rejected, make those again that must change to be equal in size."""
+        tasks = plan_shards(self.manifest.clips, self.shards)
+        made = self._run(engine, tasks, "shards")
+        rejects = {reject.clip_id: reject for record in made for reject in record.rejects}
+        self._write_rejects(list(rejects.values()))
+        if not rejects:
+            return made
+        if len(rejects) == len(self.manifest.clips):
+            raise TooManyRejectsError(self._complain(list(rejects.values())))
+        as_made = {
+            (task.name, tuple(clip for clip in task.clips if clip.clip_id not in rejects)): record
+            for task, record in zip(tasks, made, strict=True)
+        }
+        final = rebalance(tasks, rejects, self.shards)
+        again = [task for task in final if (task.name, task.clips) not in as_made]
+        as_made |= {
+            (task.name, task.clips): record
+            for task, record in zip(again, self._run(engine, again, "equal shards"), strict=True)
+        }
+        return [as_made[task.name, task.clips] for task in final]
+
+    def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
+        """Records of `tasks`, in order; only what has no valid record yet is computed."""
+        maker = ShardMaker(
+            out=str(self.out), features=self.features, shards=self.shards, key=json.dumps(self.settings, sort_keys=True)
+        )
+        keys = [maker.key_of(task) for task in tasks]
+        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_made(key)]
+        total, rejects = sum(len(task.clips) for task in tasks), list[Reject]()
+        done = total - sum(len(task.clips) for task in todo)
+        self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
+
+        def on_done(record: ShardRecord) -> None:
+            nonlocal done
+            self.records[record.key] = record
+            rejects.extend(record.rejects)
+            num_clips = record.info.num_examples + len(record.rejects)
+            done, self.num_computed = done + num_clips, self.num_computed + num_clips
+            self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
+            self._check_rejects(rejects)
+
+        engine.map_partitions(maker, [(task,) for task in todo], on_done)
+        records = [self.records[key] for key in keys]
+        self._check_rejects([reject for record in records for reject in record.rejects])
+        return records
+
+    def _is_made(self, key: str) -> bool:
+        """Whether there is a record, and the shard it speaks of (a shard made anew for balance has another size)."""
+        record = self.records.get(key)
+        path = self.out / record.info.name if record else None
+        return bool(record and path and path.is_file() and path.stat().st_size == record.info.num_bytes)
+
+    def _check_rejects(self, rejects: Sequence[Reject]) -> None:
+        allowed = self.max_rejects * (len(self.manifest.clips) if self.max_rejects < 1 else 1)
+        if len(rejects) > allowed:
+            self._write_rejects(rejects)
+            raise TooManyRejectsError(self._complain(rejects))
+
+    def _complain(self, rejects: Sequence[Reject]) -> str:
+        first = rejects[0]
+        return (
+            f"{len(rejects):,} of {len(self.manifest.clips):,} clips could not be used (max_rejects is "
+            f"{self.max_rejects:g}); the first: {first.clip_id}: {first.reason}: {first.detail}; all are in "
+            f"{self.out / REJECTS_NAME}; mend or remove the files, then --resume"
+        )
+
+    def _write_rejects(self, rejects: Sequence[Reject]) -> None:
+        ordered = sorted(rejects, key=lambda reject: reject.clip_id)
+        write_atomically(self.out / REJECTS_NAME, "".join(json.dumps(to_json(reject)) + "\n" for reject in ordered))
+
+    def finish(self, records: Sequence[ShardRecord]) -> ShardIndex:
+        """Remove what is not part of the output, and write index.json, the commit mark."""
+        index = ShardIndex(
+            features=self.features,
+            shards_config=self.shards,
+            labels=self.manifest.labels,
+            shards=tuple(record.info for record in records),
+            num_rejects=len(self.manifest.clips) - sum(record.info.num_examples for record in records),
+        )
+        expected = {info.name for info in index.shards}
+        for path in self.out.iterdir():
+            if path.suffix == ".tmp" or (".tfrecord" in path.name and path.name not in expected):
+                path.unlink(missing_ok=True)
+        index.save(self.out)
+        shutil.rmtree(self.out / PROGRESS_NAME)
+        return index
+
+
+def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str]) -> dict[str, Any]:
+    return {"features": to_json(features), "shards": to_json(shards), "labels": list(labels)}

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.manifest import Clip, Manifest
+from hybridspeech.sharding import choose_num_shards, plan_shards, rebalance
+
+
+def clips_of(count: int, split: str = "training") -> list[Clip]:
+    return [
+        Clip(clip_id=f"word/{i}.wav", path=f"/x/{i}.wav", label=0, label_name="word", speaker=str(i), split=split)
+        for i in range(count)
+    ]
+
+
+def sizes(tasks: list) -> list[int]:  # type: ignore[type-arg]
+    return [len(task.clips) for task in tasks]
+
+
+def test_shards_do_not_depend_on_the_order_of_the_listing() -> None:
+    clips = clips_of(100)
+    shuffled = random.Random(1).sample(clips, len(clips))
+    assert plan_shards(clips, ShardConfig(num_shards=7)) == plan_shards(shuffled, ShardConfig(num_shards=7))
+
+
+def test_another_seed_gives_another_order() -> None:
+    one, two = (plan_shards(clips_of(50), ShardConfig(num_shards=1, seed=seed)) for seed in (0, 1))
+    assert one[0].clips != two[0].clips
+    assert set(one[0].clips) == set(two[0].clips)
+
+
+def test_names_say_split_place_and_count() -> None:
+    tasks = plan_shards(clips_of(3, "testing"), ShardConfig(num_shards=8, compression="gzip"))
+    assert [task.name for task in tasks] == [f"testing-0000{i}-of-00003.tfrecord.gz" for i in range(3)]
+
+
+@given(st.integers(1, 200), st.integers(1, 20))
+def test_shards_are_equal_within_one_clip(count: int, num_shards: int) -> None:
+    found = sizes(plan_shards(clips_of(count), ShardConfig(num_shards=num_shards)))
+    assert sum(found) == count
+    assert max(found) - min(found) <= 1
+
+
+@given(st.integers(2, 120), st.integers(1, 12), st.data())
+def test_shards_are_equal_again_without_the_rejected(count: int, num_shards: int, data: st.DataObject) -> None:
+    clips, config = clips_of(count), ShardConfig(num_shards=num_shards)
+    rejected = data.draw(st.sets(st.sampled_from([clip.clip_id for clip in clips]), max_size=count - 1))
+    balanced = rebalance(plan_shards(clips, config), rejected, config)
+    kept = Counter(clip.clip_id for task in balanced for clip in task.clips)
+    assert kept == Counter(clip.clip_id for clip in clips if clip.clip_id not in rejected)
+    assert min(sizes(balanced)) >= 1
+    assert max(sizes(balanced)) - min(sizes(balanced)) <= 1
+
+
+def test_one_reject_leaves_most_shards_as_they_are() -> None:
+    tasks = plan_shards(clips_of(80), ShardConfig(num_shards=8))
+    balanced = rebalance(tasks, {tasks[2].clips[0].clip_id}, ShardConfig(num_shards=8))
+    assert [i for i in range(8) if balanced[i] != tasks[i]] == [2]
+
+
+def test_shards_are_of_about_64_mib() -> None:
+    clips = tuple(clips_of(10_000))
+    manifest = Manifest(clips=clips, labels=("word",), source="x", split_rule="none")
+    assert choose_num_shards(manifest, FeatureConfig(), ShardConfig()) == 31
+    assert choose_num_shards(manifest, FeatureConfig.of("logmel"), ShardConfig()) == 8
