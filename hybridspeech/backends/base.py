@@ -1,0 +1,144 @@
+"""The second seam: who starts the training workers. Knows nothing of models, shards or TensorFlow.
+
+A backend knows placement, rendezvous (the TF_CONFIG environment variable), supervision and collection. What runs on
+both sides of every backend stands here: `execute` on the worker's side, `collect` and `first_failure` on the driver's.
+Both talk through one small status file per rank in the run directory, so that a worker's last words survive its death.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import cloudpickle
+
+from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
+from hybridspeech.errors import BackendError, WorkerError
+from hybridspeech.runs import RunDirectory
+from hybridspeech.worker import Worker, WorkerContext
+
+__all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "first_failure"]
+
+
+class TrainingBackend(Protocol):
+    """Starts workers. ``name`` is its name in ``BACKENDS``; its class is called without arguments."""
+
+    name: ClassVar[str]
+
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        """Run worker(plan, context) once per rank; reports ordered by rank.
+
+        For num_workers > 1 TF_CONFIG is in the environment of every worker before `worker` is called.
+        `worker` is picklable by cloudpickle. After an error the process can run again, and nothing is left running.
+
+        Raises
+        ------
+        WorkerError: a worker failed; names the rank that failed first and its cause.
+        BackendError: the workers could not be started, or were lost.
+        """
+        ...
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and message of an error, e.g. ``ValueError: loss is nan at step 12``; at most 1,000 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+
+
+def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
+    """The worker's side of every backend: run `worker`, and leave its state, report or failure in the status file."""
+    run = RunDirectory(plan.run)
+    run.write_status(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
+    context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=run)
+    try:
+        report = worker(plan, context)
+    except BaseException as error:
+        run.write_status(
+            rank, state="failed", cause=one_line(error), traceback=traceback.format_exc(), failed_at=time.time()
+        )
+        raise
+    run.write_status(rank, state="finished", report=to_json(report))
+    return report
+
+
+def execute_apart(packed: bytes, plan: TrainPlan, rank: int) -> None:
+    """`execute` where the process is the worker's own: its output goes to the rank's log.
+
+    Parameters
+    ----------
+    packed : the worker function by cloudpickle; it is opened here and not before, so that nobody else needs its imports
+    """
+    _redirect_output(RunDirectory(plan.run).log_path(rank))
+    if plan.cluster.num_workers == 1:
+        os.environ.pop("TF_CONFIG", None)  # a cluster of one is none
+    execute(lambda plan, context: cloudpickle.loads(packed)(plan, context), plan, rank)
+
+
+def _redirect_output(log: Path) -> None:
+    """Append all further output of this process, also that of native code, to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def forget(plan: TrainPlan) -> None:
+    """Remove what the ranks of an earlier run have said: it would be taken for this one's."""
+    run = RunDirectory(plan.run)
+    run.workers_dir.mkdir(parents=True, exist_ok=True)
+    for rank in range(plan.cluster.num_workers):
+        run.status_path(rank).unlink(missing_ok=True)
+
+
+def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> WorkerError | None:
+    """The earliest failure of all ranks, if any.
+
+    Parameters
+    ----------
+    lost : ranks whose process is gone although they have written neither report nor failure, and when they were last
+        seen, in seconds since the epoch
+    """
+    run = RunDirectory(plan.run)
+    failed = []
+    for rank in range(plan.cluster.num_workers):
+        status = run.read_status(rank)
+        if status.get("state") == "failed":
+            failed.append((status["failed_at"], rank, status["cause"]))
+        elif lost and rank in lost:
+            process = f"process {status.get('pid')} on {status.get('host')}"
+            cause = f"its {process} was killed or ended without a word; its last output is in {run.log_path(rank)}"
+            failed.append((lost[rank], rank, cause))
+    if not failed:
+        return None
+    _, rank, cause = min(failed)
+    return WorkerError(rank, cause)
+
+
+def collect(plan: TrainPlan) -> list[WorkerReport]:
+    """Reports of all ranks, in order.
+
+    Raises
+    ------
+    WorkerError: a rank failed. BackendError: a rank left no report.
+    """
+    failure = first_failure(plan)
+    if failure:
+        raise failure
+    run = RunDirectory(plan.run)
+    reports = []
+    for rank in range(plan.cluster.num_workers):
+        status = run.read_status(rank)
+        if status.get("state") != "finished":
+            phase = f"in phase {status['phase']!r}" if status else "before it started"
+            raise BackendError(
+                f"worker {rank} was lost {phase}; look into {run.workers_dir}, or train again with --resume"
+            )
+        reports.append(from_json(WorkerReport, status["report"]))
+    return reports

@@ -1,0 +1,39 @@
+"""The reference backend: one worker, in this process. What it returns is right; the others must agree with it."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+from hybridspeech.backends.base import Worker, collect, execute, forget, one_line
+from hybridspeech.config import TrainPlan, WorkerReport
+from hybridspeech.errors import ConfigError, WorkerError
+
+
+class LocalBackend:
+    """Calls the worker, and nothing else: no processes, no supervision, Ctrl-C passes through."""
+
+    name: ClassVar[str] = "local"
+
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        """See `TrainingBackend.run`.
+
+        Raises
+        ------
+        ConfigError: more than one worker is asked for. WorkerError: the worker failed.
+        """
+        if plan.cluster.num_workers != 1:
+            raise ConfigError(
+                f"backend 'local' trains in one process, and num_workers is {plan.cluster.num_workers}; "
+                "use --backend tfos or --backend ray, or --num-workers 1"
+            )
+        forget(plan)
+        surroundings = os.environ.pop("TF_CONFIG", None)
+        try:
+            execute(worker, plan, rank=0)
+        except (Exception, SystemExit) as error:
+            raise WorkerError(0, one_line(error)) from error
+        finally:
+            if surroundings is not None:
+                os.environ["TF_CONFIG"] = surroundings
+        return collect(plan)

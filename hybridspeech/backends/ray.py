@@ -1,0 +1,166 @@
+"""Training workers on Ray, placed and introduced to each other by TensorflowTrainer of Ray Train, known here only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import secrets
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hybridspeech.backends.base import Worker, execute_apart, one_line
+from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError
+from hybridspeech.runs import RunDirectory
+from hybridspeech.runtime import LOOPBACK, num_cores, ray_environment
+
+OBJECT_STORE_BYTES = 80 * 1024**2  # nothing but the worker function goes through it; Ray's least is 75 MiB
+
+
+class RayBackend:
+    """One worker per Ray actor: in a Ray started here, or in the cluster at `cluster.ray_address`."""
+
+    name: ClassVar[str] = "ray"
+
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        """See `TrainingBackend.run`.
+
+        Raises
+        ------
+        MissingExtraError: Ray or TensorFlow is not installed; before anything starts.
+        """
+        cluster = plan.cluster
+        check_installed("ray", self.name, ("ray", "tensorflow"))
+        launch = Launch(
+            driver=drive,
+            advice=(
+                f"each worker needs {_cpus(cluster)} free CPU(s) of the Ray at {cluster.ray_address or 'this machine'} "
+                "and the run directory at the same path: free some, lower --num-workers, or raise the start time-out"
+            ),
+            environment=_environment(cluster),
+            leave_s=0.0 if cluster.ray_address is None else 20.0,
+        )
+        return run_apart(launch, plan, worker)
+
+
+def _cpus(cluster: ClusterConfig) -> int:
+    """CPUs that a worker holds. In a Ray of our own one is as good as many: it is book-keeping, not a limit."""
+    return 1 if cluster.ray_address is None else cluster.threads_per_worker or 1
+
+
+def _environment(cluster: ClusterConfig) -> dict[str, str]:
+    """Variables that must stand before Ray is imported."""
+    always = {
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(cluster.start_timeout_s),
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else what a worker prints stands twice in its log
+        "RAY_TRAIN_METRICS_ENABLED": "0",
+    }
+    if cluster.ray_address is not None:
+        return always
+    return {
+        **always,
+        **ray_environment(),
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less
+        "RAY_prestart_worker_first_driver": "0",  # the workers have surroundings of their own: these would idle
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home directory
+    }
+
+
+def drive(job: Job) -> None:
+    """The driver process: start or join Ray, run the workers, wait until they have ended."""
+    import ray
+
+    cluster = job.plan.cluster
+    try:
+        _connect(ray, cluster)
+    except Exception as error:
+        where = f"be joined at {cluster.ray_address}" if cluster.ray_address else "start"
+        raise BackendError(f"Ray could not {where}: {one_line(error)}") from error
+    try:
+        _check_cpus(ray, cluster)
+        _train(job)
+    finally:
+        if cluster.ray_address is not None:
+            ray.shutdown()  # a Ray of our own ends with this process
+
+
+def _connect(ray: Any, cluster: ClusterConfig) -> None:
+    joined = cluster.ray_address is not None
+    surroundings = {
+        "env_vars": worker_environment(cluster, joined=joined),
+        "worker_process_setup_hook": "hybridspeech.backends.ray.leave_tensorflow_out",
+    }
+    if joined:
+        ray.init(address=cluster.ray_address, runtime_env=surroundings)
+        return
+    settings = {
+        "runtime_env": surroundings,
+        "address": "local",
+        "num_cpus": max(num_cores(), cluster.num_workers),
+        "num_gpus": 0,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "_node_ip_address": LOOPBACK,
+        "_temp_dir": str(Path.cwd()),
+    }
+    try:
+        ray.init(**settings)
+    except Exception:  # noqa: BLE001 - it gives up after 30 s on a busy machine, in several ways; once more
+        ray.shutdown()
+        ray.init(**settings)
+
+
+def _check_cpus(ray: Any, cluster: ClusterConfig) -> None:
+    found, wanted = int(ray.cluster_resources().get("CPU", 0)), cluster.num_workers * _cpus(cluster)
+    if found < wanted:
+        raise BackendError(
+            f"the Ray at {cluster.ray_address} has {found} CPU(s), and {cluster.num_workers} workers need {wanted}; "
+            "add nodes, lower --num-workers or lower the threads of a worker"
+        )
+
+
+def leave_tensorflow_out() -> None:
+    """Keep the package ray.train.tensorflow from importing TensorFlow in this process, whatever else it imports.
+
+    The driver and the controller of Ray Train have no use for it, and would spend 5 s and more on it, one after the
+    other; workers import it themselves. Ray calls this at the start of each of its Python processes.
+    """
+    name, spec = "ray.train.tensorflow", importlib.util.find_spec("ray")
+    package = types.ModuleType(name)
+    package.__path__ = [f"{folder}/train/tensorflow" for folder in (spec and spec.submodule_search_locations) or ()]
+    package.__dict__["__getattr__"] = lambda wanted: getattr(importlib.import_module(f"{name}.config"), wanted)
+    sys.modules.setdefault(name, package)
+
+
+def _train(job: Job) -> None:
+    leave_tensorflow_out()
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
+    from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
+
+    plan, packed = job.plan, job.packed
+    joined = plan.cluster.ray_address is not None
+    storage = RunDirectory(plan.run).workers_dir / "ray" if joined else Path.cwd() / "storage"
+
+    def loop() -> None:
+        execute_apart(packed, plan, get_context().get_world_rank())
+
+    trainer = TensorflowTrainer(
+        loop,
+        scaling_config=ScalingConfig(
+            num_workers=plan.cluster.num_workers, resources_per_worker={"CPU": _cpus(plan.cluster)}
+        ),
+        run_config=RunConfig(
+            name="hybridspeech", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        raise BackendError(f"Ray Train failed: {one_line(error)}") from error
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)

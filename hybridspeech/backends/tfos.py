@@ -1,0 +1,271 @@
+"""Training workers on Spark executors, placed and introduced to each other by TensorFlowOnSpark.
+
+TensorFlowOnSpark 2.2.5 is used through `TFCluster.run` in InputMode.TENSORFLOW. Its traps (exits, alarms, globals, a
+service open to everybody) end here. The only module that knows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hybridspeech.backends.base import Worker, execute_apart, one_line
+from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
+from hybridspeech.backends.messages import receive, send
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, ConfigError
+from hybridspeech.runtime import LOOPBACK, executor_environment, loopback_conf, spark_environment
+
+POLL_S = 0.1
+SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one
+RESERVATION_TIMEOUT_S = 180.0
+
+
+class TFoSBackend:
+    """One worker per Spark executor: of a `local-cluster` started here, or of the cluster at `cluster.master`."""
+
+    name: ClassVar[str] = "tfos"
+
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        """See `TrainingBackend.run`.
+
+        Raises
+        ------
+        MissingExtraError, ConfigError: before anything starts. JavaError: no Java that Spark can use.
+        """
+        cluster = plan.cluster
+        check_installed("tfos", self.name, ("pyspark", "tensorflowonspark", "tensorflow"))
+        check_master(cluster)
+        launch = Launch(
+            driver=drive,
+            advice=(
+                f"each worker needs an executor with {_cores(cluster)} core(s) and {cluster.executor_memory} of memory "
+                f"at {_master(cluster)} and the run directory at the same path: free some, lower --num-workers, or "
+                "raise the start time-out"
+            ),
+            leave_s=0.0 if _is_here(cluster) else 20.0,
+        )
+        return run_apart(launch, plan, worker)
+
+
+def _is_here(cluster: ClusterConfig) -> bool:
+    """Whether the cluster lives in processes of the driver, and goes with it."""
+    return cluster.master is None or cluster.master.startswith("local")
+
+
+def _cores(cluster: ClusterConfig) -> int:
+    """Cores that a worker holds. Here one is as good as many: the count is Spark's book-keeping, not a limit."""
+    return 1 if _is_here(cluster) else cluster.threads_per_worker or 1
+
+
+def _memory_mb(cluster: ClusterConfig) -> int:
+    match = re.fullmatch(r"(\d+)\s*([kmgt])b?", cluster.executor_memory.strip().lower())
+    megabytes = int(int(match[1]) * 1024.0 ** ("kmgt".index(match[2]) - 1)) if match else 0
+    if megabytes < SMALLEST_EXECUTOR_MB:
+        raise ConfigError(
+            f"executor memory is {cluster.executor_memory!r}; expected {SMALLEST_EXECUTOR_MB}m or more, such as 2g"
+        )
+    return megabytes
+
+
+def _master(cluster: ClusterConfig) -> str:
+    return cluster.master or f"local-cluster[{cluster.num_workers},1,{_memory_mb(cluster)}]"
+
+
+def check_master(cluster: ClusterConfig) -> None:
+    """Refuse what can't work.
+
+    Raises
+    ------
+    ConfigError: the memory of an executor is too small or no size; several workers in one executor.
+    """
+    _memory_mb(cluster)
+    if re.match(r"local(\[|$)", _master(cluster)) and cluster.num_workers > 1:
+        raise ConfigError(
+            f"master {cluster.master!r} is one process, and backend 'tfos' needs an executor for each of "
+            f"{cluster.num_workers} workers; leave --master out, or use local-cluster[{cluster.num_workers},1,2048]"
+        )
+
+
+def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
+    """Settings of the Spark application: exactly one slot in each of `num_workers` executors, and no second attempt.
+
+    `cluster.conf` overrides the ones that are a matter of taste.
+    """
+    cores, here = str(_cores(cluster)), _is_here(cluster)
+    java = (
+        f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir={scratch}"  # idle while we train
+    )
+    wishes = {
+        "spark.app.name": "hybridspeech train",
+        "spark.executor.memory": f"{_memory_mb(cluster)}m",
+        "spark.ui.enabled": "false",
+        **({"spark.driver.extraJavaOptions": java, "spark.executor.extraJavaOptions": java} if here else {}),
+        **(loopback_conf(scratch) if here else {}),
+        **executor_environment(worker_environment(cluster, joined=not here)),
+    }
+    needs = {
+        "spark.executor.cores": cores,
+        "spark.task.cpus": cores,
+        "spark.cores.max": str(cluster.num_workers * int(cores)),
+        "spark.executor.instances": str(cluster.num_workers),
+        "spark.dynamicAllocation.enabled": "false",
+        "spark.speculation": "false",
+        "spark.task.maxFailures": "1",  # a second attempt would hide the cause for minutes
+        "spark.python.worker.reuse": "false",  # TensorFlow's collectives can be set up once in a process
+    }
+    return {**wishes, **cluster.conf, **needs}
+
+
+def drive(job: Job) -> None:
+    """The driver process: start Spark, place the workers, wait until they have ended. Works in its scratch folder."""
+    cluster, scratch = job.plan.cluster, Path.cwd()
+    os.environ.update(spark_environment(scratch, loopback=_is_here(cluster)))
+    os.environ["SPARK_HOME"] = str(_linked_home(Path(os.environ["SPARK_HOME"]), scratch))
+    from pyspark import SparkConf, SparkContext
+
+    conf = SparkConf().setMaster(_master(cluster)).setAll(list(spark_conf(cluster, scratch).items()))
+    try:
+        context = SparkContext(conf=conf)
+    except Exception as error:
+        raise BackendError(f"Spark could not start at master {_master(cluster)}: {first_cause(str(error))}") from error
+    try:
+        _await_executors(context, job)
+        _train(context, job)
+    finally:
+        context.stop()
+
+
+def _linked_home(home: Path, scratch: Path) -> Path:
+    """A SPARK_HOME of links: local-cluster executors write below it, and must not do so in the installed package."""
+    linked = scratch / "spark"
+    linked.mkdir()
+    for entry in home.iterdir():
+        if entry.name != "work":  # the folder that they write to
+            (linked / entry.name).symlink_to(entry)
+    return linked
+
+
+def _await_executors(context: Any, job: Job) -> None:
+    """Return when there are enough executors: the workers would wait for each other without a word."""
+    cluster = job.plan.cluster
+    wanted = cluster.num_workers if "local[" not in _master(cluster) else 0
+    tracker = context._jsc.sc().statusTracker()
+    while (found := len(tracker.getExecutorInfos()) - 1) < wanted:  # the driver counts as one
+        if time.time() > job.start_by:
+            raise BackendError(
+                f"Spark at {_master(cluster)} gave {found} of {wanted} executors with {_cores(cluster)} core(s) and "
+                f"{cluster.executor_memory} each; free or add some, lower --num-workers or raise the start time-out"
+            )
+        time.sleep(POLL_S)
+
+
+def _train(context: Any, job: Job) -> None:
+    """Run the workers through TensorFlowOnSpark.
+
+    `TFCluster.shutdown` is left out: with nothing to feed it only waits (10 s and more), starts a second round of
+    Python workers, arms an alarm and exits. Spark's own job says when the workers have ended.
+    """
+    cluster = job.plan.cluster
+    address = LOOPBACK if _is_here(cluster) else None
+    node = Node(job, secrets.token_bytes(32), address)
+    prepare(node.key, address)
+    from tensorflowonspark import TFCluster
+
+    try:
+        TFCluster.run(
+            context,
+            node,
+            {},
+            cluster.num_workers,
+            num_ps=0,
+            master_node="chief",
+            input_mode=TFCluster.InputMode.TENSORFLOW,
+            reservation_timeout=max(RESERVATION_TIMEOUT_S, cluster.start_timeout_s),
+        )
+        while context.statusTracker().getActiveJobsIds():
+            time.sleep(POLL_S)
+    except (Exception, SystemExit) as error:
+        cause = TFCluster.tf_status.get("error") or one_line(error)
+        raise BackendError(f"TensorFlowOnSpark failed: {first_cause(cause)}") from error
+    if "error" in TFCluster.tf_status:
+        raise BackendError(f"TensorFlowOnSpark failed: {first_cause(TFCluster.tf_status['error'])}")
+
+
+def first_cause(text: str) -> str:
+    """The line of a Java and Python stack trace that names the Python error; without one, its beginning."""
+    match = re.search(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit)\b.*$", text, re.MULTILINE)
+    return match[0] if match else " ".join(text.split())[:300]
+
+
+class Node:
+    """What TensorFlowOnSpark calls on each executor, once the nodes know each other.
+
+    It is unpickled there before any code of TensorFlowOnSpark runs, and prepares that process.
+    """
+
+    def __init__(self, job: Job, key: bytes, address: str | None) -> None:
+        self.job = job
+        self.key = key
+        self.address = address
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        prepare(self.key, self.address)
+
+    def __call__(self, arguments: object, context: Any) -> None:
+        rank = 0 if context.job_name == "chief" else 1 + context.task_index
+        execute_apart(self.job.packed, self.job.plan, rank)
+
+
+def prepare(key: bytes, address: str | None) -> None:
+    """Mend TensorFlowOnSpark in this process, on the driver and on executors.
+
+    Its reservation service listens on every interface and unpickles what anybody sends; here it listens on one address
+    and opens only messages signed with the run's key. It also polls once a second, logs keys, and imports TensorFlow
+    where none is needed (4 to 10 s on the driver).
+
+    Parameters
+    ----------
+    key : shared secret of the run; travels to the executors inside Spark's task
+    address : of this host; None lets TensorFlowOnSpark find the one that faces the network
+    """
+    logging.getLogger("tensorflowonspark").setLevel(logging.WARNING)
+    sys.modules.setdefault("tensorflowonspark.compat", types.ModuleType("tensorflowonspark.compat"))
+    from tensorflowonspark import reservation, util
+
+    if address:
+        util.get_ip_address = lambda: address
+    reservation.MessageSocket.send = lambda self, sock, message: send(sock, key, message)
+    reservation.MessageSocket.receive = lambda self, sock: receive(sock, key)
+    reservation.Server.start_listening_socket = lambda self: socket.create_server((util.get_ip_address(), 0))
+    reservation.Server.await_reservations = _await_nodes
+    reservation.Client.await_reservations = _await_peers
+
+
+def _await_nodes(server: Any, context: object, status: Mapping[str, str], timeout: float) -> Any:
+    """Instead of Server.await_reservations, which polls once a second and exits the process on an error."""
+    deadline = time.monotonic() + timeout
+    while not server.reservations.done():
+        if "error" in status:
+            raise BackendError(first_cause(status["error"]))
+        if time.monotonic() > deadline:
+            raise BackendError(f"{server.reservations.remaining()} nodes have not registered within {timeout:g} s")
+        time.sleep(POLL_S)
+    return server.reservations.get()
+
+
+def _await_peers(client: Any) -> Any:
+    """Instead of Client.await_reservations, which sleeps a second even when all are there."""
+    while not client._request("QUERY"):
+        time.sleep(POLL_S)
+    return client.get_reservations()

@@ -1,0 +1,127 @@
+"""The driver process without a cluster: these drivers run the only worker themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.backends.base import execute_apart
+from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
+from hybridspeech.runs import RunDirectory
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> TrainPlan:
+    return TrainPlan(shards="", run=str(tmp_path / "run"))
+
+
+def call_the_worker(job: Job) -> None:
+    sys.stdout.write("driver is at work\n")
+    execute_apart(job.packed, job.plan, rank=0)
+
+
+def fail_on_purpose(job: Job) -> None:
+    raise ShardError("no shards here; preprocess first")
+
+
+def fail_by_accident(job: Job) -> None:
+    raise KeyError("executor")
+
+
+def exit_at_once(job: Job) -> None:
+    sys.exit(3)
+
+
+def die(job: Job) -> None:
+    os.write(1, b"java.lang.OutOfMemoryError")
+    os._exit(9)
+
+
+def leave_early(job: Job) -> None:
+    pass
+
+
+def wait_for_ever(job: Job) -> None:
+    signal.pause()
+
+
+def works(plan, context):
+    return WorkerReport(rank=context.rank, values={"pid": os.getpid(), "TF_CONFIG": os.environ.get("TF_CONFIG")})
+
+
+def test_the_worker_runs_in_another_process_without_the_callers_cluster(plan, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    (report,) = run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
+    assert report.values["pid"] != os.getpid()
+    assert report.values["TF_CONFIG"] is None
+
+
+def test_statuses_of_an_earlier_run_do_not_count(plan):
+    run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
+    with pytest.raises(BackendError, match="worker 0 was lost before it started"):
+        run_apart(Launch(driver=leave_early, advice=""), plan, works)
+
+
+def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
+    class Unloadable:
+        def __reduce__(self):
+            return (exec, ("import no_such_package",))
+
+    with pytest.raises(WorkerError, match="worker 0 failed: ModuleNotFoundError: No module named 'no_such_package'"):
+        run_apart(Launch(driver=call_the_worker, advice=""), plan, Unloadable())
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind", "message"),
+    [
+        (fail_on_purpose, ShardError, "no shards here; preprocess first"),
+        (fail_by_accident, BackendError, "the driver process failed: KeyError: 'executor'"),
+        (exit_at_once, BackendError, "the driver process failed: SystemExit: 3"),
+        (die, BackendError, "ended with code 9; its last words in .*launcher.log are: java.lang.OutOfMemoryError"),
+    ],
+)
+def test_the_end_of_the_driver_is_explained(driver, kind, message, plan):
+    with pytest.raises(kind, match=message):
+        run_apart(Launch(driver=driver, advice=""), plan, works)
+
+
+def test_too_few_workers_in_time_is_an_error_with_advice(plan):
+    hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=0.5))
+    with pytest.raises(BackendError, match=r"0 of 1 workers started within 0.5 s; free some cores; the output is in"):
+        run_apart(Launch(driver=wait_for_ever, advice="free some cores"), hurried, works)
+
+
+def test_an_interrupt_stops_all_and_goes_on_to_the_caller(plan):
+    def interrupts_its_caller(plan, context):
+        os.kill(caller, signal.SIGINT)
+        signal.pause()
+
+    caller = os.getpid()
+    assert threading.current_thread() is threading.main_thread()
+    with pytest.raises(KeyboardInterrupt):
+        run_apart(Launch(driver=call_the_worker, advice=""), plan, interrupts_its_caller)
+
+
+def test_output_of_the_driver_is_passed_on_only_if_asked_for(plan, capsys):
+    run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
+    assert capsys.readouterr().err == ""
+    run_apart(
+        Launch(driver=call_the_worker, advice=""), dataclasses.replace(plan, cluster=ClusterConfig(verbose=True)), works
+    )
+    assert "driver is at work" in capsys.readouterr().err
+    assert "driver is at work" in (RunDirectory(plan.run).workers_dir / "launcher.log").read_text()
+
+
+def test_a_missing_package_is_said_with_its_extra(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"backend 'tfos' needs .* pip install 'hybridspeech\[tfos\]'"):
+        check_installed("tfos", "tfos", ("tensorflowonspark",))

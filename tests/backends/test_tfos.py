@@ -1,0 +1,145 @@
+"""What is TensorFlowOnSpark's own: its settings, and the mended reservation service."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.backends.messages import LONGEST_MESSAGE, receive, send
+from hybridspeech.backends.tfos import TFoSBackend, first_cause, spark_conf
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, ConfigError
+from hybridspeech.processes import GuardedProcess
+from hybridspeech.runtime import python_path, spark_environment
+
+KEY = b"k" * 32
+
+
+class Touch:
+    """Unpickling this creates a file: what an attacker would do, and worse."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def pair():
+    left, right = socket.socketpair()
+    with left, right:
+        yield left, right
+
+
+def test_messages_of_the_run_come_through(pair):
+    message = {"type": "REG", "data": {"executor_id": 1, "authkey": b"\x00" * 50_000}}
+    send(pair[0], KEY, message)
+    assert receive(pair[1], KEY) == message
+
+
+def test_a_message_signed_with_another_key_is_never_unpickled(pair, tmp_path):
+    send(pair[0], b"x" * 32, Touch(tmp_path / "broken-into"))
+    with pytest.raises(ConnectionError, match="wrong signature"):
+        receive(pair[1], KEY)
+    assert not (tmp_path / "broken-into").exists()
+
+
+def test_a_message_of_the_original_protocol_is_never_unpickled(pair, tmp_path):
+    data = pickle.dumps(Touch(tmp_path / "broken-into"))
+    pair[0].sendall(struct.pack(">I", len(data)) + data)
+    pair[0].close()
+    with pytest.raises(ConnectionError, match="closed"):
+        receive(pair[1], KEY)
+    assert not (tmp_path / "broken-into").exists()
+
+
+def test_a_message_that_would_fill_the_memory_is_refused(pair):
+    pair[0].sendall(struct.pack(">I", LONGEST_MESSAGE + 1))
+    with pytest.raises(ConnectionError, match="bytes is announced"):
+        receive(pair[1], KEY)
+
+
+def test_each_executor_has_one_slot_whatever_the_caller_sets(tmp_path):
+    cluster = ClusterConfig(
+        num_workers=3,
+        master="spark://10.0.0.1:7077",
+        threads_per_worker=4,
+        conf={"spark.task.maxFailures": "9", "spark.executor.memory": "8g"},
+    )
+    conf = spark_conf(cluster, tmp_path)
+    assert (conf["spark.executor.cores"], conf["spark.task.cpus"], conf["spark.cores.max"]) == ("4", "4", "12")
+    assert (conf["spark.task.maxFailures"], conf["spark.executor.memory"]) == ("1", "8g")
+    assert "spark.driver.host" not in conf
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"executor_memory": "much"}, "executor memory is 'much'; expected 450m or more, such as 2g"),
+        ({"executor_memory": "300m"}, "executor memory is '300m'"),
+        ({"num_workers": 2, "master": "local[2]"}, r"'local\[2\]' is one process"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(settings, message, tmp_path):
+    plan = TrainPlan(shards="", run=str(tmp_path / "run"), cluster=ClusterConfig(**settings))
+    with pytest.raises(ConfigError, match=message):
+        TFoSBackend().run(plan, lambda plan, context: WorkerReport(rank=0))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_cause_in_a_stack_trace_is_its_python_error():
+    trace = (
+        "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n"
+        ": org.apache.spark.SparkException: Job aborted due to stage failure\nTraceback (most recent call last):\n"
+        '  File "worker.py", line 1, in main\nFileNotFoundError: [Errno 2] No such file: run\n\n\tat org.apache'
+    )
+    assert first_cause(trace) == "FileNotFoundError: [Errno 2] No such file: run"
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[str]:
+    """Address of a standalone Spark with one executor core, in other processes."""
+    env = {**os.environ, **spark_environment(tmp_path), "PYTHONPATH": python_path()}
+    deploy = [f"{env['SPARK_HOME']}/bin/spark-class", "org.apache.spark.deploy"]
+    url = f"spark://127.0.0.1:{free_port()}"
+    host = ["--host", "127.0.0.1", "--webui-port", "0"]
+    commands = {
+        "master": [deploy[0], f"{deploy[1]}.master.Master", *host, "--port", url.rpartition(":")[2]],
+        "worker": [deploy[0], f"{deploy[1]}.worker.Worker", *host, "--cores", "1", "--memory", "600m", url],
+    }
+    with ExitStack() as running:
+        for name, command in commands.items():
+            running.enter_context(GuardedProcess(command, env=env, log=tmp_path / f"{name}.log"))
+        yield url
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.cluster
+def test_a_standalone_cluster_is_used_and_its_executors_are_counted(master, tmp_path):
+    def worker(plan, context):
+        return WorkerReport(rank=context.rank, values={"folder": str(Path.cwd())})
+
+    def plan(num_workers: int, start_timeout_s: float) -> TrainPlan:
+        cluster = ClusterConfig(
+            num_workers=num_workers, master=master, executor_memory="512m", start_timeout_s=start_timeout_s
+        )
+        return TrainPlan(shards="", run=str(tmp_path / "run"), backend="tfos", cluster=cluster)
+
+    (report,) = TFoSBackend().run(plan(1, start_timeout_s=300), worker)
+    assert str(tmp_path) in report.values["folder"]
+    with pytest.raises(
+        BackendError, match=rf"Spark at {master} gave [01] of 2 executors with 1 core\(s\) and 512m each"
+    ):
+        TFoSBackend().run(plan(2, start_timeout_s=20), worker)

@@ -1,0 +1,114 @@
+"""The watch reads real status files; its patience is set so short or so long that no test depends on the clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.backends import watch
+from hybridspeech.backends.base import execute
+from hybridspeech.backends.watch import Watch
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, WorkerError
+from hybridspeech.runs import RunDirectory
+
+HERE = {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> TrainPlan:
+    return TrainPlan(shards="", run=str(tmp_path), cluster=ClusterConfig(num_workers=2))
+
+
+@pytest.fixture
+def run(plan: TrainPlan) -> RunDirectory:
+    directory = RunDirectory(plan.run)
+    directory.workers_dir.mkdir()
+    return directory
+
+
+def impatient(plan: TrainPlan, **limits: float) -> TrainPlan:
+    return TrainPlan(shards="", run=plan.run, cluster=ClusterConfig(num_workers=2, **limits))
+
+
+def gone() -> int:
+    """Process id of one that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_the_end_is_when_all_ranks_have_finished(plan, run):
+    eye = Watch(plan, "")
+    assert not eye.look()
+    execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
+    assert not eye.look()
+    execute(lambda plan, context: WorkerReport(rank=1), plan, 1)
+    assert eye.look()
+
+
+def test_the_earliest_failure_counts_even_if_it_is_written_later(plan, run, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE_S", 600.0)
+    eye = Watch(plan, "")
+    run.write_status(0, state="running", **HERE, phase="step", step=3)
+    run.write_status(1, state="failed", cause="UnavailableError: peer is gone", failed_at=200.0)
+    assert not eye.look()
+    run.write_status(0, state="failed", cause="ValueError: loss is nan", failed_at=100.0)
+    with pytest.raises(WorkerError, match="worker 0 failed: ValueError: loss is nan"):
+        eye.look()
+
+
+def test_a_failure_need_not_wait_for_a_rank_that_hangs(plan, run, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    run.write_status(0, state="running", **HERE, phase="step", step=3)
+    run.write_status(1, state="failed", cause="ValueError: loss is nan", failed_at=200.0)
+    with pytest.raises(WorkerError, match="worker 1 failed: ValueError: loss is nan"):
+        Watch(plan, "").look()
+
+
+def test_a_process_that_is_gone_is_the_cause_of_later_failures(plan, run, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    run.write_status(0, state="running", pid=gone(), host=socket.gethostname(), phase="step", step=3)
+    run.write_status(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
+    with pytest.raises(WorkerError, match=r"worker 0 failed: its process \d+ on .* was killed .*rank-000.log"):
+        Watch(plan, "").look()
+
+
+def test_processes_of_other_machines_are_not_looked_for(plan, run):
+    for rank in range(2):
+        run.write_status(rank, state="running", pid=gone(), host="elsewhere", phase="step", step=3)
+    assert not Watch(plan, "").look()
+
+
+def test_too_few_workers_are_counted_with_advice(plan, run):
+    eye = Watch(impatient(plan, start_timeout_s=1e-9), "free some cores")
+    run.write_status(1, state="running", **HERE, phase="start", step=0)
+    with pytest.raises(BackendError, match=r"1 of 2 workers started within 1e-09 s; free some cores"):
+        eye.look()
+
+
+def test_of_silent_ranks_the_one_that_spoke_first_is_stuck(plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    run.write_status(1, state="running", **HERE, phase="validate", step=7)
+    run.write_status(0, state="running", **HERE, phase="step", step=8)
+    with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'validate' at step 7"):
+        eye.look() or eye.look()
+
+
+def test_nobody_is_stuck_while_others_have_not_started(plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    run.write_status(0, state="running", **HERE, phase="build", step=0)
+    assert not eye.look()
+    assert not eye.look()
+
+
+def test_a_rank_that_has_finished_is_not_stuck(plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
+    run.write_status(1, state="running", **HERE, phase="save", step=8)
+    with pytest.raises(WorkerError, match="worker 1 failed: no sign of life"):
+        eye.look() or eye.look()
