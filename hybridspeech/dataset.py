@@ -1,0 +1,163 @@
+"""Shards -> tf.data, and exact step counts. Knows nothing of models, backends and Spark.
+
+Every rank takes the same number of steps an epoch, though ranks may hold different numbers of examples: a rank that has
+run out goes on with examples it has had already, at weight 0. So each example counts exactly once an epoch, in training
+and in validation, for any number of workers and any batch size, and no collective waits for a rank that has left.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybridspeech.errors import ConfigError
+from hybridspeech.shards import ShardIndex, ShardInfo
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+READERS = 4
+
+
+def rank_shards(index: ShardIndex, split: str, rank: int, num_workers: int) -> tuple[ShardInfo, ...]:
+    """The shards of a split that one rank reads: every num_workers-th.
+
+    Raises
+    ------
+    ConfigError: the split has fewer shards than there are workers.
+    """
+    shards = index.of_split(split)
+    if len(shards) < num_workers:
+        raise ConfigError(
+            f"split {split!r} has {len(shards)} shards for {num_workers} workers; each worker needs one or more: "
+            f"preprocess again with --shards {num_workers} or more, or train with fewer workers"
+        )
+    return shards[rank::num_workers]
+
+
+def count_examples(index: ShardIndex, split: str, rank: int, num_workers: int) -> int:
+    """Examples of a split that one rank reads in one epoch."""
+    return sum(shard.num_examples for shard in rank_shards(index, split, rank, num_workers))
+
+
+def count_steps(index: ShardIndex, split: str, num_workers: int, batch_size: int) -> int:
+    """Steps of one epoch, the same for all ranks: enough for the rank that holds most examples."""
+    most = max(count_examples(index, split, rank, num_workers) for rank in range(num_workers))
+    return math.ceil(most / batch_size)
+
+
+def worker_dataset(
+    folder: str | Path,
+    index: ShardIndex,
+    split: str,
+    *,
+    rank: int,
+    num_workers: int,
+    batch_size: int,
+    shuffle: tuple[int, int, int] | None = None,
+) -> tf.data.Dataset:
+    """One rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
+
+    Parameters
+    ----------
+    shuffle : (seed, epoch, buffer in examples) for an order that depends on these alone; None keeps that of the shards
+
+    Returns
+    -------
+    Dataset of (spectrogram float32 [batch_size, num_bins, num_frames, 1] in dB, label int32 [batch_size],
+    weight float32 [batch_size]: 1 for an example, 0 for one that is there only to fill the batch).
+    """
+    import tensorflow as tf
+
+    shards = rank_shards(index, split, rank, num_workers)
+    paths = [str(Path(folder) / shard.name) for shard in shards]
+    records = _read(index, paths)
+    shuffled = records
+    if shuffle:
+        seed, epoch, buffer = shuffle
+        generator = np.random.default_rng([seed, epoch, rank])
+        shuffled = _read(index, [paths[i] for i in generator.permutation(len(paths))], interleave=True)
+        shuffled = shuffled.shuffle(buffer, seed=int(generator.integers(1 << 62)), reshuffle_each_iteration=False)
+    num_examples = sum(shard.num_examples for shard in shards)
+    num_fill = count_steps(index, split, num_workers, batch_size) * batch_size - num_examples
+    counted = shuffled.map(lambda record: (record, tf.constant(1.0)))
+    filling = records.repeat().take(num_fill).map(lambda record: (record, tf.constant(0.0)))
+
+    def parse(records: Any, weights: Any) -> Any:
+        example = parse_examples(index, records)
+        return example["spectrogram"], example["label"], weights
+
+    batches = counted.concatenate(filling).batch(batch_size, drop_remainder=True)
+    dataset = batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
+    return dataset.with_options(_options())
+
+
+def evaluation_dataset(folder: str | Path, index: ShardIndex, split: str, batch_size: int) -> tf.data.Dataset:
+    """A whole split in shard order, each example once; the last batch may be smaller.
+
+    Returns
+    -------
+    Dataset of (spectrogram float32 [batch, num_bins, num_frames, 1] in dB, label int32 [batch],
+    clip_id string [batch], speaker string [batch]).
+    """
+    records = _read(index, [str(Path(folder) / shard.name) for shard in index.of_split(split)])
+
+    def parse(records: Any) -> Any:
+        example = parse_examples(index, records)
+        return example["spectrogram"], example["label"], example["clip_id"], example["speaker"]
+
+    dataset = records.batch(batch_size).map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
+    return dataset.with_options(_options())
+
+
+def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
+    """Serialised examples (string [batch]) -> tensors, by TensorFlow's own parser."""
+    import tensorflow as tf
+
+    shape, is_half = index.features.shape, index.shards_config.dtype == "float16"
+    text = tf.io.FixedLenFeature([], tf.string, "")
+    example = tf.io.parse_example(
+        records,
+        {
+            "spectrogram": tf.io.FixedLenFeature([], tf.string)
+            if is_half
+            else tf.io.FixedLenFeature(shape, tf.float32),
+            "label": tf.io.FixedLenFeature([], tf.int64),
+            "clip_id": text,
+            "speaker": text,
+        },
+    )
+    spectrogram = example["spectrogram"]
+    if is_half:
+        spectrogram = tf.cast(tf.io.decode_raw(spectrogram, tf.float16), tf.float32)
+    example["spectrogram"] = tf.reshape(spectrogram, (-1, *shape, 1))
+    example["label"] = tf.cast(example["label"], tf.int32)
+    return dict(example)
+
+
+def _read(index: ShardIndex, paths: list[str], *, interleave: bool = False) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    compression = "GZIP" if index.shards_config.compression == "gzip" else ""
+
+    def read(path: Any) -> Any:
+        return tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
+
+    if not interleave:
+        return read(paths)
+    return tf.data.Dataset.from_tensor_slices(paths).interleave(
+        read, cycle_length=READERS, num_parallel_calls=2, deterministic=True
+    )
+
+
+def _options() -> Any:
+    """Ranks have shards of their own, so TensorFlow must not share them out again."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    options.deterministic = True
+    return options

@@ -1,0 +1,215 @@
+"""The verb `train`: shards -> run directory, through a TrainingBackend. Knows nothing of Spark, Ray and TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hybridspeech.backends import BACKENDS, TrainingBackend
+from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig, OnProgress, Progress, TrainPlan, silent
+from hybridspeech.dataset import count_steps, rank_shards
+from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.loop import run_worker
+from hybridspeech.model import check_model
+from hybridspeech.output import claim_output
+from hybridspeech.runs import PLAN_NAME, RunDirectory
+from hybridspeech.shards import ShardIndex
+
+VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What `train` made. `startup_s` ends with the first step; `examples_per_s` is the median epoch after the first.
+
+    `history` has one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds.
+    """
+
+    run_dir: str
+    backend: str
+    num_workers: int
+    global_batch_size: int
+    steps_per_epoch: int
+    startup_s: float
+    train_s: float
+    examples_per_s: float
+    history: tuple[Mapping[str, float], ...]
+
+
+def train(
+    shards: str | Path,
+    run: str | Path,
+    *,
+    model: ModelConfig | None = None,
+    fit: FitConfig | None = None,
+    cluster: ClusterConfig | None = None,
+    backend: str | TrainingBackend = "tfos",
+    overwrite: bool = False,
+    resume: bool = False,
+    on_progress: OnProgress = silent,
+) -> TrainResult:
+    """Train a classifier on shards.
+
+    Parameters
+    ----------
+    shards : folder that `preprocess` has written; every worker must reach it under the same path
+    run : run directory to make, on storage that every worker reaches; `resume` goes on from its last checkpoint
+    model : name and dropout are taken from it; input shape and labels come from the shards
+    backend : a name in BACKENDS, or a TrainingBackend
+
+    Raises
+    ------
+    ConfigError: a setting can't work, e.g. fewer shards than workers; said before anything starts. ShardError.
+    OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
+    """
+    started = time.time()
+    fit, cluster = fit or FitConfig(), cluster or ClusterConfig()
+    starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend
+    plan = make_plan(shards, run, model or ModelConfig(), fit, cluster, starter.name, resume)
+    index = ShardIndex.load(plan.shards)
+    steps = count_steps(index, "training", cluster.num_workers, fit.batch_size)
+    on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
+    directory = RunDirectory(plan.run)
+    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=resume):
+        if resume:
+            check_resumable(directory, plan)
+        directory.create(plan)
+        with _reported(directory, plan, on_progress):
+            chief = starter.run(plan, run_worker)[0]
+    epochs = [row for row in chief.history if row["epoch"] > 1] or list(chief.history)
+    return TrainResult(
+        run_dir=plan.run,
+        backend=starter.name,
+        num_workers=cluster.num_workers,
+        global_batch_size=fit.batch_size * cluster.num_workers,
+        steps_per_epoch=steps,
+        startup_s=(chief.first_step_at or chief.finished_at) - started,
+        train_s=chief.finished_at - (chief.first_step_at or chief.finished_at),
+        examples_per_s=statistics.median(row["examples_per_s"] for row in epochs),
+        history=chief.history,
+    )
+
+
+def make_plan(
+    shards: str | Path,
+    run: str | Path,
+    model: ModelConfig,
+    fit: FitConfig,
+    cluster: ClusterConfig,
+    backend: str,
+    resume: bool = False,
+) -> TrainPlan:
+    """Everything that the workers need, checked on the driver before a cluster starts."""
+    index = ShardIndex.load(shards)
+    for split in ("training", "validation"):
+        if index.of_split(split):
+            rank_shards(index, split, 0, cluster.num_workers)
+    if not index.of_split("training"):
+        raise ConfigError(
+            f"{shards}: has no training clips (splits: {dict(index.splits)}); preprocess with other splits"
+        )
+    model = replace(model, input_shape=index.features.shape, num_labels=len(index.labels))
+    check_model(model)
+    return TrainPlan(
+        shards=str(Path(shards).absolute()),
+        run=str(Path(run).absolute()),
+        backend=backend,
+        digest=index.digest,
+        labels=index.labels,
+        features=index.features,
+        model=model,
+        fit=fit,
+        cluster=cluster,
+        resume=resume,
+        versions=_versions(),
+    )
+
+
+def check_resumable(run: RunDirectory, plan: TrainPlan) -> None:
+    """A resumed run must see the same data and the same model, or its curve would mean nothing.
+
+    Raises
+    ------
+    RunError: data, model, batch size, seed or the number of workers differ from those of the run.
+    """
+    before = run.read_plan()
+    same = {
+        "shards (another digest)": (before.digest, plan.digest),
+        "model": (before.model, plan.model),
+        "batch size": (before.fit.batch_size, plan.fit.batch_size),
+        "seed": (before.fit.seed, plan.fit.seed),
+        "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
+    }
+    changed = [name for name, (old, new) in same.items() if old != new]
+    if changed:
+        raise RunError(
+            f"{run.path}: was begun with other {', '.join(changed)}; resume with the same, or start anew with --overwrite"
+        )
+
+
+def _describe(plan: TrainPlan, index: ShardIndex, steps: int) -> str:
+    workers, batch = plan.cluster.num_workers, plan.fit.batch_size
+    return (
+        f"{plan.model.name} on {index.splits['training']:,} clips of {len(index.labels)} words; {workers} workers x "
+        f"{batch} = {workers * batch} clips a step (the global batch), {steps} steps an epoch"
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS_OF:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@contextmanager
+def _reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
+    """Pass on what the workers write down while they train: phases of the chief, and each epoch's line."""
+    ended = threading.Event()
+    seen = len(run.read_metrics()) if plan.resume else 0
+
+    def report(seen: int) -> None:
+        on_progress(Progress(stage="start", message=f"starting {plan.cluster.num_workers} workers on {plan.backend}"))
+        phase = ""
+        while True:
+            last = ended.wait(POLL_S)
+            status = run.read_status(0)
+            if status.get("phase") not in (None, phase, "step", "validate", "save"):
+                phase = status["phase"]
+                on_progress(Progress(stage="start", message=f"worker 0: {phase}"))
+            for row in run.read_metrics()[seen:]:
+                seen += 1
+                on_progress(
+                    Progress(stage="epochs", done=seen, total=plan.fit.epochs, unit="epochs", message=_line(row))
+                )
+            if last:
+                return
+
+    thread = threading.Thread(target=report, args=(seen,), name="hybridspeech-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _line(row: Mapping[str, float]) -> str:
+    validation = (
+        f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.3f}" if "val_loss" in row else ""
+    )
+    return (
+        f"epoch {row['epoch']:.0f}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.3f}{validation}  "
+        f"{row['examples_per_s']:.0f} examples/s"
+    )
