@@ -1,0 +1,148 @@
+"""The function of the command `inspect`: what is in a folder of shards. Knows nothing of engines and of training."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig, to_json
+from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.plots import plot_spectrograms
+from hybridspeech.shards import ShardIndex, read_shard
+
+MANIFEST_NAME = "manifest.parquet"
+REJECTS_NAME = "rejects.jsonl"
+LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What `describe` found; counts are of clips.
+
+    `labels` gives for each label its clips by split, without the rejects; `rejects` counts by reason. `problems` is
+    what the verification found, None if none was asked for; `plot` is the path of the picture, if one was asked for.
+    """
+
+    shards: str
+    num_clips: int
+    num_rejects: int
+    num_shards: int
+    num_bytes: int
+    splits: Mapping[str, int]
+    labels: Mapping[str, Mapping[str, int]]
+    rejects: Mapping[str, int]
+    features: FeatureConfig
+    shards_config: ShardConfig
+    spectrogram_shape: tuple[int, int]
+    digest: str
+    problems: tuple[str, ...] | None = None
+    plot: str | None = None
+
+    def text(self) -> str:
+        """The same for a reader: a table of labels and splits, then one fact a line."""
+        splits = [split for split in SPLITS if split in self.splits]
+        rows = [("label", *splits), *((label, *map(str, by.values())) for label, by in self.labels.items())]
+        rows.append(("all", *(str(self.splits[split]) for split in splits)))
+        width = max(len(row[0]) for row in rows)
+        table = [row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:]) for row in rows]
+        return "\n".join([*table, "", *(f"{name:<10} {value}" for name, value in self._facts().items())])
+
+    def _facts(self) -> dict[str, str]:
+        bins, frames = self.spectrogram_shape
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
+        facts = {
+            "clips": f"{self.num_clips:,} in {self.num_shards} shards, {self.num_bytes / 1e6:,.1f} MB",
+            "rejects": f"{self.num_rejects:,}" + (f" ({reasons})" if reasons else ""),
+            "shape": f"{bins} bins x {frames} frames",
+            "features": _listed(self.features, () if self.features.kind == "logmel" else LOGMEL_ONLY),
+            "stored as": _listed(self.shards_config),
+            "digest": self.digest,
+        }
+        if self.problems is not None:
+            facts["verified"] = "; ".join(self.problems) or "every shard is there and as it was written"
+        return facts | ({"plot": self.plot} if self.plot else {})
+
+
+def _listed(settings: FeatureConfig | ShardConfig, without: tuple[str, ...] = ()) -> str:
+    return ", ".join(f"{name} {value}" for name, value in to_json(settings).items() if name not in without)
+
+
+def describe(
+    shards: str | Path, *, verify: bool = False, plot: str | Path | None = None, num_plots: int = 6
+) -> Description:
+    """Count and describe the shards of a folder.
+
+    Parameters
+    ----------
+    verify : hash every shard again; what is wrong is returned in `problems`, not raised
+    plot : PNG file to draw spectrograms into: the first clip of each of the first `num_plots` labels that are met
+
+    Raises
+    ------
+    ShardError: there are no finished shards, or they can't be read. ConfigError: the picture can't be written.
+    """
+    folder = Path(shards)
+    index = ShardIndex.load(folder)
+    if num_plots < 1:
+        raise ConfigError(f"num_plots is {num_plots}; expected 1 or more")
+    rejects = _read_rejects(folder)
+    description = Description(
+        shards=str(folder),
+        num_clips=index.num_clips,
+        num_rejects=index.num_rejects,
+        num_shards=len(index.shards),
+        num_bytes=index.num_bytes,
+        splits=index.splits,
+        labels=_count_labels(folder, index, rejects),
+        rejects=dict(Counter(rejects.values()).most_common()),
+        features=index.features,
+        shards_config=index.shards_config,
+        spectrogram_shape=index.features.shape,
+        digest=index.digest,
+        problems=tuple(index.verify(folder)) if verify else None,
+        plot=str(plot) if plot else None,
+    )
+    if plot:
+        plot_spectrograms(_first_of_labels(folder, index, num_plots), index.features, Path(plot))
+    return description
+
+
+def _read_rejects(folder: Path) -> dict[str, str]:
+    """Reason by clip id. No file: none was rejected."""
+    path = folder / REJECTS_NAME
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return {row["clip_id"]: row["reason"] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
+
+
+def _count_labels(folder: Path, index: ShardIndex, rejects: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Clips by label and split. Taken from the manifest, since reading all shards would take minutes."""
+    import pyarrow.parquet
+
+    path = folder / MANIFEST_NAME
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["clip_id", "label_name", "split"])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
+    clips = zip(*(table[name].to_pylist() for name in ("clip_id", "label_name", "split")), strict=True)
+    counts = Counter((label, split) for clip_id, label, split in clips if clip_id not in rejects)
+    splits = [split for split in SPLITS if split in index.splits]
+    return {label: {split: counts[label, split] for split in splits} for label in index.labels}
+
+
+def _first_of_labels(folder: Path, index: ShardIndex, num_plots: int) -> dict[str, np.ndarray]:
+    """The first spectrogram of each of the first labels in shard order, by label."""
+    found: dict[str, np.ndarray] = {}
+    for shard in sorted(index.shards, key=lambda shard: SPLITS.index(shard.split)):
+        for example in read_shard(folder / shard.name, shape=index.features.shape):
+            found.setdefault(example.label_name, np.asarray(example.spectrogram, dtype=np.float32))
+            if len(found) == min(num_plots, len(index.labels)):
+                return dict(sorted(found.items()))
+    return dict(sorted(found.items()))

@@ -1,0 +1,173 @@
+"""What `evaluate` measures, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import tone_run, tone_shards
+
+from hybridspeech.config import to_json
+from hybridspeech.errors import ConfigError, RunError, ShardError
+from hybridspeech.evaluate import Metrics, accuracy_interval, class_metrics, evaluate, wilson_interval
+from hybridspeech.runs import RunDirectory
+from hybridspeech.shards import ShardIndex
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
+    return tone_shards(tmp_path_factory.getbasetemp(), tones)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
+    return tone_run(tmp_path_factory.getbasetemp(), tones)
+
+
+@pytest.fixture(scope="module")
+def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+    """Of the training split, since all of its labels have clips."""
+    return evaluate(run, shards, split="training", out=tmp_path_factory.mktemp("evaluation"))
+
+
+def test_every_clip_of_the_split_counts_once(metrics: Metrics, shards: Path) -> None:
+    assert metrics.num_clips == ShardIndex.load(shards).splits["training"] == sum(map(sum, metrics.confusion))
+    assert [record.num_clips for record in metrics.classes] == [sum(row) for row in metrics.confusion]
+
+
+def test_tones_are_told_apart(metrics: Metrics) -> None:
+    assert metrics.accuracy >= 0.9
+    assert metrics.loss < 0.5
+
+
+def test_accuracy_lies_in_its_interval(metrics: Metrics) -> None:
+    low, high = metrics.accuracy_ci95
+    assert 0 <= low <= metrics.accuracy <= high <= 1
+
+
+def test_batch_size_changes_no_number(metrics: Metrics, run: Path, shards: Path, tmp_path: Path) -> None:
+    again = evaluate(run, shards, split="training", batch_size=7, out=tmp_path)
+    assert again.confusion == metrics.confusion
+    assert again.loss == pytest.approx(metrics.loss, abs=1e-6)
+
+
+def test_files_say_the_same_as_the_result(metrics: Metrics) -> None:
+    assert json.loads(metrics.files.metrics.read_text()) == json.loads(json.dumps(to_json(metrics)))
+    with metrics.files.confusion_csv.open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["label", "high", "low", "middle"]
+    assert [tuple(map(int, row[1:])) for row in rows] == list(metrics.confusion)
+    assert metrics.files.confusion_png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_predictions_name_every_clip(metrics: Metrics) -> None:
+    with metrics.files.predictions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["clip_id"] for row in rows}) == metrics.num_clips
+    assert sum(row["label"] == row["predicted"] for row in rows) == round(metrics.accuracy * metrics.num_clips)
+
+
+def test_files_go_into_the_run_by_default(run: Path, shards: Path) -> None:
+    assert evaluate(run, shards).files.metrics == run / "evaluation-testing" / "metrics.json"
+
+
+def test_unfinished_run_is_refused(run: Path, shards: Path, tmp_path: Path) -> None:
+    RunDirectory(tmp_path).create(RunDirectory(run).read_plan())
+    with pytest.raises(RunError, match="training has not ended"):
+        evaluate(tmp_path, shards)
+
+
+def test_folder_without_shards_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"index\.json"):
+        evaluate(run, tmp_path)
+
+
+def test_unknown_split_is_refused_with_those_there_are(run: Path, shards: Path) -> None:
+    with pytest.raises(ConfigError, match=r"split 'test' has no clips; choose one of .*testing"):
+        evaluate(run, shards, split="test")
+
+
+def copy_with(shards: Path, folder: Path, **changes: object) -> Path:
+    """The index alone, changed: enough for what is checked before anything is read."""
+    replace(ShardIndex.load(shards), **changes).save(folder)  # type: ignore[arg-type]
+    return folder
+
+
+def test_other_labels_are_listed(run: Path, shards: Path, tmp_path: Path) -> None:
+    other = copy_with(shards, tmp_path, labels=("high", "low", "shrill"))
+    with pytest.raises(ConfigError, match="only the run has middle; only the shards have shrill"):
+        evaluate(run, other)
+
+
+def test_other_features_are_listed(run: Path, shards: Path, tmp_path: Path) -> None:
+    features = replace(ShardIndex.load(shards).features, hop_length=128)
+    with pytest.raises(ConfigError, match="hop_length 256 / 128"):
+        evaluate(run, copy_with(shards, tmp_path, features=features))
+
+
+def test_shards_of_the_other_kernel_are_the_same_features(run: Path, shards: Path, tmp_path: Path) -> None:
+    features = replace(ShardIndex.load(shards).features, kernel="reference")
+    with pytest.raises(ConfigError, match="has no clips"):
+        evaluate(run, copy_with(shards, tmp_path, features=features), split="nowhere")
+
+
+def test_checks_come_before_tensorflow(run: Path, shards: Path) -> None:
+    code = (
+        "import sys\nfrom hybridspeech.errors import ConfigError\nfrom hybridspeech.evaluate import evaluate\n"
+        f"try:\n    evaluate({str(run)!r}, {str(shards)!r}, split='none')\n"
+        "except ConfigError:\n    sys.exit('tensorflow' in sys.modules)\nsys.exit('no error')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_class_metrics_are_those_of_the_textbook() -> None:
+    cat, dog, fish = class_metrics(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), ("cat", "dog", "fish"))
+    assert (cat.precision, cat.recall, cat.f1, cat.num_clips) == pytest.approx((6 / 7, 6 / 8, 12 / 15, 8))
+    assert (dog.precision, dog.recall, dog.f1, dog.num_clips) == pytest.approx((3 / 5, 3 / 4, 6 / 9, 4))
+    assert (fish.precision, fish.recall, fish.f1, fish.num_clips) == (0, 0, 0, 0)
+
+
+def test_wilson_interval_is_that_of_the_textbook() -> None:
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(10, 10)[1] == 1.0
+
+
+def test_interval_over_speakers_is_wider_where_speakers_differ() -> None:
+    right = np.repeat(np.arange(20) % 4 != 0, 10)
+    by_speaker, method = accuracy_interval(right, [f"speaker-{i // 10}" for i in range(200)])
+    by_clip, _ = accuracy_interval(right, [""] * 200)
+    assert method == "bootstrap-speakers"
+    assert by_speaker[1] - by_speaker[0] > 2 * (by_clip[1] - by_clip[0])
+
+
+def test_interval_over_speakers_of_one_clip_each_is_near_wilson() -> None:
+    right = np.arange(400) % 5 != 0
+    low, high = accuracy_interval(right, [str(i) for i in range(400)])[0]
+    assert (low, high) == pytest.approx(wilson_interval(320, 400), abs=0.01)
+
+
+def test_interval_is_the_same_each_time() -> None:
+    right, speakers = np.arange(60) % 3 != 0, [str(i // 4) for i in range(60)]
+    assert accuracy_interval(right, speakers) == accuracy_interval(right, speakers)
+
+
+@pytest.mark.parametrize(
+    ("right", "speakers"),
+    [
+        ([True, False], ["", ""]),
+        ([True, False], ["ann", ""]),
+        ([True, False], ["ann", "ann"]),
+        ([True] * 2, ["a", "b"]),
+    ],
+    ids=["unknown", "partly-unknown", "one-speaker", "no-mistake"],
+)
+def test_wilson_serves_where_speakers_tell_nothing(right: list[bool], speakers: list[str]) -> None:
+    (low, high), method = accuracy_interval(np.array(right), speakers)
+    assert method == "wilson"
+    assert low < high

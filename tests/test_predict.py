@@ -1,0 +1,111 @@
+"""What `predict` says of files, good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from trained import random_run, tone_run
+
+from hybridspeech.audio import read_clip
+from hybridspeech.config import FeatureConfig
+from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.features import FeatureExtractor
+from hybridspeech.model import load_model
+from hybridspeech.predict import predict
+from hybridspeech.runs import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
+    return tone_run(tmp_path_factory.getbasetemp(), tones)
+
+
+def test_tones_are_recognised(run: Path, tones: Path) -> None:
+    files = [tones / word / "00000001_nohash_0.wav" for word in ("low", "high", "middle")]
+    assert [prediction.label for prediction in predict(run, files)] == ["low", "high", "middle"]
+
+
+def test_top_is_sorted_and_its_first_is_the_label(run: Path, tones: Path) -> None:
+    (prediction,) = predict(run, [tones / "low" / "00000001_nohash_0.wav"], top_k=2)
+    first, second = prediction.top
+    assert (first.label, first.probability) == (prediction.label, prediction.probability)
+    assert 1 >= first.probability >= second.probability >= 0
+
+
+def test_top_of_more_than_all_labels_is_all_labels(run: Path, tones: Path) -> None:
+    (prediction,) = predict(run, [tones / "low" / "00000001_nohash_0.wav"], top_k=99)
+    assert sorted(candidate.label for candidate in prediction.top) == ["high", "low", "middle"]
+    assert sum(candidate.probability for candidate in prediction.top) == pytest.approx(1, abs=1e-5)
+
+
+def test_folders_are_searched_in_the_order_of_names(run: Path, tones: Path) -> None:
+    found = [Path(prediction.path) for prediction in predict(run, [tones])]
+    assert found == sorted(tones.rglob("*.wav"))
+
+
+def test_only_audio_in_folders_is_taken(run: Path, tones: Path, tmp_path: Path) -> None:
+    clip = (tones / "low" / "00000001_nohash_0.wav").read_bytes()
+    for name in ("b/clip.WAV", "a note.txt", "ä ü/clip.wav", ".hidden.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(clip)
+    found = [Path(prediction.path).relative_to(tmp_path).as_posix() for prediction in predict(run, [tmp_path])]
+    assert found == ["b/clip.WAV", "ä ü/clip.wav"]
+
+
+def test_a_bad_file_has_its_reason_and_the_others_their_label(run: Path, tones: Path, tmp_path: Path) -> None:
+    empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
+    empty.touch()
+    text.write_text("not a sound at all, " * 20)
+    good = tones / "high" / "00000002_nohash_0.wav"
+    lines = [prediction.line() for prediction in predict(run, [empty, good, text, tmp_path / "none.wav"])]
+    assert [set(line) for line in lines] == [
+        {"path", "error"},
+        {"path", "label", "probability", "top"},
+        {"path", "error"},
+        {"path", "error"},
+    ]
+    assert lines[0]["error"].startswith("empty: ")
+    assert lines[1]["label"] == "high"
+    assert lines[3]["error"].startswith("missing: ")
+
+
+def test_batches_change_no_answer(run: Path, tones: Path) -> None:
+    files = sorted(tones.rglob("*.wav"))[::9]
+    whole, singly = (list(predict(run, files, batch_size=size)) for size in (64, 1))
+    assert [prediction.path for prediction in whole] == [prediction.path for prediction in singly]
+    np.testing.assert_allclose([p.probability for p in whole], [p.probability for p in singly], atol=1e-5)
+
+
+def test_another_rate_and_two_channels_are_heard_the_same(run: Path, tmp_path: Path) -> None:
+    times = np.arange(44_100) / 44_100
+    noise = 0.02 * np.random.default_rng(0).standard_normal(times.size)
+    wave = 0.4 * np.sin(2 * np.pi * 660 * times) + noise
+    soundfile.write(tmp_path / "clip.flac", np.stack([wave, wave], axis=1), 44_100)
+    (prediction,) = predict(run, [tmp_path / "clip.flac"])
+    assert prediction.label == "middle"
+
+
+def test_real_clips_are_read_as_in_preprocessing(speech_commands: Path, tmp_path: Path) -> None:
+    features = FeatureConfig()
+    run = random_run(tmp_path / "run", features, ("bed", "cat", "wow"))
+    files = sorted((speech_commands / "wow").glob("*.wav"))[:4]
+    spectrograms = [FeatureExtractor(features)(read_clip(path, features)) for path in files]
+    expected = load_model(RunDirectory(run)).predict_on_batch(np.stack(spectrograms)[..., np.newaxis])
+    answers = [{candidate.label: candidate.probability for candidate in p.top} for p in predict(run, files)]
+    np.testing.assert_allclose(
+        [[answer[label] for label in ("bed", "cat", "wow")] for answer in answers], expected, atol=1e-6
+    )
+
+
+def test_what_can_not_work_is_said_before_the_first_result(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no file was given"):
+        predict(run, [])
+    with pytest.raises(ConfigError, match="no audio file in this folder"):
+        predict(run, [tmp_path])
+    with pytest.raises(ConfigError, match="top_k is 0"):
+        predict(run, ["clip.wav"], top_k=0)
+    with pytest.raises(RunError, match=r"no plan\.json"):
+        predict(tmp_path, ["clip.wav"])

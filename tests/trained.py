@@ -1,0 +1,74 @@
+"""Small finished runs for the tests of the verbs that come after training, made in seconds and shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hybridspeech.config import FeatureConfig, ModelConfig, TrainPlan
+from hybridspeech.model import build_model
+from hybridspeech.preprocess import preprocess
+from hybridspeech.runs import RunDirectory
+from hybridspeech.shards import ShardIndex, read_shard
+
+SMALL = FeatureConfig(n_fft=256, hop_length=256)
+"""129 bins x 63 frames, an eighth of the default."""
+
+
+def tone_shards(base: Path, tones: Path) -> Path:
+    """Shards of the `tones` fixture."""
+    shards = base / "tone-shards"
+    if not (shards / "index.json").exists():
+        preprocess(tones, shards, features=SMALL, engine="local")
+    return shards
+
+
+def tone_run(base: Path, tones: Path) -> Path:
+    """A run that tells the tones apart: a few steps of Adam, without the machinery of `train`."""
+    import tf_keras
+
+    run, shards = RunDirectory(base / "tone-run"), tone_shards(base, tones)
+    if run.is_finished():
+        return run.path
+    index = ShardIndex.load(shards)
+    examples = [
+        example
+        for shard in index.of_split("training")
+        for example in read_shard(shards / shard.name, shape=index.features.shape)
+    ]
+    plan = TrainPlan(
+        shards=str(shards),
+        run=str(run.path),
+        digest=index.digest,
+        labels=index.labels,
+        features=index.features,
+        model=ModelConfig(input_shape=index.features.shape, num_labels=len(index.labels), dropout=0.0),
+    )
+    tf_keras.utils.set_random_seed(0)
+    model = build_model(plan.model)
+    for layer in model.layers:
+        if hasattr(layer, "momentum"):
+            layer.momentum = 0.8  # BatchNorm's 0.99 would not settle in so few steps
+    model.compile("adam", "sparse_categorical_crossentropy")
+    spectrograms = np.stack([example.spectrogram for example in examples])[..., np.newaxis]
+    model.fit(spectrograms, np.array([example.label for example in examples]), batch_size=16, epochs=6, verbose=0)
+    return save_run(run, plan, model)
+
+
+def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> Path:
+    """A run whose network is untrained, so that it gives any label to any clip, but always the same."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    config = ModelConfig(input_shape=features.shape, num_labels=len(labels))
+    plan = TrainPlan(shards="none", run=str(path), labels=labels, features=features, model=config)
+    return save_run(RunDirectory(path), plan, build_model(config))
+
+
+def save_run(run: RunDirectory, plan: TrainPlan, model: object) -> Path:
+    """Leave what a finished training leaves, as far as the later verbs look at it."""
+    run.create(plan)
+    run.model_dir.mkdir(exist_ok=True)
+    model.save_weights(run.weights_path)  # type: ignore[attr-defined]
+    return run.path
