@@ -1,0 +1,174 @@
+"""The command line, as a user meets it: output, exit codes, sentences."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from hybridspeech.cli import app
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--features", "logmel", "--n-mels", "24", "--hop-length", "500", "--engine", "local"]
+
+
+def hybridspeech(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command, run in this process."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "shards"
+    assert hybridspeech("preprocess", tones, out, *SMALL)[0] == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    options = ["--backend", "local", "--epochs", 3, "--batch-size", 8]
+    assert hybridspeech("train", shards, out, *options)[0] == 0
+    return out
+
+
+def test_preprocess_prints_its_result_as_json(tones: Path, tmp_path: Path) -> None:
+    code, out, err = hybridspeech("preprocess", tones, tmp_path / "out", *SMALL, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert {"num_clips", "num_rejects", "splits", "startup_s", "work_s", "clips_per_s", "num_bytes", "digest"} <= set(
+        result
+    )
+    assert result["num_clips"] == sum(result["splits"].values()) == 120
+    assert "shards: 120 clips" in err
+
+
+def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
+    options = ["--backend", "local", "--epochs", 1, "--batch-size", 8, "--json"]
+    code, out, err = hybridspeech("train", shards, tmp_path / "run", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert {"backend", "num_workers", "startup_s", "train_s", "examples_per_s", "history", "run_dir"} <= set(result)
+    assert [row["epoch"] for row in result["history"]] == [1]
+    assert "the global batch" in err
+    assert re.search(r"epoch 1  loss \d\.\d+  accuracy 0\.\d+", err)
+
+
+def test_evaluate_prints_its_result_as_json(run: Path, shards: Path) -> None:
+    code, out, _ = hybridspeech("evaluate", run, shards, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert {"accuracy", "accuracy_ci95", "num_clips", "loss", "classes"} <= set(result)
+    low, high = result["accuracy_ci95"]
+    assert low <= result["accuracy"] <= high
+
+
+def test_predict_prints_a_line_a_file_and_fails_at_the_end_for_a_bad_one(
+    run: Path, tones: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no audio")
+    code, out, _ = hybridspeech("predict", run, tones / "low", bad, "--top-k", 2)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert len(lines) == 41
+    assert sum(line.get("label") == "low" for line in lines) >= 36
+    assert len(lines[0]["top"]) == 2
+    assert lines[-1]["path"] == str(bad)
+    assert "not-audio" in lines[-1]["error"]
+
+
+@pytest.mark.parametrize("form", ["savedmodel", "tflite", "keras"])
+def test_export_makes_a_model(run: Path, tmp_path: Path, form: str) -> None:
+    suffix = {"savedmodel": "", "tflite": ".tflite", "keras": ".keras"}[form]
+    code, out, _ = hybridspeech("export", run, tmp_path / f"model{suffix}", "--format", form, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert Path(result["path"]).exists()
+    assert result["labels"] == ["high", "low", "middle"]
+
+
+def test_inspect_tells_and_verifies(shards: Path, tmp_path: Path) -> None:
+    code, out, _ = hybridspeech("inspect", shards, "--verify", "--json")
+    assert (code, json.loads(out)["problems"]) == (0, [])
+
+
+def test_inspect_finds_a_flipped_byte(tones: Path, tmp_path: Path) -> None:
+    hybridspeech("preprocess", tones, tmp_path / "out", *SMALL)
+    shard = sorted((tmp_path / "out").glob("*.tfrecord"))[3]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    code, out, _ = hybridspeech("inspect", tmp_path / "out", "--verify")
+    assert code == 1
+    assert shard.name in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["preprocess", "nowhere", "OUT"], 1, "nowhere: no such folder or file"),
+        (["preprocess", "TONES", "OUT", "--engine", "flink"], 2, "choose one of local, spark, raydp"),
+        (["preprocess", "TONES", "OUT", "--hop-length", "0"], 2, "hop_length is 0"),
+        (["preprocess", "TONES", "OUT", "--conf", "x"], 2, "expected NAME=VALUE"),
+        (["preprocess", "TONES", "SHARDS", "--engine", "local"], 2, "add --overwrite"),
+        (["train", "TONES", "OUT"], 1, "no index.json"),
+        (["train", "SHARDS", "OUT", "--backend", "slurm"], 2, "choose one of local, tfos, ray"),
+        (["train", "SHARDS", "OUT", "--num-workers", "9"], 2, "8 shards for 9 workers"),
+        (["evaluate", "TONES", "SHARDS"], 1, "no plan.json"),
+        (["evaluate", "RUN", "SHARDS", "--split", "dev"], 2, "dev"),
+        (["predict", "RUN", "nowhere.wav"], 1, "nowhere.wav"),
+        (["export", "RUN", "OUT", "--format", "onnx"], 2, "onnx"),
+        (["inspect", "TONES"], 1, "no index.json"),
+    ],
+)
+def test_wrong_input_gives_one_sentence_and_an_exit_code(
+    arguments: list[str], code: int, message: str, tones: Path, shards: Path, run: Path, tmp_path: Path
+) -> None:
+    places = {"TONES": tones, "SHARDS": shards, "RUN": run, "OUT": tmp_path / "out"}
+    found, out, err = hybridspeech(*(places.get(argument, argument) for argument in arguments))
+    assert found == code
+    assert message in out + err
+    assert "Traceback" not in err
+
+
+def test_the_reference_is_not_stale() -> None:
+    spec = importlib.util.spec_from_file_location("make_cli_reference", ROOT / "docs" / "make_cli_reference.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == module.reference(), "run `make docs`"
+
+
+@pytest.mark.cluster
+def test_ctrl_c_stops_preprocessing_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None:
+    options = [*SMALL[:-2], "--engine", "spark", "--master", "local[2]"]
+    command = [sys.executable, "-m", "hybridspeech", "preprocess", str(tones), str(tmp_path / "out"), *options]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert child.stderr
+    while "starting engine" not in child.stderr.readline():
+        assert child.poll() is None
+    deadline = time.monotonic() + 60
+    while not psutil.Process(child.pid).children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    descendants = psutil.Process(child.pid).children(recursive=True)
+    os.kill(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "--resume goes on from there" in err
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(descendants, timeout=10)
+    assert not alive
