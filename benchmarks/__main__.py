@@ -1,0 +1,96 @@
+"""The command line of the benchmarks: parse, one call, print. ``python -m benchmarks --help``"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hybridspeech.cli import Commands
+from hybridspeech.terminal import ProgressReporter, print_table, print_text
+
+RESULTS = Path("docs/benchmarks.json")
+DOCUMENT = Path("docs/benchmarks.md")
+
+app = typer.Typer(
+    name="benchmarks",
+    cls=Commands,
+    help="Measure hybridspeech beside what people use today, on the same clips.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command("list")
+def list_command() -> None:
+    """The cases, their peers, and which of these can't be measured here."""
+    from benchmarks.registry import CASES
+
+    rows = [
+        (name, peer, " ".join(case.peers[peer].missing()) or "-") for name, case in CASES.items() for peer in case.peers
+    ]
+    print_table(("case", "peer", "not installed"), rows)
+
+
+@app.command()
+def run(
+    case: Annotated[
+        list[str] | None, typer.Option("-k", help="Part of a case's name or of case/peer; may be given several times.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="tiny (seconds), small (minutes a case), full (hours).")] = "small",
+    data: Annotated[Path | None, typer.Option(help="Folder of real clips.  [default: synthesise them]")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Of each peer.  [default: as the size says]")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = RESULTS,
+) -> None:
+    """Measure. Exit code 1 if a peer failed or gave a wrong output."""
+    from benchmarks.runner import run
+
+    try:
+        with ProgressReporter() as report:
+            results = run(case or (), size=size, data=data, repeats=repeats, out=out, on_progress=report)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; the cases that were done are in {out}\n")
+        raise typer.Exit(130) from None
+    print_text(str(out))
+    if any(peer.problem for case in results.cases for peer in case.peers):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    files: Annotated[list[Path] | None, typer.Argument(help=f"JSON files of runs.  [default: {RESULTS}]")] = None,
+    out: Annotated[Path, typer.Option(help="Markdown file to write; plots go to img/ next to it.")] = DOCUMENT,
+) -> None:
+    """Write the tables and plots of one or more runs."""
+    from benchmarks.records import Results
+    from benchmarks.report import write_report
+
+    write_report([Results.load(file) for file in files or [RESULTS]], out)
+    print_text(str(out))
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="JSON file of the run to compare with.")],
+    after: Annotated[Path, typer.Argument(help="JSON file of the new run.")],
+    threshold: Annotated[float, typer.Option(help="Smallest ratio of new to old that is no regression.")] = 0.9,
+) -> None:
+    """Tell what got slower. Exit code 1 if a peer is below the threshold, or failed that did not before."""
+    from benchmarks.compare import compare
+    from benchmarks.records import Results
+
+    result = compare(Results.load(before), Results.load(after), threshold)
+    for note in result.notes:
+        print_text(note)
+    print_table(("case/peer", "before", "after", "ratio", ""), [row.cells() for row in result.rows])
+    if result.regressed:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

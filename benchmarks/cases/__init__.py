@@ -1,0 +1,1 @@
+"""What is timed, and how its output is checked: one module a case."""

@@ -1,0 +1,59 @@
+"""ingest: one epoch of the training input, without a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from benchmarks.peers.pipeline import Stopwatch
+from benchmarks.records import Outcome
+from hybridspeech.config import FitConfig
+from hybridspeech.dataset import count_steps, worker_dataset
+from hybridspeech.shards import ShardIndex
+
+SPLIT = "training"
+
+
+def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
+    """Examples per second of `worker_dataset` for the only worker, shuffled, as `train` reads by default.
+
+    Parameters
+    ----------
+    cold : drop the shards from the page cache first
+    """
+    watch = Stopwatch()
+    import tensorflow as tf
+
+    fit, index = FitConfig(), ShardIndex.load(source)
+    steps = count_steps(index, SPLIT, 1, fit.batch_size)
+    tf.constant(0)  # the runtime starts with the first operation
+    if cold:
+        _drop_from_cache([source / shard.name for shard in index.shards])
+    watch.started()
+    data = worker_dataset(
+        source,
+        index,
+        SPLIT,
+        rank=0,
+        num_workers=1,
+        batch_size=fit.batch_size,
+        shuffle=(fit.seed, 0, fit.shuffle_buffer),
+    )
+    num_examples = sum(float(tf.reduce_sum(weight)) for _, _, weight in data.take(steps))
+    watch.done()
+    expected = index.splits[SPLIT]
+    return Outcome(
+        value=num_examples / watch.work_s,
+        startup_s=watch.startup_s,
+        problem="" if num_examples == expected else f"{num_examples:g} examples; expected {expected}",
+    )
+
+
+def _drop_from_cache(paths: list[Path]) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # what is not on the disk yet can't be dropped
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,51 @@
+"""sizes: what each format of shards costs in time and in bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.pipeline import Stopwatch
+from benchmarks.records import Outcome
+from hybridspeech.audio import read_clip
+from hybridspeech.config import EngineConfig, FeatureConfig, ShardConfig
+from hybridspeech.engines import ENGINES
+from hybridspeech.features import FeatureExtractor
+from hybridspeech.preprocess import preprocess
+from hybridspeech.runtime import num_cores
+from hybridspeech.shards import ShardIndex, read_shard
+
+LIMIT_DB = {"float32": 0.01, "float16": 0.05}
+"""Half floats step by 1/16 dB from 64 to 128 dB, and by less below."""
+
+
+def measure(
+    source: Path, scratch: Path, *, features: str = "stft", dtype: str = "float32", compression: str = "none"
+) -> Outcome:
+    """Clips per second of our preprocessing on all cores, and bytes per clip of its shards."""
+    out, config = scratch / "out", FeatureConfig.of(features)
+    shards = ShardConfig(dtype=dtype, compression=compression)  # type: ignore[arg-type]
+    watch = Stopwatch()
+    with ENGINES.load("local")(EngineConfig(num_executors=num_cores())) as engine:
+        watch.started()
+        result = preprocess(source, out, features=config, shards=shards, engine=engine)
+        watch.done()
+    error = _error_db(source, out, config)
+    return Outcome(
+        value=result.num_clips / watch.work_s,
+        startup_s=watch.startup_s,
+        facts={"bytes_per_clip": result.num_bytes / result.num_clips, "error_db": error},
+        problem="" if error <= LIMIT_DB[dtype] else f"{error:.3g} dB off; expected at most {LIMIT_DB[dtype]} dB",
+    )
+
+
+def _error_db(source: Path, out: Path, config: FeatureConfig) -> float:
+    """Largest distance in dB from our reference kernel, over the first record of each shard."""
+    reference = FeatureExtractor(FeatureConfig.of(config.kind, kernel="reference"))
+    errors = []
+    for shard in ShardIndex.load(out).shards:
+        example = next(read_shard(out / shard.name, shape=config.shape))
+        expected = reference(read_clip(source / example.clip_id, config))
+        errors.append(float(np.abs(example.spectrogram.astype(np.float32) - expected).max()))
+    return max(errors)

@@ -1,0 +1,78 @@
+"""What the cases work on: clips, synthesised by seed or taken from a folder, and shards made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from hybridspeech.config import EngineConfig, FeatureConfig
+from hybridspeech.errors import ConfigError
+from hybridspeech.manifest import Clip, read_manifest
+from hybridspeech.preprocess import preprocess
+from hybridspeech.runtime import num_cores
+from hybridspeech.synthesize import WORDS, synthesize
+
+SEED = 0
+KINDS = ("clips", "stft-shards", "logmel-shards")
+
+
+class Inputs:
+    """Makes each input once, in `folder`, when it is first asked for.
+
+    Parameters
+    ----------
+    data : a folder in the layout of Speech Commands, for real clips; None synthesises them
+
+    Raises
+    ------
+    ConfigError, ManifestError: `data` is not such a folder.
+    """
+
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        self._folder = folder
+        self._data = data
+        self._found = _shuffled(read_manifest(data).clips) if data else ()
+        if data and not data.is_dir():
+            raise ConfigError(f"{data}: is a file; expected a folder with one folder per word")
+
+    @property
+    def source(self) -> str:
+        """In words: where the clips come from."""
+        return f"folder {self._data.name}" if self._data else f"synthesised with seed {SEED}"
+
+    def get(self, kind: str, num_clips: int) -> Path:
+        """The folder of an input of this kind (one of KINDS), made of about `num_clips` clips."""
+        path = self._folder / f"{kind}-{num_clips}"
+        if not path.exists():
+            if kind == "clips":
+                self._make_clips(path, num_clips)
+            else:
+                self._make_shards(path, kind.removesuffix("-shards"), num_clips)
+        return path
+
+    def _make_clips(self, path: Path, num_clips: int) -> None:
+        if self._data is None:
+            words = WORDS[: max(2, min(len(WORDS), num_clips // 8))]
+            synthesize(path, words=words, clips_per_word=-(-num_clips // len(words)), seed=SEED)
+            return
+        for clip in self._found[:num_clips]:
+            target = path / clip.clip_id
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(clip.path, target)
+
+    def _make_shards(self, path: Path, features: str, num_clips: int) -> None:
+        clips = self.get("clips", num_clips)
+        processes = EngineConfig(num_executors=num_cores())
+        preprocess(clips, path, features=FeatureConfig.of(features), engine="local", engine_config=processes)
+
+
+def count_clips(source: Path) -> int:
+    """Clips in a folder of clips."""
+    return len(read_manifest(source).clips)
+
+
+def _shuffled(clips: Sequence[Clip]) -> Sequence[Clip]:
+    """In an order that mixes words and speakers, and is the same each time."""
+    return sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())

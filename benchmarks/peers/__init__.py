@@ -1,0 +1,1 @@
+"""Who is timed: ours, the original, and what people use today."""

@@ -1,0 +1,62 @@
+"""The stage without an engine: one process a core calls our reader, kernel and writer. The bound for an engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
+from hybridspeech.audio import read_clip
+from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.features import FeatureExtractor
+from hybridspeech.runtime import SINGLE_THREADED, num_cores
+from hybridspeech.shards import ShardWriter, read_shard, shard_name
+
+CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses
+
+
+def run(source: Path, out: Path) -> Stage:
+    """The processes have started, imported and compiled before the work begins."""
+    os.environ.update(SINGLE_THREADED)
+    watch = Stopwatch()
+    cores = num_cores()
+    with get_context("spawn").Pool(cores, initializer=_warm_up) as pool:
+        pool.map(_nothing, range(cores * 4), chunksize=1)
+        watch.started()
+        paths = list_clips(source)
+        count = max(cores, -(-len(paths) // CLIPS_PER_SHARD))
+        shards = [(out / shard_name("training", i, count), paths[i::count]) for i in range(count)]
+        num_clips = sum(pool.imap_unordered(make_shard, shards))
+        watch.done()
+        pool.close()
+        pool.join()
+    shape = FeatureConfig().shape
+    samples = {
+        example.clip_id: example.spectrogram
+        for example in (next(read_shard(path, shape=shape)) for path, _ in some(shards))
+    }
+    return Stage(num_clips=num_clips, watch=watch, samples=samples)
+
+
+def make_shard(shard: tuple[Path, Sequence[str]]) -> int:
+    """Write one shard; gives the number of its clips."""
+    path, clips = shard
+    config = FeatureConfig()
+    extractor = FeatureExtractor(config)
+    with ShardWriter(path, ShardConfig(), config.shape) as writer:
+        for clip in clips:
+            extractor(read_clip(clip, config), out=writer.payload)
+            writer.write(clip, 0, "word", "", writer.payload)
+    return len(clips)
+
+
+def _warm_up() -> None:
+    FeatureExtractor(FeatureConfig())(np.zeros(FeatureConfig().num_samples, np.float32))
+
+
+def _nothing(_: int) -> None:
+    pass

@@ -1,0 +1,55 @@
+"""The original's preprocessing, written anew from its description: a Spark RDD of whole files, librosa for each record.
+
+Its records are only counted: nothing is written. The session is as this machine needs it; the rest is as it was.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+
+from benchmarks.peers.pipeline import Stage, Stopwatch
+from benchmarks.reference import HOP_LENGTH, N_FFT
+from hybridspeech.runtime import environment, loopback_conf, num_cores, spark_environment
+
+NUM_FRAMES = 50
+
+
+def to_record(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
+    """(word, spectrogram) of one (path, content); a short clip's is padded with columns of 0 dB."""
+    import librosa
+    import soundfile
+
+    path, content = item
+    wave, _ = soundfile.read(io.BytesIO(content))
+    levels = librosa.amplitude_to_db(np.abs(librosa.stft(wave, n_fft=N_FFT, hop_length=HOP_LENGTH)))
+    missing = NUM_FRAMES - levels.shape[1]
+    if missing > 0:
+        levels = np.pad(levels, ((0, 0), (0, missing)))
+    return path.split("/")[-2], levels
+
+
+def run(source: Path, out: Path) -> Stage:
+    """Count the records on all cores. Only clips of a whole second are checked: the others it pads in its own way."""
+    watch = Stopwatch()
+    scratch = out.parent / "spark"
+    with environment(spark_environment(scratch)):
+        from pyspark import SparkConf, SparkContext
+
+        scratch.mkdir()
+        java = {"spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:-UsePerfData"}
+        conf = SparkConf().setMaster(f"local[{num_cores()}]").setAppName("original")
+        context = SparkContext(conf=conf.setAll(list({**loopback_conf(scratch), **java}.items())))
+        try:
+            watch.started()
+            files = context.binaryFiles(f"file://{source}/[^_]*/*.wav")
+            count = files.map(to_record).count()
+            watch.done()
+            whole = files.filter(lambda item: len(item[1]) >= 32_044)
+            found = whole.map(lambda item: (urlparse(item[0]).path, to_record(item)[1])).take(3)
+        finally:
+            context.stop()
+    return Stage(num_clips=count, watch=watch, samples=dict(found))

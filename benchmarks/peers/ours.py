@@ -1,0 +1,39 @@
+"""`hybridspeech.preprocess`, on any of its engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.pipeline import Stage, Stopwatch, some
+from hybridspeech.config import EngineConfig
+from hybridspeech.engines import ENGINES
+from hybridspeech.preprocess import preprocess
+from hybridspeech.runtime import num_cores
+from hybridspeech.shards import ShardIndex, read_shard
+
+
+def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:
+    """All cores, unless `master` says otherwise. The start is that of the engine; listing the source is work."""
+    config = EngineConfig(master=master, num_executors=None if master else num_cores())
+    watch = Stopwatch()
+    with ENGINES.load(engine)(config) as opened:
+        watch.started()
+        result = preprocess(source, out, engine=opened)
+        watch.done()
+    problem = f"{result.num_rejects} clips were rejected" if result.num_rejects else ""
+    return Stage(
+        num_clips=result.num_clips,
+        watch=watch,
+        samples=samples_of(source, out),
+        facts={"digest": result.digest},
+        problem=problem,
+    )
+
+
+def samples_of(source: Path, shards: Path) -> dict[str, np.ndarray]:
+    """The first spectrogram of a few shards, by the path of its clip."""
+    index = ShardIndex.load(shards)
+    examples = (next(read_shard(shards / shard.name, shape=index.features.shape)) for shard in some(index.shards))
+    return {str(source / example.clip_id): example.spectrogram for example in examples}

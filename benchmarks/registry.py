@@ -1,0 +1,236 @@
+"""The cases as data: what is timed, beside whom, at which sizes, and what is promised. Imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.spec import SIZES, Case, Peer, Promise, Size
+from hybridspeech.errors import ConfigError
+
+
+def _sizes(tiny: Size, small: Size, full: Size) -> Mapping[str, Size]:
+    return dict(zip(SIZES, (tiny, small, full), strict=True))
+
+
+def _transform(name: str, *needs: str, dtype: str = "float32") -> Peer:
+    return Peer({"transform": f"benchmarks.peers.transforms:{name}", "dtype": dtype}, needs)
+
+
+def _pipeline(target: str, *needs: str, **options: Any) -> Peer:
+    return Peer({"pipeline": f"benchmarks.peers.{target}", **options}, needs)
+
+
+def _writer(name: str, *needs: str) -> Peer:
+    return Peer({"writer": f"benchmarks.peers.writers:{name}"}, needs)
+
+
+def _reader(name: str, *needs: str, **options: Any) -> Peer:
+    return Peer({"reader": f"benchmarks.peers.readers:{name}", **options}, needs)
+
+
+def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
+    return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
+
+
+_TRAINERS = {
+    "keras-fit": _trainer("keras-fit", 1),
+    "bare-1": _trainer("bare", 1),
+    "bare-2": _trainer("bare", 2),
+    "local-1": _trainer("local", 1),
+    "tfos-1": _trainer("tfos", 1, "tensorflowonspark", "pyspark"),
+    "tfos-2": _trainer("tfos", 2, "tensorflowonspark", "pyspark"),
+    "ray-1": _trainer("ray", 1, "ray"),
+    "ray-2": _trainer("ray", 2, "ray"),
+}
+_NO_TAX = tuple(Promise(f"{backend}-{n}", f"bare-{n}", 0.95) for backend in ("tfos", "ray") for n in (1, 2))
+_ABOUT_TRAINERS = (
+    "`keras-fit` is plain `model.fit` of the same network on the same shards, as a tutorial has it. `bare-N` are N "
+    "processes started by hand with TF_CONFIG (MultiWorkerMirroredStrategy for two) that run our training loop; "
+    "`local`, `tfos` and `ray` run it through our backends. The cores are shared evenly among the workers."
+)
+
+CASES: Mapping[str, Case] = {
+    "stft-kernel": Case(
+        title="One clip on one core: waveform to spectrogram",
+        about="The (1025, 50) spectrogram in dB of waveforms in memory, one clip at a time, one thread. `original` is "
+        "the original's per-clip function (librosa in float64); the error is the largest distance from it. "
+        "`torch-stft` is what torchaudio calls.",
+        target="benchmarks.cases.kernel:measure",
+        unit="clips/s",
+        sizes=_sizes(
+            Size(16, repeats=1, timeout_s=120, settings={"seconds": 0.0}),
+            Size(600, repeats=5, settings={"seconds": 3.0}),
+            Size(6_000, repeats=5, settings={"seconds": 10.0}),
+        ),
+        peers={
+            "original": _transform("original", dtype="float64"),
+            "librosa-float32": _transform("librosa_float32"),
+            "hybridspeech-fast": _transform("fast"),
+            "hybridspeech-reference": _transform("reference"),
+            "scipy": _transform("scipy_short_time_fft"),
+            "tf-signal": _transform("tf_signal", "tensorflow"),
+            "torch-stft": _transform("torch_stft", "torch"),
+        },
+        promises=(Promise("hybridspeech-fast", "original", 5.0),),
+        single_threaded=True,
+    ),
+    "stft-stage": Case(
+        title="The whole stage: a folder of clips to spectrograms",
+        about="From listing the folder to the last byte written; the start of a session or of processes is apart. "
+        "`original` is the original's pipeline, written anew from its description: `binaryFiles`, soundfile from "
+        "bytes, librosa in a map, padding after the transform; its records are counted, and nothing is written. "
+        "`bare-loop` is one process a core that calls our reader, kernel and shard writer, without an engine; its "
+        "imports and compilation are start-up. `ray-data`, `tf-data` and `hf-datasets` write what is natural there: "
+        "Parquet, TFRecords of serialised tensors, Arrow; `ray-data` and `hf-datasets` call our reader and kernel.",
+        target="benchmarks.cases.stage:measure",
+        unit="clips/s",
+        sizes=_sizes(
+            Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(64_721, repeats=2, timeout_s=7_200)
+        ),
+        peers={
+            "original": _pipeline("original:run", "pyspark"),
+            "bare-loop": _pipeline("bare_loop:run"),
+            "local": _pipeline("ours:run", engine="local"),
+            "spark-1": _pipeline("ours:run", "pyspark", engine="spark", master="local[1]"),
+            "spark-all-cores": _pipeline("ours:run", "pyspark", engine="spark", master="local[*]"),
+            "spark-local-cluster": _pipeline("ours:run", "pyspark", engine="spark", master="local-cluster[2,1,1024]"),
+            "raydp": _pipeline("ours:run", "raydp", engine="raydp"),
+            "ray-data": _pipeline("ray_data:run", "ray"),
+            "tf-data": _pipeline("tf_data:run", "tensorflow"),
+            "hf-datasets": _pipeline("hf_datasets:run", "datasets"),
+        },
+        than=("original", "bare-loop"),
+        promises=(Promise("spark-all-cores", "original", 30.0), Promise("spark-all-cores", "bare-loop", 0.85)),
+    ),
+    "write": Case(
+        title="Spectrograms to TFRecord files",
+        about="The same spectrograms from memory to one file, with fsync; one process. `tf-append` fills FloatList "
+        "value by value, `tf-floatlist` gives it the whole array at once, `tf-bytes` stores raw bytes in a BytesList.",
+        target="benchmarks.cases.write:measure",
+        unit="records/s",
+        sizes=_sizes(
+            Size(16, repeats=1, timeout_s=120, settings={"num_records": 12}),
+            Size(600, settings={"num_records": 2_000}),
+            Size(600, repeats=5, settings={"num_records": 10_000}),
+        ),
+        peers={
+            "tf-append": _writer("tf_append", "tensorflow"),
+            "tf-floatlist": _writer("tf_float_list", "tensorflow"),
+            "tf-bytes": _writer("tf_bytes", "tensorflow"),
+            "tfrecord-package": _writer("tfrecord_package", "tfrecord"),
+            "hybridspeech": _writer("hybridspeech"),
+        },
+    ),
+    "read": Case(
+        title="TFRecord files to spectrograms",
+        about="All records of the training shards, from the page cache; one process. `tf-data` is a TFRecordDataset "
+        "with `tf.io.parse_example` on batches of 16; `hybridspeech` is `read_shard`, which checks every CRC.",
+        target="benchmarks.cases.read:measure",
+        unit="records/s",
+        input="stft-shards",
+        sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(2_000), Size(6_000, repeats=5)),
+        peers={
+            "tf-data": _reader("tf_data", "tensorflow"),
+            "tfrecord-package": _reader("tfrecord_package", "tfrecord"),
+            "hybridspeech": _reader("hybridspeech", verify=True),
+            "hybridspeech-unverified": _reader("hybridspeech", verify=False),
+        },
+    ),
+    "sizes": Case(
+        title="What a clip costs on disk",
+        about="Our preprocessing with engine `local`, one process a core: a table to choose the format of shards from.",
+        target="benchmarks.cases.sizes:measure",
+        unit="clips/s",
+        sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(3_000), Size(6_000, repeats=5)),
+        peers={
+            "float32": Peer(),
+            "float32-gzip": Peer({"compression": "gzip"}),
+            "float16": Peer({"dtype": "float16"}),
+            "float16-gzip": Peer({"dtype": "float16", "compression": "gzip"}),
+            "logmel": Peer({"features": "logmel"}),
+            "logmel-gzip": Peer({"features": "logmel", "compression": "gzip"}),
+        },
+    ),
+    "ingest": Case(
+        title="The training input alone",
+        about="One shuffled epoch of `worker_dataset` for one worker, without a model. `cold` shards have been dropped "
+        "from the page cache before.",
+        target="benchmarks.cases.ingest:measure",
+        unit="examples/s",
+        sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(2_000), Size(6_000, repeats=5)),
+        peers={
+            "warm": Peer({"cold": False}, ("tensorflow",)),
+            "cold": Peer({"cold": True}, ("tensorflow",)),
+        },
+        input="stft-shards",
+    ),
+    "train-throughput": Case(
+        title="Training on STFT shards: steady state",
+        about=f"Examples a second of the median epoch after the first. {_ABOUT_TRAINERS}",
+        target="benchmarks.cases.training:throughput",
+        unit="examples/s",
+        input="stft-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240, settings={"epochs": 2}),
+            Size(900, settings={"epochs": 4}),
+            Size(3_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
+        ),
+        peers=_TRAINERS,
+        than=("keras-fit", "bare-1", "bare-2"),
+        promises=(*_NO_TAX, Promise("local-1", "keras-fit", 1.3)),
+    ),
+    "train-throughput-logmel": Case(
+        title="Training on log-mel shards: steady state",
+        about="As above, on 64 x 101 log-mel spectrograms, where a step is short and costs around it show.",
+        target="benchmarks.cases.training:throughput",
+        unit="examples/s",
+        input="logmel-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240, settings={"epochs": 2}),
+            Size(6_000, settings={"epochs": 4}),
+            Size(12_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
+        ),
+        peers=_TRAINERS,
+        than=("keras-fit", "bare-1", "bare-2"),
+        promises=_NO_TAX,
+    ),
+    "train-startup": Case(
+        title="Training: from the call to the first step",
+        about=f"Seconds until the first step has been taken; `shutdown_s` is from the last step to the return. "
+        f"{_ABOUT_TRAINERS}",
+        target="benchmarks.cases.training:startup",
+        unit="s",
+        better="lower",
+        input="stft-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240),
+            Size(90),
+            Size(90, repeats=5),
+        ),
+        peers=_TRAINERS,
+        than=("keras-fit", "bare-1", "bare-2"),
+    ),
+}
+
+
+def select(patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Cases and the names of their peers that match one of the patterns; all, if there is none.
+
+    Parameters
+    ----------
+    patterns : part of a case's name, or of "case/peer", such as ``train``, ``stft-stage/spark`` or ``/tf-``
+
+    Raises
+    ------
+    ConfigError: a pattern matches nothing.
+    """
+    names = {case: [f"{case}/{peer}" for peer in CASES[case].peers] for case in CASES}
+    for pattern in patterns:
+        if not any(pattern in name for found in names.values() for name in found):
+            raise ConfigError(f"no case or peer matches {pattern!r}; the cases are {', '.join(CASES)}")
+    chosen = {
+        case: [name.partition("/")[2] for name in found if not patterns or any(p in name for p in patterns)]
+        for case, found in names.items()
+    }
+    return {case: peers for case, peers in chosen.items() if peers}

@@ -1,0 +1,113 @@
+"""Runs to Markdown tables and plots. The numbers come from the JSON files, the words from the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.plot import plot_case
+from benchmarks.records import CaseResult, PeerResult, Results, number
+from benchmarks.registry import CASES
+from benchmarks.spec import Case
+from hybridspeech.runs import write_atomically
+
+_INTRODUCTION = """\
+# Benchmarks
+
+Made by `python -m benchmarks report`; do not edit. Each repeat runs in a fresh process, the peers take turns, and a
+value counts only if the output was right. Values are medians, with the least and the greatest in brackets. Start-up is
+apart. Memory is the peak of all processes of a peer together (proportional set size, looked at twice a second), in MB
+of 10^6 bytes. To measure again:
+
+    python -m benchmarks run --size {size}
+    python -m benchmarks report
+"""
+_FACTS = {
+    "error_db": ("error", "{:.2g} dB"),
+    "written_mb": ("written", "{:,.0f} MB"),
+    "bytes_per_clip": ("bytes a clip", "{:,.0f}"),
+    "mb_per_s": ("read", "{:,.0f} MB/s"),
+    "loss": ("last loss", "{:.3f}"),
+    "shutdown_s": ("shut-down", "{:.1f} s"),
+}
+
+
+def write_report(runs: Sequence[Results], path: Path) -> None:
+    """Write the Markdown file, and a plot of each case to ``img/benchmark-CASE.png`` next to it.
+
+    Of a case that stands in several runs, the last one is taken.
+    """
+    last = {case.name: (case, run) for run in runs for case in run.cases}
+    measured = [last[name] for name in CASES if name in last]
+    sections = [_INTRODUCTION.format(size=runs[-1].size), *(_machine(run) for run in _used(measured))]
+    for case, run in measured:
+        image = path.parent / "img" / f"benchmark-{case.name}.png"
+        plotted = plot_case(case, CASES[case.name].title, image)
+        sections.append("\n".join(_section(case, run, f"img/{image.name}" if plotted else None)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "\n".join(sections))
+
+
+def _used(measured: Sequence[tuple[CaseResult, Results]]) -> list[Results]:
+    return list({id(run): run for _, run in measured}.values())
+
+
+def _machine(run: Results) -> str:
+    machine = run.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"Measured on {run.date} (size {run.size}, clips {run.source}): {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gb']} GB, {machine['system']}; load average before: {machine['load_average']}; revision "
+        f"{machine['revision']}. Versions: {versions}.\n"
+    )
+
+
+def _section(case: CaseResult, run: Results, image: str | None) -> Iterator[str]:
+    told = CASES[case.name]
+    yield f"## {told.title}\n"
+    yield f"`{case.name}`, {case.num_clips:,} clips. {told.about}\n"
+    yield from _table(case, told)
+    yield ""
+    for promise in told.promises:
+        ratio = case.ratio(promise.peer, promise.than)
+        if ratio is not None:
+            kept = "kept" if ratio >= promise.ratio else "**not reached**"
+            yield f"- `{promise.peer}` at least {promise.ratio:g} x `{promise.than}`: {ratio:.2f} x, {kept}."
+    if any(case.ratio(promise.peer, promise.than) is not None for promise in told.promises):
+        yield ""
+    if image:
+        yield f"![{told.title}, in {case.unit}]({image})\n"
+
+
+def _table(case: CaseResult, told: Case) -> Iterator[str]:
+    than = [name for name in told.than or (next(iter(told.peers)),) if case.peer(name)]
+    facts = [name for name in _FACTS if any(name in run.outcome.facts for peer in case.peers for run in peer.runs)]
+    header = [
+        "peer",
+        case.unit,
+        *(f"x {name}" for name in than),
+        "start-up",
+        "memory",
+        *(_FACTS[name][0] for name in facts),
+    ]
+    yield f"| {' | '.join(header)} |"
+    yield f"|---|{'---:|' * (len(header) - 1)}"
+    for peer in case.peers:
+        cells = _cells(case, peer, than, facts) if peer.counts else [_why_not(peer), *[""] * (len(header) - 2)]
+        yield f"| {' | '.join([peer.name, *cells])} |"
+
+
+def _cells(case: CaseResult, peer: PeerResult, than: Sequence[str], facts: Sequence[str]) -> list[str]:
+    startup = sorted(run.outcome.startup_s for run in peer.runs)[len(peer.runs) // 2]
+    first = peer.runs[0].outcome.facts
+    return [
+        f"{number(peer.median)} ({number(min(peer.values))} to {number(max(peer.values))})",
+        *(f"{case.ratio(peer.name, name):.2f}" for name in than),
+        f"{startup:.1f} s",
+        f"{max(run.peak_mb for run in peer.runs):,.0f} MB",
+        *(_FACTS[name][1].format(first[name]) if name in first else "" for name in facts),
+    ]
+
+
+def _why_not(peer: PeerResult) -> str:
+    return f"skipped: {peer.skipped}" if peer.skipped else f"**failed**: {peer.problem.replace('|', '/')}"

@@ -1,0 +1,163 @@
+"""Runs cases: peers in turn (A B A B), each repeat in a fresh process that leaves nothing, its memory watched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import psutil
+
+from benchmarks.inputs import Inputs
+from benchmarks.machine import describe_machine
+from benchmarks.records import CaseResult, Job, Outcome, PeerResult, Results, Run, number
+from benchmarks.registry import CASES, select
+from benchmarks.spec import Case
+from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
+from hybridspeech.errors import ConfigError
+from hybridspeech.processes import GuardedProcess
+from hybridspeech.runtime import SINGLE_THREADED, python_path
+
+SAMPLE_S = 0.5
+TERMINATE_S = 5.0
+_ONE_THREAD = {**SINGLE_THREADED, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+_ALWAYS = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def run(
+    patterns: Sequence[str] = (),
+    *,
+    size: str = "small",
+    data: Path | None = None,
+    repeats: int | None = None,
+    out: Path | None = None,
+    on_progress: OnProgress = silent,
+) -> Results:
+    """Measure the cases and peers that match `patterns` (see `select`).
+
+    Parameters
+    ----------
+    data : folder of real clips, in the layout of Speech Commands; None synthesises them
+    repeats : of each peer; None takes the size's
+    out : JSON file; written after each case, so that an interrupted run keeps the cases that are done
+
+    Raises
+    ------
+    ConfigError: a pattern matches nothing, or the size is unknown.
+    """
+    chosen = select(patterns)
+    if any(size not in CASES[name].sizes for name in chosen):
+        raise ConfigError(f"size {size!r} is unknown; choose one of {', '.join(CASES[next(iter(chosen))].sizes)}")
+    with tempfile.TemporaryDirectory(prefix="hybridspeech-bench-") as folder:
+        inputs = Inputs(Path(folder), data)
+        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        results = Results(date=date, size=size, source=inputs.source, machine=describe_machine())
+        for name, peers in chosen.items():
+            measured = run_case(name, peers, size, inputs, Path(folder), repeats, on_progress)
+            results = replace(results, cases=(*results.cases, measured))
+            if out is not None:
+                results.save(out)
+    return results
+
+
+def run_case(
+    name: str,
+    peers: Sequence[str],
+    size: str,
+    inputs: Inputs,
+    folder: Path,
+    repeats: int | None = None,
+    on_progress: OnProgress = silent,
+) -> CaseResult:
+    """Measure some peers of one case; `folder` is for the letters to and from the processes."""
+    case, work = CASES[name], CASES[name].sizes[size]
+    able = [peer for peer in peers if not case.peers[peer].missing()]
+    source = inputs.get(case.input, work.num_clips) if able else Path()
+    environment = _environment(case)
+    runs: dict[str, list[Run]] = {peer: [] for peer in able}
+    for repeat in range(repeats or work.repeats):
+        for peer in able:
+            settings = {**work.settings, **case.peers[peer].settings}
+            job = Job(target=case.target, source=str(source), settings=settings)
+            runs[peer].append(run_apart(job, folder, environment, work.timeout_s))
+            on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
+    done = tuple(_peer_result(case, peer, runs) for peer in peers)
+    return CaseResult(name=name, unit=case.unit, better=case.better, num_clips=work.num_clips, peers=_compared(done))
+
+
+def _peer_result(case: Case, peer: str, runs: Mapping[str, Sequence[Run]]) -> PeerResult:
+    if peer in runs:
+        return PeerResult(name=peer, runs=tuple(runs[peer]))
+    return PeerResult(name=peer, skipped=f"{' and '.join(case.peers[peer].missing())} not installed")
+
+
+def _compared(peers: Sequence[PeerResult]) -> tuple[PeerResult, ...]:
+    """Peers that name a digest of their output must all name the same; one that differs from the first is wrong."""
+    digests = [run.outcome.facts["digest"] for peer in peers for run in peer.runs if "digest" in run.outcome.facts]
+
+    def checked(run: Run) -> Run:
+        digest = run.outcome.facts.get("digest", digests[0] if digests else None)
+        if run.outcome.problem or not digests or digest == digests[0]:
+            return run
+        return replace(run, outcome=replace(run.outcome, problem=f"digest {digest}; the first peer's is {digests[0]}"))
+
+    return tuple(replace(peer, runs=tuple(map(checked, peer.runs))) for peer in peers)
+
+
+def _environment(case: Case) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("TF_CONFIG", "TMPDIR")}
+    return {**kept, **_ALWAYS, **(_ONE_THREAD if case.single_threaded else {}), "PYTHONPATH": python_path()}
+
+
+def run_apart(job: Job, folder: Path, environment: Mapping[str, str], timeout_s: float) -> Run:
+    """One repeat in a fresh process. Whatever goes wrong there becomes the outcome's `problem`."""
+    with tempfile.TemporaryDirectory(dir=folder) as letters:
+        job_path, outcome_path, log = (Path(letters, name) for name in ("job.json", "outcome.json", "log"))
+        job_path.write_text(json.dumps(to_json(job)), encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.worker", str(job_path), str(outcome_path)]
+        started = time.monotonic()
+        with GuardedProcess(command, env=environment, log=log, terminate_s=TERMINATE_S) as process:
+            memory = _Memory(process.pid)
+            while (code := process.wait(SAMPLE_S)) is None and time.monotonic() - started < timeout_s:
+                memory.sample()
+        seconds = time.monotonic() - started
+        if outcome_path.exists():
+            outcome = from_json(Outcome, json.loads(outcome_path.read_text(encoding="utf-8")))
+        else:
+            how = f"not done after {timeout_s:g} s" if code is None else f"exit code {code}"
+            outcome = Outcome(value=0.0, problem=f"{how}: {_last_words(log)}")
+    return Run(outcome=outcome, peak_mb=max(memory.peak_mb, outcome.own_mb), seconds=seconds)
+
+
+@dataclass
+class _Memory:
+    """Peak of all processes below a guardian: proportional set size, so that shared pages count once."""
+
+    guardian: int
+    peak_mb: float = 0.0
+
+    def sample(self) -> None:
+        total = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.guardian).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_full_info().pss
+        self.peak_mb = max(self.peak_mb, total / 1e6)
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else "it left no word"
+
+
+def _line(case: str, peer: str, repeat: int, run: Run, unit: str) -> str:
+    outcome = run.outcome
+    said = f"failed: {outcome.problem}" if outcome.problem else f"{number(outcome.value)} {unit}"
+    return f"{case}/{peer} [{repeat + 1}]: {said} (start-up {outcome.startup_s:.1f} s, all {run.seconds:.1f} s)"

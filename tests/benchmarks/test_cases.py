@@ -1,0 +1,75 @@
+"""Every case at its tiny size, on real parts, so that none rots. Its checks of the output are part of it.
+
+Peers that differ in a setting only, such as the master of Spark, stand for each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.inputs import Inputs
+from benchmarks.records import Outcome
+from benchmarks.registry import CASES
+from benchmarks.runner import run_case
+from benchmarks.worker import load
+
+HERE = [
+    *(f"stft-kernel/{peer}" for peer in CASES["stft-kernel"].peers),
+    *("write/tf-append", "write/tf-floatlist", "write/tf-bytes", "write/hybridspeech"),
+    *("read/tf-data", "read/hybridspeech", "read/hybridspeech-unverified"),
+    *("sizes/float16-gzip", "sizes/logmel", "ingest/cold"),
+]
+"""Run in this process: it imports TensorFlow once for all of them."""
+APART = [
+    *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
+    *("stft-stage/bare-loop", "stft-stage/local", "stft-stage/tf-data", "stft-stage/hf-datasets"),
+    *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
+]
+CLUSTER = [
+    *("stft-stage/original", "stft-stage/spark-1", "stft-stage/ray-data"),
+    *("train-throughput/tfos-2", "train-throughput/ray-2"),
+]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    return Inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def check_installed(name: str) -> None:
+    case, _, peer = name.partition("/")
+    if missing := CASES[case].peers[peer].missing():
+        pytest.skip(f"{missing} not installed; the report says so too")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
+    check_installed(name)
+    case, peer = CASES[name.partition("/")[0]], name.partition("/")[2]
+    size = case.sizes["tiny"]
+    source = inputs.get(case.input, size.num_clips)
+    outcome: Outcome = load(case.target)(source, tmp_path, **size.settings, **case.peers[peer].settings)
+    assert outcome.problem == ""
+    assert outcome.value > 0
+
+
+@pytest.mark.parametrize("name", [*APART, *(pytest.param(name, marks=pytest.mark.cluster) for name in CLUSTER)])
+def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, tmp_path: Path) -> None:
+    check_installed(name)
+    case, _, peer = name.partition("/")
+    (result,) = run_case(case, [peer], "tiny", inputs, tmp_path).peers
+    assert result.problem == ""
+    assert result.median > 0
+
+
+def test_every_case_is_run_here() -> None:
+    assert {name.partition("/")[0] for name in (*HERE, *APART, *CLUSTER)} == set(CASES)
+
+
+def test_a_wrong_output_is_found_out(inputs: Inputs, tmp_path: Path) -> None:
+    measure = load(CASES["stft-kernel"].target)
+    source = inputs.get("clips", CASES["stft-kernel"].sizes["tiny"].num_clips)
+    outcome = measure(source, tmp_path, transform="jobs:silence", dtype="float32", seconds=0.0)
+    assert "dB from the reference; expected at most 0.05 dB" in outcome.problem

@@ -1,0 +1,74 @@
+"""The document that is made of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from results import peer, results
+
+from benchmarks.records import PeerResult, number
+from benchmarks.report import write_report
+
+PEERS = [
+    peer("original", 100, 90, 110, facts={"error_db": 0.0}),
+    peer("hybridspeech-fast", 600, facts={"error_db": 0.0018}),
+    peer("scipy", 700, problem="3.1 dB from the reference"),
+    PeerResult(name="torchaudio", skipped="torchaudio not installed"),
+]
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    write_report([results("stft-kernel", PEERS)], tmp_path / "docs" / "benchmarks.md")
+    return tmp_path / "docs" / "benchmarks.md"
+
+
+def test_a_row_has_median_range_ratio_start_memory_and_facts(document: Path) -> None:
+    text = document.read_text()
+    assert "| peer | clips/s | x original | start-up | memory | error |" in text
+    assert "| original | 100 (90.0 to 110) | 1.00 | 1.5 s | 250 MB | 0 dB |" in text
+    assert "| hybridspeech-fast | 600 (600 to 600) | 6.00 | 1.5 s | 250 MB | 0.0018 dB |" in text
+
+
+def test_a_wrong_output_has_no_time(document: Path) -> None:
+    text = document.read_text()
+    assert "| scipy | **failed**: 3.1 dB from the reference |" in text
+    assert "700" not in text
+
+
+def test_a_peer_that_is_not_installed_is_named(document: Path) -> None:
+    assert "| torchaudio | skipped: torchaudio not installed |" in document.read_text()
+
+
+def test_a_promise_is_checked(document: Path) -> None:
+    assert "`hybridspeech-fast` at least 5 x `original`: 6.00 x, kept." in document.read_text()
+    write_report([results("stft-kernel", [peer("original", 100), peer("hybridspeech-fast", 300)])], document)
+    assert "3.00 x, **not reached**." in document.read_text()
+
+
+def test_machine_and_versions_are_told(document: Path) -> None:
+    text = document.read_text()
+    assert "AMD EPYC, 2 cores" in text
+    assert "revision 0123456789ab" in text
+    assert "numpy 2.4.6" in text
+
+
+def test_of_two_runs_of_a_case_the_last_is_shown(tmp_path: Path) -> None:
+    first, last = results("read", [peer("tf-data", 123)]), results("read", [peer("tf-data", 456)])
+    write_report([first, last], tmp_path / "benchmarks.md")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "456" in text
+    assert "123" not in text.replace(first.machine["revision"], "")
+
+
+def test_a_plot_has_an_opaque_light_ground(document: Path) -> None:
+    assert "(img/benchmark-stft-kernel.png)" in document.read_text()
+    image = matplotlib.image.imread(document.parent / "img" / "benchmark-stft-kernel.png")
+    assert image[0, 0].tolist() == [1.0, 1.0, 1.0, 1.0]
+    assert image.shape[2] == 3 or image[:, :, 3].min() == 1.0
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert [number(value) for value in (12345.6, 100, 99.94, 9.876, 0.5)] == ["12,346", "100", "99.9", "9.88", "0.50"]
