@@ -452,6 +452,17 @@ def export(
     return print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.1f} MB, {len(result.labels)} labels")
 
 
+@app.command(
+    short_help="Throughput beside what people use today.",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def bench(context: typer.Context) -> None:
+    """Measure this package beside what people use today (list, run, report, compare); `bench run --help` tells more."""
+    from benchmarks.__main__ import app as benchmarks
+
+    benchmarks(context.args, prog_name="hybridspeech bench")
+
+
 def main() -> None:
     """Entry point of the command."""
     app(prog_name="hybridspeech")

@@ -13,10 +13,8 @@ import numpy as np
 from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.plots import plot_spectrograms
-from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.shards import MANIFEST_NAME, REJECTS_NAME, ShardIndex, read_shard
 
-MANIFEST_NAME = "manifest.parquet"
-REJECTS_NAME = "rejects.jsonl"
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 
 

@@ -28,6 +28,11 @@ class HybridspeechError(Exception):
     exit_code = 1
 
 
+def one_line(error: BaseException) -> str:
+    """Kind and message of an error, e.g. ``ValueError: loss is nan at step 12``: one line of at most 1,000 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
+
+
 class ConfigError(HybridspeechError):
     """A setting or argument that can't work."""
 

@@ -43,11 +43,8 @@ from hybridspeech.manifest import Manifest, read_manifest, write_parquet
 from hybridspeech.output import claim_output
 from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, choose_num_shards, plan_shards, rebalance
-from hybridspeech.shards import ShardIndex, ShardInfo, ShardWriter
+from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, ShardIndex, ShardInfo, ShardWriter
 
-INDEX_NAME = "index.json"
-MANIFEST_NAME = "manifest.parquet"
-REJECTS_NAME = "rejects.jsonl"
 PROGRESS_NAME = "_progress"
 SETTINGS_NAME = "settings.json"
 

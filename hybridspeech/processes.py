@@ -27,7 +27,7 @@ import psutil
 POLL_S = 0.1
 KILL_S = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
-_LONGEST_SCRATCH = 40  # characters; Ray and multiprocessing put sockets below, and a socket's path ends at 107
+_LONGEST_SCRATCH = 20  # characters; Ray and multiprocessing put sockets below, and a socket's path ends at 107
 
 
 def _prctl(option: int, value: int) -> None:

@@ -89,6 +89,11 @@ class RunDirectory:
     def status_path(self, rank: int) -> Path:
         return self.workers_dir / f"rank-{rank:03d}.json"
 
+    @property
+    def launcher_log_path(self) -> Path:
+        """Output of the process that starts the workers."""
+        return self.workers_dir / "launcher.log"
+
     def log_path(self, rank: int) -> Path:
         return self.workers_dir / f"rank-{rank:03d}.log"
 

@@ -37,6 +37,8 @@ from hybridspeech.runs import write_atomically
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
+MANIFEST_NAME = "manifest.parquet"
+REJECTS_NAME = "rejects.jsonl"
 _UTF8 = ("utf-8", "surrogateescape")  # bytes of a file name that are not UTF-8 come through as they are (PEP 383)
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's own gzip header: no time, no name
 _GZIP_LEVEL = 1

@@ -19,7 +19,7 @@ from typing import ClassVar, Protocol
 import cloudpickle
 
 from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
-from hybridspeech.errors import BackendError, WorkerError
+from hybridspeech.errors import BackendError, WorkerError, one_line
 from hybridspeech.runs import RunDirectory
 from hybridspeech.worker import Worker, WorkerContext
 
@@ -43,11 +43,6 @@ class TrainingBackend(Protocol):
         BackendError: the workers could not be started, or were lost.
         """
         ...
-
-
-def one_line(error: BaseException) -> str:
-    """Kind and message of an error, e.g. ``ValueError: loss is nan at step 12``; at most 1,000 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
 
 
 def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:

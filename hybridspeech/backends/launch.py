@@ -20,10 +20,10 @@ from pathlib import Path
 
 import cloudpickle
 
-from hybridspeech.backends.base import Worker, collect, forget, one_line
+from hybridspeech.backends.base import Worker, collect, forget
 from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
-from hybridspeech.errors import BackendError, HybridspeechError
+from hybridspeech.errors import BackendError, HybridspeechError, one_line
 from hybridspeech.processes import GuardedProcess
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
@@ -112,7 +112,7 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: Worker) -> list[WorkerRep
     WorkerError, BackendError: as `TrainingBackend.run`. HybridspeechError: as the driver raised it.
     """
     forget(plan)
-    log = RunDirectory(plan.run).workers_dir / "launcher.log"
+    log = RunDirectory(plan.run).launcher_log_path
     log.touch()
     variables = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     variables |= {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", **launch.environment}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from hybridspeech.backends.base import Worker, collect, execute, forget, one_line
+from hybridspeech.backends.base import Worker, collect, execute, forget
 from hybridspeech.config import TrainPlan, WorkerReport
-from hybridspeech.errors import ConfigError, WorkerError
+from hybridspeech.errors import ConfigError, WorkerError, one_line
 
 
 class LocalBackend:

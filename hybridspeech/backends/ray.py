@@ -11,10 +11,10 @@ import types
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, execute_apart, one_line
+from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
-from hybridspeech.errors import BackendError
+from hybridspeech.errors import BackendError, one_line
 from hybridspeech.runs import RunDirectory
 from hybridspeech.runtime import LOOPBACK, num_cores, ray_environment
 

@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, execute_apart, one_line
+from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.backends.messages import receive, send
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
-from hybridspeech.errors import BackendError, ConfigError
+from hybridspeech.errors import BackendError, ConfigError, one_line
 from hybridspeech.runtime import LOOPBACK, executor_environment, loopback_conf, spark_environment
 
 POLL_S = 0.1

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import cloudpickle
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.errors import EngineError, HybridspeechError
+from hybridspeech.errors import EngineError, HybridspeechError, one_line
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,11 +55,6 @@ class Engine(Protocol):
         EngineError: the engine failed, or `function` raised anything else; the message names the cause.
         """
         ...
-
-
-def one_line(error: BaseException) -> str:
-    """``ValueError: what was wrong``, without line breaks and bounded in length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
 
 
 def failed_partition(i: int, error: BaseException) -> EngineError:

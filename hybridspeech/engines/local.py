@@ -22,8 +22,8 @@ from typing import ClassVar, TypeVar
 import cloudpickle
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.base import attempt, failed_partition, one_line, open_outcome, pack_error
-from hybridspeech.errors import EngineError, HybridspeechError
+from hybridspeech.engines.base import attempt, failed_partition, open_outcome, pack_error
+from hybridspeech.errors import EngineError, HybridspeechError, one_line
 from hybridspeech.runtime import SINGLE_THREADED, python_path
 
 T = TypeVar("T")

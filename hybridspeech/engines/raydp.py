@@ -14,17 +14,16 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import psutil
 from pyspark import SparkContext
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark import private_jvm, unchanged_process, wait_for_executor
-from hybridspeech.engines.spark_job import cause, run_partitions
+from hybridspeech.engines.spark import SparkEngine, private_jvm, unchanged_process, wait_for_executor
+from hybridspeech.engines.spark_job import cause
 from hybridspeech.errors import EngineError
 from hybridspeech.processes import end_all
 from hybridspeech.runtime import (
@@ -38,9 +37,6 @@ from hybridspeech.runtime import (
     refusals,
     spark_environment,
 )
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 for _package in ("ray", "raydp"):  # told apart here: Ray reads the environment when it is imported, so it comes later
     if importlib.util.find_spec(_package) is None:
@@ -59,7 +55,7 @@ logger.shell.level = off
 """Without an appender Spark takes it for no configuration, and without the second logger it sets a level of its own."""
 
 
-class RayDPEngine:
+class RayDPEngine(SparkEngine):
     """Runs each partition as one task of a Spark job on Ray.
 
     Ray is the one at ``ray_address``, else the one that this process is connected to, else one that is started here,
@@ -70,33 +66,8 @@ class RayDPEngine:
 
     name: ClassVar[str] = "raydp"
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
-        self._context: SparkContext | None = None
-        self._resources = contextlib.ExitStack()
-
-    def __enter__(self) -> RayDPEngine:
-        with contextlib.ExitStack() as resources:
-            self._context = resources.enter_context(_session(self._config))
-            self._resources = resources.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context = None
-        self._resources.close()
-
-    def map_partitions(
-        self,
-        function: Callable[[int, Sequence[T]], R],
-        partitions: Sequence[Sequence[T]],
-        on_done: Callable[[R], None] | None = None,
-    ) -> list[R]:
-        """See `Engine.map_partitions`."""
-        if self._context is None:
-            raise EngineError("the engine is not open; use it in a with statement")
-        return run_partitions(self._context, function, partitions, on_done)
+    def _session(self) -> contextlib.AbstractContextManager[SparkContext]:
+        return _session(self._config)
 
 
 @contextlib.contextmanager

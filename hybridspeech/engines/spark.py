@@ -60,6 +60,7 @@ class SparkEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._given: SparkContext | None = None
         self._context: SparkContext | None = None
         self._resources = contextlib.ExitStack()
 
@@ -73,20 +74,22 @@ class SparkEngine:
         """
         engine = cls(EngineConfig())
         try:
-            engine._context = session.sparkContext
+            engine._given = session.sparkContext
         except (AttributeError, PySparkException) as error:
             raise EngineError(
                 f"a {type(session).__name__} without a SparkContext was given; expected a classic SparkSession"
             ) from error
         return engine
 
+    def _session(self) -> contextlib.AbstractContextManager[SparkContext]:
+        """The SparkContext to work in; leaving it closes what it started."""
+        context = self._given or active_context(self._config)
+        return own_context(self._config) if context is None else contextlib.nullcontext(context)
+
     def __enter__(self) -> SparkEngine:
-        if self._context is None:
-            self._context = active_context(self._config)
-        if self._context is None:
-            with contextlib.ExitStack() as resources:
-                self._context = resources.enter_context(own_context(self._config))
-                self._resources = resources.pop_all()
+        with contextlib.ExitStack() as resources:
+            self._context = resources.enter_context(self._session())
+            self._resources = resources.pop_all()
         return self
 
     def __exit__(

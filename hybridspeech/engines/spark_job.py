@@ -17,8 +17,8 @@ from py4j.protocol import Py4JError
 from pyspark import InheritableThread, SparkContext
 from pyspark.accumulators import AccumulatorParam
 
-from hybridspeech.engines.base import attempt, one_line, open_outcome
-from hybridspeech.errors import EngineError
+from hybridspeech.engines.base import attempt, open_outcome
+from hybridspeech.errors import EngineError, one_line
 
 T = TypeVar("T")
 R = TypeVar("R")
