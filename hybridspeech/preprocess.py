@@ -18,8 +18,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,8 @@ class ShardMaker:
                 try:
                     extractor(read_clip(clip.path, self.features), out=writer.payload)
                 except AudioError as error:
-                    rejects.append(
-                        Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=error.detail)
-                    )
+                    detail = error.detail.removeprefix(f"{clip.path}: ")
+                    rejects.append(Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=detail))
                 else:
                     writer.write(clip.clip_id, clip.label, clip.label_name, clip.speaker, writer.payload)
         assert writer.info is not None
@@ -168,7 +168,8 @@ def preprocess(
         job.prepare()
         started = time.monotonic()
         on_progress(Progress(stage="engine", message=f"starting engine {getattr(session, 'name', 'given')}"))
-        with session as opened:
+        with _compiling(features) as compiled, session as opened:
+            compiled.result()
             ready = time.monotonic()
             index = job.finish(job.make_shards(opened))
             work_s = time.monotonic() - ready
@@ -186,6 +187,16 @@ def preprocess(
         clips_per_s=job.num_computed / work_s,
         digest=index.digest,
     )
+
+
+@contextmanager
+def _compiling(features: FeatureConfig) -> Iterator[Future[FeatureExtractor]]:
+    """Compile the kernel here, while the engine starts; worker processes find it in numba's cache.
+
+    Two workers that compiled at once would take seconds each from the cores that they share.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="hybridspeech-compile") as background:
+        yield background.submit(FeatureExtractor, features)
 
 
 def _describe(manifest: Manifest, shards: ShardConfig) -> str:

@@ -21,7 +21,7 @@ from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features import FeatureExtractor, mel_filters, spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")
-MAX_ERROR_DB = 2e-3
+MAX_ERROR_DB = 1e-4  # the promise is 2e-3
 NUM_SAMPLES = 16_000
 TIMES = np.arange(NUM_SAMPLES) / NUM_SAMPLES
 
@@ -88,7 +88,19 @@ def test_the_fast_kernel_equals_librosa(name: str, config: FeatureConfig) -> Non
 
 @pytest.mark.parametrize(
     ("n_fft", "hop_length", "clip_duration_ms"),
-    [(400, 160, 1000), (30, 7, 100), (1000, 1000, 1000), (16_384, 8_000, 1000), (65_536, 3, 1), (22, 22, 50)],
+    [
+        (128, 40, 1000),
+        (256, 100, 30),
+        (1024, 256, 1000),
+        (4096, 999, 1000),
+        (8192, 321, 1000),
+        (400, 160, 1000),
+        (30, 7, 100),
+        (1000, 1000, 1000),
+        (16_384, 8_000, 1000),
+        (65_536, 3, 1),
+        (22, 22, 50),
+    ],
 )
 def test_any_even_length_equals_librosa(n_fft: int, hop_length: int, clip_duration_ms: int) -> None:
     config = FeatureConfig(n_fft=n_fft, hop_length=hop_length, clip_duration_ms=clip_duration_ms)

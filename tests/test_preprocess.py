@@ -106,6 +106,7 @@ def test_unusable_clips_are_rejected_with_a_reason_and_shards_stay_equal(
     assert {reject["clip_id"]: reject["reason"] for reject in rejects} == {
         f"high/bad{i}.wav": "empty" if i % 2 else "not-audio" for i in range(9)
     }
+    assert all(str(source) not in reject["detail"] for reject in rejects)
     assert (made.num_clips, made.num_rejects) == (good.num_clips, 9) == (120, 9)
     sizes = [shard.num_examples for shard in ShardIndex.load(tmp_path / "out").shards]
     assert max(sizes) - min(sizes) <= 1
