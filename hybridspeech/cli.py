@@ -30,9 +30,8 @@ from hybridspeech.terminal import ProgressReporter, print_fields, print_json, pr
 EPILOG = "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
 
 
-INTERRUPTED = dict.fromkeys(
-    ("preprocess", "train"), "what is finished stays: the same command with --resume goes on from there"
-)
+GO_ON = "what is finished stays: the same command with --resume goes on from there"
+INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "demo": "start it anew with --overwrite"}
 
 
 class Commands(TyperGroup):
@@ -46,7 +45,7 @@ class Commands(TyperGroup):
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "nothing was left half-made")
+            advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "give the same command again")
             sys.stderr.write(f"interrupted; {advice}\n")
             raise typer.Exit(130) from error
 

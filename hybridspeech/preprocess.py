@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -164,18 +165,20 @@ def preprocess(
     job = _Job(
         out=out, manifest=found, features=features, shards=shards, max_rejects=max_rejects, on_progress=on_progress
     )
+    name = engine if isinstance(engine, str) else engine.name
     with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
-        job.prepare()
-        started = time.monotonic()
-        on_progress(Progress(stage="engine", message=f"starting engine {getattr(session, 'name', 'given')}"))
-        with _compiling(features) as compiled, session as opened:
-            compiled.result()
-            ready = time.monotonic()
-            index = job.finish(job.make_shards(opened))
-            work_s = time.monotonic() - ready
+        started = ready = time.monotonic()
+        index = job.prepare()
+        if index is None:
+            on_progress(Progress(stage="engine", message=f"starting engine {name}"))
+            with _compiling(features) as compiled, session as opened:
+                compiled.result()
+                ready = time.monotonic()
+                index = job.finish(job.make_shards(opened))
+        work_s = time.monotonic() - ready
     return PreprocessResult(
         out=str(out),
-        engine=opened.name,
+        engine=name,
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,
         num_ignored=len(found.ignored),
@@ -226,8 +229,8 @@ class _Job:
         """All that decides the bytes of the output, besides the clips."""
         return _settings(self.features, self.shards, self.manifest.labels)
 
-    def prepare(self) -> None:
-        """Make the progress folder, or take up what is in it.
+    def prepare(self) -> ShardIndex | None:
+        """Make the progress folder, or take up what is in it; the index, if all is there already.
 
         Raises
         ------
@@ -241,6 +244,9 @@ class _Job:
                 f"{self.out}: what is there was made with other {' and '.join(changed)}; resume with the same "
                 f"settings, or start anew with --overwrite"
             )
+        if (self.out / INDEX_NAME).is_file() and self._is_of_this_source():
+            shutil.rmtree(folder, ignore_errors=True)
+            return ShardIndex.load(self.out)
         folder.mkdir(exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             if path.name != SETTINGS_NAME:
@@ -249,6 +255,14 @@ class _Job:
         (self.out / INDEX_NAME).unlink(missing_ok=True)
         write_atomically(folder / SETTINGS_NAME, json.dumps(self.settings))
         write_parquet(self.manifest, self.out / MANIFEST_NAME)
+        return None
+
+    def _is_of_this_source(self) -> bool:
+        """Whether manifest.parquet, which has the same bytes for the same clips, is that of this source."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_parquet(self.manifest, Path(folder) / MANIFEST_NAME)
+            now = (Path(folder) / MANIFEST_NAME).read_bytes()
+        return (self.out / MANIFEST_NAME).is_file() and (self.out / MANIFEST_NAME).read_bytes() == now
 
     def _settings_before(self, path: Path) -> dict[str, Any]:
         if path.is_file():

@@ -158,6 +158,23 @@ def test_resume_redoes_only_what_is_not_finished(
     assert files_of(out) == files_of(reference[0])
 
 
+def test_a_resume_of_a_finished_job_does_nothing(tones: Path, tmp_path: Path) -> None:
+    first = preprocess(tones, tmp_path / "out", features=SMALL, engine="local")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    again = preprocess(tones, tmp_path / "out", features=SMALL, engine="local", resume=True)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+    assert (again.digest, again.num_clips, again.clips_per_s) == (first.digest, 120, 0)
+
+
+def test_a_resume_takes_up_clips_that_are_new(tones: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(tones, source)
+    preprocess(source, tmp_path / "out", features=SMALL, engine="local")
+    shutil.copy(source / "low" / "00000001_nohash_0.wav", source / "low" / "00000001_nohash_1.wav")
+    made = preprocess(source, tmp_path / "out", features=SMALL, engine="local", resume=True)
+    assert made.num_clips == 121
+
+
 @pytest.mark.cluster
 def test_a_job_that_was_killed_leaves_what_a_resume_needs(
     tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]
