@@ -150,12 +150,21 @@ class Trainer:
             "examples_per_s": self.num_examples / seconds,
             "seconds": seconds,
         }
+        self._agree_on_statistics()
         if self.index.of_split("validation"):
             self.context.say("validate", (epoch + 1) * steps)
             data, steps = self._data("validation", None)
             logs = self.model.evaluate(data, steps=steps, verbose=0, return_dict=True)
             row |= {"val_loss": logs["cross_entropy"], "val_accuracy": logs["accuracy"]}
         return row
+
+    def _agree_on_statistics(self) -> None:
+        """Give all replicas the mean of their BatchNorm statistics, which is what a saved model has.
+
+        Each replica moves averages of its own while it trains; validating with them would measure another model.
+        """
+        for variable in self.model.non_trainable_variables:
+            variable.assign(variable.read_value())
 
     def _data(self, split: str, shuffle: tuple[int, int, int] | None) -> tuple[Any, int]:
         workers, batch_size = self.context.num_workers, self.plan.fit.batch_size
