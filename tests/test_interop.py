@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hybridspeech.config import ShardConfig
+from hybridspeech.engines import Engine
 from hybridspeech.records import read_records
 from hybridspeech.shards import ShardWriter, shard_name
 
@@ -94,7 +95,8 @@ def test_the_tfrecord_package_reads_our_shards(config: ShardConfig, tmp_path: Pa
 
 
 @pytest.mark.cluster
-def test_ray_data_reads_our_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ["local"], indirect=True)
+def test_ray_data_reads_our_shards(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 

@@ -182,7 +182,13 @@ def test_a_job_that_was_killed_leaves_what_a_resume_needs(
     out = tmp_path / "out"
     options = ["--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--master", "local[2]", "--json"]
     command = [sys.executable, "-m", "hybridspeech", "preprocess", str(tones), str(out), *options]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     deadline = time.monotonic() + 120
     while not list(out.glob("*.tfrecord")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -235,12 +235,15 @@ def _last_words(log: Path) -> str:
 def private_jvm() -> Iterator[None]:
     """Let pyspark start a new JVM, and end it afterwards; one that was there before is put aside and put back."""
     before = (SparkContext._gateway, SparkContext._jvm)
+    submitted_before = _submitted()
     SparkContext._gateway = SparkContext._jvm = None
     try:
         yield
     finally:
         gateway = SparkContext._gateway
         SparkContext._gateway, SparkContext._jvm = before
+        if gateway is None:  # interrupted while it came up: pyspark does not know it yet
+            end_all([process for process in _submitted() if process not in submitted_before])
         if gateway is not None and gateway.proc is not None:  # under spark-submit, the JVM is not ours to end
             processes = process_tree(gateway.proc.pid)
             with contextlib.suppress(Py4JError, OSError):
@@ -249,6 +252,16 @@ def private_jvm() -> Iterator[None]:
             _, alive = psutil.wait_procs(processes, timeout=10)
             end_all(alive)
             gateway.proc.wait(timeout=10)
+
+
+def _submitted() -> list[psutil.Process]:
+    """The JVMs that pyspark has started from this process, also those that are still on their way to becoming one."""
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "spark" in " ".join(process.cmdline()).lower():
+                found.append(process)
+    return found
 
 
 @contextlib.contextmanager
