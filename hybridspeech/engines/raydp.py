@@ -6,7 +6,6 @@ Only how the session opens and closes differs from Spark; what runs in it stands
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import os
 import re
@@ -82,7 +81,12 @@ def _session(config: EngineConfig) -> Iterator[SparkContext]:
     with contextlib.ExitStack() as afterwards, contextlib.ExitStack() as opened:
         scratch = Path(opened.enter_context(_scratch()))
         variables = spark_environment(scratch, loopback=here)
-        with environment({**variables, **ray_environment(), **_access()} if here else variables):
+        if here:
+            variables |= {**ray_environment(), **_access()}
+        with environment(variables):
+            if here:
+                _read_access_anew()
+                opened.callback(_read_access_anew)
             opened.enter_context(_ray(config, scratch))
             opened.enter_context(private_jvm())
             context = opened.enter_context(_spark_on_ray(config, scratch, here))
@@ -102,12 +106,22 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="hybridspeech-", dir=parent, ignore_cleanup_errors=True)
 
 
-@functools.cache  # Ray keeps what it reads when it is imported: one answer for the life of this process
 def _access() -> dict[str, str]:
-    """An access token for a Ray that is started here; without one Ray would write one into the home directory."""
-    if "ray" in sys.modules or "RAY_AUTH_MODE" in os.environ:
+    """A token for a Ray that is started here, unless the caller has one; else Ray writes one into the home directory."""
+    if "RAY_AUTH_MODE" in os.environ:
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _read_access_anew() -> None:
+    """Let Ray forget the access that it has read in this process: it asks the environment once, for all Rays to come.
+
+    Without this the caller's own Ray, later in this process, would not be let in by the servers that it has started.
+    """
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")  # first: a thread that still runs would miss the token if the mode still asked for one
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ def squares(engine: RayDPEngine | SparkEngine) -> list[int]:
     return engine.map_partitions(lambda i, items: i * i, [[], [], []])
 
 
-def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark(
+def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and_ray(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
@@ -39,6 +39,13 @@ def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark(
     with SparkEngine(EngineConfig(master="local[1]")) as engine:
         assert squares(engine) == [0, 1, 4]
     assert capfd.readouterr() == ("", "")
+    import ray
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False)
+    try:
+        assert ray.get(ray.remote(lambda: 1).remote()) == 1
+    finally:
+        ray.shutdown()
 
 
 def test_too_few_cpus_are_said_before_anything_waits_for_them() -> None:
