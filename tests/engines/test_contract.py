@@ -167,3 +167,19 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
         return "tensorflow" in sys.modules, os.environ["OMP_NUM_THREADS"]
 
     assert engine.map_partitions(function, [[], []]) == [(False, "1")] * 2
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("engine", ["spark-local", "spark-local-cluster", "raydp"], indirect=True)
+def test_spark_workers_need_not_read_archives_before_each_task(engine: Engine) -> None:
+    """pyspark makes every archive in the import path be read again before each task: 50 ms and more."""
+
+    def function(i: int, items: Sequence[int]) -> tuple[list[str], bool]:
+        import pyspark.resultiterable  # a module that pyspark has not needed yet is found as well
+
+        found = [type(finder).__name__ for finder in sys.path_importer_cache.values()]
+        return found, pyspark.resultiterable is not None
+
+    for found, is_there in engine.map_partitions(function, [[], []]):
+        assert "zipimporter" not in found
+        assert is_there
