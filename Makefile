@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Trust what the system trusts, so that a package mirror with a certificate of its own works.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
 
-.PHONY: help setup demo test test-quick check lock docs clean
+.PHONY: help setup demo test test-quick soak check lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes
 
 test-quick: setup ## the tests that start no cluster
 	$(BIN)/python -m pytest -m "not cluster"
+
+soak: setup ## the long random tests of survival, under an hour on 2 cores
+	$(BIN)/python -m pytest -m soak
 
 check: setup ## ruff, mypy, layers
 	$(BIN)/ruff check .

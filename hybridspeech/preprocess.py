@@ -39,9 +39,9 @@ from hybridspeech.config import (
     to_json,
 )
 from hybridspeech.engines import ENGINES, Engine
-from hybridspeech.errors import AudioError, ConfigError, TooManyRejectsError
+from hybridspeech.errors import AudioError, ConfigError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.manifest import Manifest, read_manifest, write_parquet
+from hybridspeech.manifest import Clip, Manifest, read_manifest, write_parquet
 from hybridspeech.output import claim_output
 from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, choose_num_shards, plan_shards, rebalance
@@ -104,6 +104,8 @@ class ShardMaker:
         """Make the shard, leave its record in _progress, and return the record."""
         (task,) = tasks
         out = Path(self.out)
+        finished = out / PROGRESS_NAME / f"{task.name}.json"
+        finished.unlink(missing_ok=True)  # of the same shard with other clips: a record speaks of what is there
         extractor = FeatureExtractor(self.features)
         rejects = []
         with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
@@ -117,7 +119,8 @@ class ShardMaker:
                     writer.write(clip.clip_id, clip.label, clip.label_name, clip.speaker, writer.payload)
         assert writer.info is not None
         record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
-        write_atomically(out / PROGRESS_NAME / f"{record.key}.json", json.dumps(to_json(record)))
+        with _writing(out):
+            write_atomically(finished, json.dumps(to_json(record)))
         return record
 
     def key_of(self, task: ShardTask) -> str:
@@ -168,13 +171,16 @@ def preprocess(
     name = engine if isinstance(engine, str) else engine.name
     with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
         started = ready = time.monotonic()
-        index = job.prepare()
-        if index is None:
-            on_progress(Progress(stage="engine", message=f"starting engine {name}"))
-            with _compiling(features) as compiled, session as opened:
-                compiled.result()
-                ready = time.monotonic()
-                index = job.finish(job.make_shards(opened))
+        try:
+            index = job.prepare()
+            if index is None:
+                on_progress(Progress(stage="engine", message=f"starting engine {name}"))
+                with _compiling(features) as compiled, session as opened:
+                    compiled.result()
+                    ready = time.monotonic()
+                    index = job.finish(job.make_shards(opened))
+        finally:
+            job.sweep()
         work_s = time.monotonic() - ready
     return PreprocessResult(
         out=str(out),
@@ -190,6 +196,16 @@ def preprocess(
         clips_per_s=job.num_computed / work_s,
         digest=index.digest,
     )
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say of a file of the output that can't be written where it was to be, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ShardError(f"{out}: can't be written: {reason}; free space there, then --resume") from error
 
 
 @contextmanager
@@ -222,7 +238,8 @@ class _Job:
     max_rejects: float
     on_progress: OnProgress
     num_computed: int = 0
-    records: dict[str, ShardRecord] = field(default_factory=dict)
+    records: dict[str, ShardRecord] = field(default_factory=dict)  # by shard name
+    rejects: dict[str, Reject] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -244,18 +261,42 @@ class _Job:
                 f"{self.out}: what is there was made with other {' and '.join(changed)}; resume with the same "
                 f"settings, or start anew with --overwrite"
             )
-        if (self.out / INDEX_NAME).is_file() and self._is_of_this_source():
+        index = self._index_before()
+        if index and self._is_whole(index) and self._is_of_this_source():
             shutil.rmtree(folder, ignore_errors=True)
-            return ShardIndex.load(self.out)
+            return index
+        self.sweep()
+        with _writing(self.out):
+            self._take_up(folder)
+        return None
+
+    def _take_up(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             if path.name != SETTINGS_NAME:
                 record = from_json(ShardRecord, json.loads(path.read_text(encoding="utf-8")))
-                self.records[record.key] = record
+                self.records[record.info.name] = record
         (self.out / INDEX_NAME).unlink(missing_ok=True)
         write_atomically(folder / SETTINGS_NAME, json.dumps(self.settings))
         write_parquet(self.manifest, self.out / MANIFEST_NAME)
-        return None
+
+    def sweep(self) -> None:
+        """Remove what writers have left that were killed: on a full disk, it is the room that a resume needs."""
+        for path in (*self.out.glob(".*.tmp"), *(self.out / PROGRESS_NAME).glob(".*.tmp")):
+            path.unlink(missing_ok=True)
+
+    def _index_before(self) -> ShardIndex | None:
+        """The index that is there; none if it is damaged: then all is made anew."""
+        try:
+            return ShardIndex.load(self.out)
+        except ShardError:
+            return None
+
+    def _is_whole(self, index: ShardIndex) -> bool:
+        """Whether every shard is there in its size; `inspect --verify` compares contents too."""
+        paths = [self.out / shard.name for shard in index.shards]
+        sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+        return sizes == [shard.num_bytes for shard in index.shards]
 
     def _is_of_this_source(self) -> bool:
         """Whether manifest.parquet, which has the same bytes for the same clips, is that of this source."""
@@ -268,32 +309,25 @@ class _Job:
         if path.is_file():
             before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return before
-        if (self.out / INDEX_NAME).is_file():
-            index = ShardIndex.load(self.out)
+        if index := self._index_before():
             return _settings(index.features, index.shards_config, index.labels)
         return {}
 
     def make_shards(self, engine: Engine) -> list[ShardRecord]:
-        """Make all shards; where clips were rejected, make those again that must change to be equal in size."""
-        tasks = plan_shards(self.manifest.clips, self.shards)
-        made = self._run(engine, tasks, "shards")
-        rejects = {reject.clip_id: reject for record in made for reject in record.rejects}
-        self._write_rejects(list(rejects.values()))
-        if not rejects:
-            return made
-        if len(rejects) == len(self.manifest.clips):
-            raise TooManyRejectsError(self._complain(list(rejects.values())))
-        as_made = {
-            (task.name, tuple(clip for clip in task.clips if clip.clip_id not in rejects)): record
-            for task, record in zip(tasks, made, strict=True)
-        }
-        final = rebalance(tasks, rejects, self.shards)
-        again = [task for task in final if (task.name, task.clips) not in as_made]
-        as_made |= {
-            (task.name, task.clips): record
-            for task, record in zip(again, self._run(engine, again, "equal shards"), strict=True)
-        }
-        return [as_made[task.name, task.clips] for task in final]
+        """Make all shards; where clips were rejected, make those again that must change to be equal in size.
+
+        More than once, if a clip that was good becomes unusable meanwhile.
+        """
+        planned = tasks = plan_shards(self.manifest.clips, self.shards)
+        made: dict[str, tuple[tuple[Clip, ...], ShardRecord]] = {}
+        stage = "shards"
+        while todo := [task for task in tasks if task.name not in made or made[task.name][0] != task.clips]:
+            for task, record in zip(todo, self._run(engine, todo, stage), strict=True):
+                made[task.name] = tuple(clip for clip in task.clips if clip.clip_id not in self.rejects), record
+            if len(self.rejects) == len(self.manifest.clips):
+                raise TooManyRejectsError(self._complain())
+            tasks, stage = rebalance(planned, self.rejects, self.shards), "equal shards"
+        return [made[task.name][1] for task in tasks]
 
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
         """Records of `tasks`, in order; only what has no valid record yet is computed."""
@@ -301,48 +335,53 @@ class _Job:
             out=str(self.out), features=self.features, shards=self.shards, key=json.dumps(self.settings, sort_keys=True)
         )
         keys = [maker.key_of(task) for task in tasks]
-        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_made(key)]
-        total, rejects = sum(len(task.clips) for task in tasks), list[Reject]()
+        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_made(task.name, key)]
+        total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
 
         def on_done(record: ShardRecord) -> None:
             nonlocal done
-            self.records[record.key] = record
-            rejects.extend(record.rejects)
+            self.records[record.info.name] = record
+            self._reject(record.rejects)
             num_clips = record.info.num_examples + len(record.rejects)
             done, self.num_computed = done + num_clips, self.num_computed + num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
-            self._check_rejects(rejects)
+            self._check_rejects()
 
         engine.map_partitions(maker, [(task,) for task in todo], on_done)
-        records = [self.records[key] for key in keys]
-        self._check_rejects([reject for record in records for reject in record.rejects])
+        records = [self.records[task.name] for task in tasks]
+        self._reject([reject for record in records for reject in record.rejects])
+        self._write_rejects()
+        self._check_rejects()
         return records
 
-    def _is_made(self, key: str) -> bool:
-        """Whether there is a record, and the shard it speaks of (a shard made anew for balance has another size)."""
-        record = self.records.get(key)
-        path = self.out / record.info.name if record else None
-        return bool(record and path and path.is_file() and path.stat().st_size == record.info.num_bytes)
+    def _is_made(self, name: str, key: str) -> bool:
+        """Whether there is a record of this shard with these clips, and the file that it speaks of."""
+        record, path = self.records.get(name), self.out / name
+        return bool(record and record.key == key and path.is_file() and path.stat().st_size == record.info.num_bytes)
 
-    def _check_rejects(self, rejects: Sequence[Reject]) -> None:
+    def _reject(self, rejects: Sequence[Reject]) -> None:
+        self.rejects |= {reject.clip_id: reject for reject in rejects}
+
+    def _check_rejects(self) -> None:
         allowed = self.max_rejects * (len(self.manifest.clips) if self.max_rejects < 1 else 1)
-        if len(rejects) > allowed:
-            self._write_rejects(rejects)
-            raise TooManyRejectsError(self._complain(rejects))
+        if len(self.rejects) > allowed:
+            self._write_rejects()
+            raise TooManyRejectsError(self._complain())
 
-    def _complain(self, rejects: Sequence[Reject]) -> str:
-        first = rejects[0]
+    def _complain(self) -> str:
+        first = next(iter(self.rejects.values()))
         return (
-            f"{len(rejects):,} of {len(self.manifest.clips):,} clips could not be used (max_rejects is "
+            f"{len(self.rejects):,} of {len(self.manifest.clips):,} clips could not be used (max_rejects is "
             f"{self.max_rejects:g}); the first: {first.clip_id}: {first.reason}: {first.detail}; all are in "
             f"{self.out / REJECTS_NAME}; mend or remove the files, then --resume"
         )
 
-    def _write_rejects(self, rejects: Sequence[Reject]) -> None:
-        ordered = sorted(rejects, key=lambda reject: reject.clip_id)
-        write_atomically(self.out / REJECTS_NAME, "".join(json.dumps(to_json(reject)) + "\n" for reject in ordered))
+    def _write_rejects(self) -> None:
+        lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self.rejects.items())]
+        with _writing(self.out):
+            write_atomically(self.out / REJECTS_NAME, "".join(lines))
 
     def finish(self, records: Sequence[ShardRecord]) -> ShardIndex:
         """Remove what is not part of the output, and write index.json, the commit mark."""
@@ -354,11 +393,13 @@ class _Job:
             num_rejects=len(self.manifest.clips) - sum(record.info.num_examples for record in records),
         )
         expected = {info.name for info in index.shards}
-        for path in self.out.iterdir():
-            if path.suffix == ".tmp" or (".tfrecord" in path.name and path.name not in expected):
-                path.unlink(missing_ok=True)
-        index.save(self.out)
-        shutil.rmtree(self.out / PROGRESS_NAME)
+        with _writing(self.out):
+            for path in self.out.iterdir():
+                if ".tfrecord" in path.name and path.name not in expected:
+                    path.unlink(missing_ok=True)
+            self.sweep()
+            index.save(self.out)
+            shutil.rmtree(self.out / PROGRESS_NAME)
         return index
 
 

@@ -1,0 +1,38 @@
+"""A source of many small clips, what an undisturbed run makes of it, and the long tests left out unless asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harm import SHARDS, SMALL, Undisturbed, files_of, write_clips
+
+from hybridspeech.preprocess import preprocess
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: long and random; left out unless asked for with -m soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what carries the marker `soak`, unless the command line names it: ``pytest -m soak``."""
+    if "soak" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 clips of noise, three words of 100 speakers each. Read only."""
+    return write_clips(tmp_path_factory.mktemp("clips"), num_speakers=100)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The clips, as the reference engine makes them when nobody disturbs it."""
+    out = tmp_path_factory.mktemp("undisturbed") / "shards"
+    made = preprocess(clips, out, features=SMALL, shards=SHARDS, engine="local")
+    return Undisturbed(digest=made.digest, num_clips=made.num_clips, num_shards=made.num_shards, files=files_of(out))

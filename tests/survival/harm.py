@@ -1,0 +1,196 @@
+"""What the tests of survival do to a job: kill its processes at seeded random moments, and look at what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from ill_formed import noise, sound
+
+from hybridspeech.config import FeatureConfig, ShardConfig, from_json
+from hybridspeech.preprocess import PROGRESS_NAME, SETTINGS_NAME, ShardRecord
+from hybridspeech.processes import end_all, is_alive
+
+SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
+SHARDS = ShardConfig(num_shards=15)
+OPTIONS = ("--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--shards", "15", "--json")
+"""SMALL and SHARDS, as the command line says them: small work, in many pieces."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run makes when nobody disturbs it; `files` are all bytes of its folder."""
+
+    digest: str
+    num_clips: int
+    num_shards: int
+    files: dict[str, bytes]
+
+
+def write_clips(root: Path, num_speakers: int) -> Path:
+    """A tree of three words, in each one clip of noise of every speaker, as Speech Commands names them."""
+    for number, word in enumerate(("no", "off", "yes")):
+        (root / word).mkdir(parents=True)
+        for speaker in range(num_speakers):
+            content = sound("WAV", "PCM_16", noise(seed=1000 * number + speaker))
+            (root / word / f"{speaker:08x}_nohash_0.wav").write_bytes(content)
+    return root
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """Every file below a folder: its bytes by its relative path, and nothing for an empty folder but its name."""
+    return {str(path.relative_to(out)): path.read_bytes() if path.is_file() else b"" for path in sorted(out.rglob("*"))}
+
+
+def num_finished(out: Path) -> int:
+    """Clips of the shards that an unfinished job need not make again: their record and their file are there."""
+    paths = [path for path in (out / PROGRESS_NAME).glob("*.json") if path.name != SETTINGS_NAME]
+    records = [from_json(ShardRecord, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return sum(record.info.num_examples for record in records if (out / record.info.name).is_file())
+
+
+def command(source: Path, out: Path, *options: str) -> list[str]:
+    """The command line of preprocessing."""
+    return [sys.executable, "-m", "hybridspeech", "preprocess", str(source), str(out), *options]
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The processes that a process has started, and those that these have; empty if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Python processes below a process: Spark's workers and the daemon that forks them, or the local engine's own."""
+    return [process for process in descendants(pid) if "python" in _name(process)]
+
+
+def executors_of(pid: int) -> list[psutil.Process]:
+    """The JVMs of Spark executors below a process."""
+    return [process for process in descendants(pid) if "CoarseGrainedExecutorBackend" in " ".join(_line(process))]
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return process.name()
+    return ""
+
+
+def _line(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+@contextlib.contextmanager
+def kills(
+    victims: Callable[[], Sequence[psutil.Process]], out: Path, random_: random.Random, count: int
+) -> Iterator[list[int]]:
+    """While the context is open, SIGKILL one of `victims()` now and then, `count` times, once `out` has a new shard."""
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        before = 0
+        while len(killed) < count and not over.wait(random_.uniform(0.0, 0.05)):
+            found = sorted(victims(), key=lambda process: process.pid)
+            shards = sum(1 for _ in out.glob("*.tfrecord"))
+            if found and shards > before:
+                victim = random_.choice(found)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    victim.kill()
+                    killed.append(victim.pid)
+                    before = shards
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join(timeout=30)
+
+
+@dataclass
+class Job:
+    """A preprocessing command in a process group of its own, and every process that it has started so far."""
+
+    child: subprocess.Popen[bytes]
+    seen: set[psutil.Process] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Remember the processes that are there now."""
+        self.seen.update(descendants(self.child.pid))
+
+    def run_until(self, condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+        """Wait until `condition()` or the end of the command."""
+        deadline = time.monotonic() + timeout_s
+        while self.child.poll() is None and not condition():
+            self.look()
+            assert time.monotonic() < deadline, f"{timeout_s:.0f} s have passed"
+            time.sleep(0.01)
+        self.look()
+
+    def left(self, timeout_s: float = 30.0) -> list[psutil.Process]:
+        """The processes of the job that do not end by themselves within the time."""
+        deadline = time.monotonic() + timeout_s
+        while (alive := self._alive()) and time.monotonic() < deadline:
+            for process in alive:
+                self.seen.update(descendants(process.pid))
+            time.sleep(0.02)
+        return alive
+
+    def _alive(self) -> list[psutil.Process]:
+        return [process for process in self.seen if process.is_running() and is_alive(process.pid)]
+
+
+@contextlib.contextmanager
+def job(arguments: Sequence[str]) -> Iterator[Job]:
+    """Start a command; nothing of it runs afterwards."""
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    child = subprocess.Popen(arguments, start_new_session=True, **output)
+    started = Job(child, {psutil.Process(child.pid)})
+    try:
+        yield started
+    finally:
+        started.look()
+        end_all([process for process in started.seen if process.is_running()])
+        child.wait(timeout=30)
+
+
+class PeakMemory:
+    """The most memory that any one process of a kind below this one has had; a context manager that looks often.
+
+    `peak_bytes` is proportional to nothing: it is the resident set, with the pages that a fork shares.
+    """
+
+    def __init__(self, processes: Callable[[int], Sequence[psutil.Process]]) -> None:
+        self.peak_bytes = 0
+        self._processes = processes
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            for process in self._processes(os.getpid()):
+                with contextlib.suppress(psutil.Error):
+                    self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=30)

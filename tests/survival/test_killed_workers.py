@@ -1,0 +1,101 @@
+"""SIGKILL of what works for the job: Python workers, their daemon, executors. The job ends well, or a resume does."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from harm import SHARDS, SMALL, Undisturbed, executors_of, files_of, kills, workers_of
+
+from hybridspeech.config import EngineConfig, Progress
+from hybridspeech.engines import ENGINES, Engine
+from hybridspeech.errors import EngineError
+from hybridspeech.preprocess import PreprocessResult, preprocess
+
+Victims = Callable[[int], list[psutil.Process]]
+
+CASES = {
+    "local": ("local", EngineConfig(num_executors=2), workers_of),
+    "spark": ("spark", EngineConfig(master="local[2]"), workers_of),
+    "spark-with-retries": ("spark", EngineConfig(master="local[2,8]"), workers_of),
+    "workers-of-executors": ("spark", EngineConfig(master="local-cluster[2,1,1024]"), workers_of),
+    "executors": ("spark", EngineConfig(master="local-cluster[2,1,1024]"), executors_of),
+}
+# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
+pytestmark = [
+    pytest.mark.usefixtures("engine"),
+    pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"]),
+]
+
+
+def finish(engine: Engine, source: Path, out: Path, attempts: int) -> tuple[PreprocessResult, list[str]]:
+    """Resume until the job ends well; what is done never becomes less. The result, and the errors on the way."""
+    errors, most = list[str](), 0
+
+    def look(progress: Progress) -> None:
+        nonlocal most
+        if progress.stage == "shards":
+            assert progress.done >= most
+            most = progress.done
+
+    while True:
+        try:
+            return preprocess(
+                source, out, features=SMALL, shards=SHARDS, engine=engine, resume=True, on_progress=look
+            ), errors
+        except EngineError as error:
+            errors.append(str(error))
+            if len(errors) > attempts:
+                raise
+
+
+def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undisturbed, count: int) -> None:
+    """Jobs in one session, `count` kills in each; the session goes on after every kill."""
+    name, config, victims = CASES[case]
+    with ENGINES.load(name)(config) as engine:
+        for seed in seeds:
+            out = folder / str(seed)
+            with kills(lambda: victims(os.getpid()), out, random.Random(seed), count) as killed:
+                made, errors = finish(engine, source, out, attempts=2 * count)
+            assert killed, f"seed {seed}: the job ended before anything was killed"
+            assert made.digest == expected.digest, f"seed {seed}, after {errors}"
+            assert files_of(out) == expected.files
+            if case not in ("local", "spark"):
+                assert errors == [], "Spark retries by itself"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "case", [case if case == "local" else pytest.param(case, marks=pytest.mark.cluster) for case in CASES]
+)
+def test_a_killed_worker_costs_nothing_but_time(
+    case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    survive(case, range(1), clips, tmp_path, undisturbed, count=2)
+
+
+@pytest.mark.soak
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("case", CASES)
+def test_killed_workers_many_times(case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    survive(case, range(100, 120), clips, tmp_path, undisturbed, count=3)
+
+
+def test_a_killed_worker_of_the_local_engine_is_named(clips: Path, tmp_path: Path) -> None:
+    """Without a retry of its own, the local engine says what happened and what to do."""
+    deadline = time.monotonic() + 60
+
+    def kill_one(progress: Progress) -> None:
+        if progress.stage == "shards" and progress.done > 0:
+            assert time.monotonic() < deadline
+            workers_of(os.getpid())[0].kill()
+
+    config = EngineConfig(num_executors=2)
+    with pytest.raises(EngineError, match=r"its worker process ended \(killed by signal 9\)"):
+        preprocess(clips, tmp_path / "out", features=SMALL, engine="local", engine_config=config, on_progress=kill_one)
