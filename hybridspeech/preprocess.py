@@ -44,7 +44,7 @@ from hybridspeech.features import FeatureExtractor
 from hybridspeech.manifest import Clip, Manifest, read_manifest, write_parquet
 from hybridspeech.output import claim_output
 from hybridspeech.runs import write_atomically
-from hybridspeech.sharding import ShardTask, choose_num_shards, plan_shards, rebalance
+from hybridspeech.sharding import ShardTask, choose_num_shards, group_tasks, plan_shards, rebalance
 from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, ShardIndex, ShardInfo, ShardWriter
 
 PROGRESS_NAME = "_progress"
@@ -93,16 +93,19 @@ class ShardRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardMaker:
-    """What every task needs. Called by the engine with one ShardTask a partition; picklable; imports no TensorFlow."""
+    """What every task needs. Called by the engine with a few ShardTasks a partition; picklable; imports no TensorFlow."""
 
     out: str
     features: FeatureConfig
     shards: ShardConfig
     key: str
 
-    def __call__(self, _: int, tasks: Sequence[ShardTask]) -> ShardRecord:
-        """Make the shard, leave its record in _progress, and return the record."""
-        (task,) = tasks
+    def __call__(self, _: int, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
+        """Make the shards, leave their records in _progress, and return the records."""
+        return [self.make(task) for task in tasks]
+
+    def make(self, task: ShardTask) -> ShardRecord:
+        """Make one shard, and leave its record in _progress."""
         out = Path(self.out)
         finished = out / PROGRESS_NAME / f"{task.name}.json"
         finished.unlink(missing_ok=True)  # of the same shard with other clips: a record speaks of what is there
@@ -127,6 +130,13 @@ class ShardMaker:
         """Hash of all that decides the bytes of a shard, apart from the audio itself."""
         clips = [(clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path) for clip in task.clips]
         return hashlib.sha256(json.dumps([self.key, task.name, clips]).encode()).hexdigest()
+
+
+def prepare_worker() -> None:
+    """Import, and load the compiled kernel of the default features; for a process that will fork workers."""
+    import soundfile  # noqa: F401
+
+    FeatureExtractor(FeatureConfig())
 
 
 def preprocess(
@@ -340,16 +350,17 @@ class _Job:
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
 
-        def on_done(record: ShardRecord) -> None:
+        def on_done(records: Sequence[ShardRecord]) -> None:
             nonlocal done
-            self.records[record.info.name] = record
-            self._reject(record.rejects)
-            num_clips = record.info.num_examples + len(record.rejects)
-            done, self.num_computed = done + num_clips, self.num_computed + num_clips
+            for record in records:
+                self.records[record.info.name] = record
+                self._reject(record.rejects)
+                num_clips = record.info.num_examples + len(record.rejects)
+                done, self.num_computed = done + num_clips, self.num_computed + num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
             self._check_rejects()
 
-        engine.map_partitions(maker, [(task,) for task in todo], on_done)
+        engine.map_partitions(maker, group_tasks(todo), on_done)
         records = [self.records[task.name] for task in tasks]
         self._reject([reject for record in records for reject in record.rejects])
         self._write_rejects()

@@ -30,6 +30,9 @@ SINGLE_THREADED: Mapping[str, str] = dict.fromkeys(
 )
 """For processes of which there is one a core: numeric libraries would start one thread a core in each of them."""
 
+LIGHT_JVM = "-XX:+PerfDisableSharedMem -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For JVMs that hand out work to Python processes on the same cores: no optimising compiler, no threads for garbage."""
+
 
 def num_cores() -> int:
     """CPUs that this process may use: its affinity, cut to the quota of its control group (version 2)."""
@@ -164,7 +167,8 @@ def loopback_conf(scratch: Path) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-        "spark.executor.extraJavaOptions": f"-Djava.io.tmpdir={scratch}",  # an executor that is killed leaves libraries
+        # Its own folder: an executor that is killed leaves libraries there.
+        "spark.executor.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}",
         **executor_environment({"SPARK_LOCAL_IP": LOOPBACK, "PYTHONPATH": python_path()}),
     }
 

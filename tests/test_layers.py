@@ -29,12 +29,12 @@ FREE_WITHIN = [{"sharding", "shards", "features", "audio", "plots", "espeak"}]
 HOMES = {
     "tensorflow": {"dataset", "model", "loop", "frontend", "evaluate", "predict", "export"},
     "tf_keras": {"dataset", "model", "loop", "frontend", "evaluate", "predict", "export"},
-    "pyspark": {"engines.spark", "engines.spark_job", "engines.raydp", "backends.tfos"},
+    "pyspark": {"engines.spark", "engines.spark_job", "engines.spark_daemon", "engines.raydp", "backends.tfos"},
     "raydp": {"engines.raydp"},
     "ray": {"engines.raydp", "backends.ray"},
     "tensorflowonspark": {"backends.tfos"},
     "librosa": {"features", "kernels", "plots", "frontend"},
-    "soundfile": {"audio"},
+    "soundfile": {"audio", "preprocess"},
     "numba": {"features", "kernels"},
     "matplotlib": {"plots"},
 }

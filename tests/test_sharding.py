@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.manifest import Clip, Manifest
-from hybridspeech.sharding import choose_num_shards, plan_shards, rebalance
+from hybridspeech.sharding import choose_num_shards, group_tasks, plan_shards, rebalance
 
 
 def clips_of(count: int, split: str = "training") -> list[Clip]:
@@ -68,3 +69,15 @@ def test_shards_are_of_about_64_mib() -> None:
     manifest = Manifest(clips=clips, labels=("word",), source="x", split_rule="none")
     assert choose_num_shards(manifest, FeatureConfig(), ShardConfig()) == 31
     assert choose_num_shards(manifest, FeatureConfig.of("logmel"), ShardConfig()) == 8
+
+
+@given(st.lists(st.integers(1, 400), max_size=40))
+def test_small_tasks_are_handed_out_together_in_order_and_no_group_is_larger_than_the_largest(
+    counts: list[int],
+) -> None:
+    tasks = [plan_shards(clips_of(count), ShardConfig(num_shards=1))[0] for count in counts]
+    groups = group_tasks(tasks)
+    assert [task for group in groups for task in group] == tasks
+    assert all(0 < sum(sizes(list(group))) <= max(counts) for group in groups)
+    for group, following in itertools.pairwise(groups):
+        assert sum(sizes(list(group))) + len(following[0].clips) > max(counts)

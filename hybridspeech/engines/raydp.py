@@ -22,13 +22,11 @@ from pyspark import SparkContext
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import SparkEngine, private_jvm, unchanged_process, wait_for_executor
-from hybridspeech.engines.spark_job import cause
+from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
 from hybridspeech.processes import end_all
 from hybridspeech.runtime import (
-    SINGLE_THREADED,
     environment,
-    executor_environment,
     loopback_conf,
     num_cores,
     process_tree,
@@ -218,9 +216,8 @@ def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[S
 
     num_executors, cores = _executors(config)
     conf = {
-        "spark.python.worker.faulthandler.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
-        **executor_environment(SINGLE_THREADED),
+        **worker_conf(),
         **(loopback_conf(scratch) if here else {}),
         **({} if config.verbose else _quiet_conf(scratch)),
         **config.conf,
@@ -239,6 +236,7 @@ def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[S
         raise EngineError(f"Spark did not start on Ray: {cause(error)}") from error
     try:
         wait_for_executor(session.sparkContext)
+        start_workers(session.sparkContext)
         yield session.sparkContext
     finally:
         raydp.stop_spark()

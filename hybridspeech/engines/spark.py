@@ -26,14 +26,13 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark_job import cause, run_partitions
+from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
 from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.processes import end_all
 from hybridspeech.runtime import (
+    LIGHT_JVM,
     LOOPBACK,
-    SINGLE_THREADED,
     environment,
-    executor_environment,
     loopback_conf,
     process_tree,
     refusals,
@@ -158,10 +157,9 @@ def full_conf(config: EngineConfig, scratch: Path) -> dict[str, str]:
     return {
         "spark.master": master,
         "spark.app.name": "hybridspeech",
-        "spark.python.worker.faulthandler.enabled": "true",  # a crash of a worker names its line
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:+PerfDisableSharedMem",
-        **executor_environment(SINGLE_THREADED),
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}",
+        **worker_conf(),
         **(loopback_conf(scratch) if is_here(master) else {}),
         **asked,
     }
@@ -202,6 +200,7 @@ def own_context(config: EngineConfig) -> Iterator[SparkContext]:
             context = _start(conf, scratch, verbose=config.verbose)
             try:
                 wait_for_executor(context)
+                start_workers(context)
                 yield context
             finally:
                 stop_context(context)

@@ -19,13 +19,18 @@ from typing import Any, TypeVar
 from py4j.protocol import Py4JError
 from pyspark import InheritableThread, SparkContext
 from pyspark.accumulators import AccumulatorParam
+from pyspark.errors import PySparkException
 
 from hybridspeech.engines.base import attempt, open_outcome
 from hybridspeech.errors import EngineError, one_line
+from hybridspeech.runtime import SINGLE_THREADED, executor_environment
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+PRELOAD_VARIABLE = "HYBRIDSPEECH_PRELOAD"
+"""Environment variable of executors: functions that `spark_daemon` calls before it forks workers, with commas between."""
+PRELOADED = ("hybridspeech.preprocess:prepare_worker",)
 _OF_SPARK = re.compile(r"/(pyspark|py4j-[\d.]+-src)\.zip$|/spark-[\w.-]+\.jar$")
 
 
@@ -72,6 +77,32 @@ def run_partitions(
     if lost:
         raise EngineError(f"Spark brought no result for {len(lost)} partitions (the first is {lost[0]}); run it again")
     return [results[i] for i in range(len(partitions))]
+
+
+def worker_conf() -> dict[str, str]:
+    """Spark settings of the Python workers in a session that is started here."""
+    return {
+        "spark.python.worker.faulthandler.enabled": "true",  # a crash of a worker names its line
+        "spark.python.daemon.module": "hybridspeech.engines.spark_daemon",
+        **executor_environment({**SINGLE_THREADED, PRELOAD_VARIABLE: ",".join(PRELOADED)}),
+    }
+
+
+def start_workers(context: SparkContext) -> None:
+    """Have Spark start its Python workers, one a core: part of the start of a session, not of its first job.
+
+    Raises
+    ------
+    EngineError: they do not start, e.g. because executors have another version of Python.
+    """
+    slots = context.defaultParallelism
+    try:
+        context.parallelize(range(slots), slots).foreachPartition(lambda items: None)
+    except (Py4JError, PySparkException) as error:
+        raise EngineError(
+            f"Spark's Python workers do not start: {cause(error)}; executors need the driver's version of Python, with "
+            "hybridspeech: name it with --conf spark.pyspark.python=PATH"
+        ) from error
 
 
 def leave_out_archives() -> None:

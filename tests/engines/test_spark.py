@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from hybridspeech.engines.spark import (
     private_jvm,
     unchanged_process,
 )
+from hybridspeech.engines.spark_daemon import Prompt
 from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.runtime import environment, loopback_conf, spark_environment
 
@@ -180,3 +184,21 @@ class TestOwnSession:
         config = EngineConfig(conf={"spark.driver.memory": "1"})
         with pytest.raises(EngineError, match=r"Spark did not start with master local\[\*\]: .*(heap|memory)"):
             SparkEngine(config).__enter__()
+
+    def test_python_workers_that_cannot_start_are_said_at_the_start(self) -> None:
+        config = EngineConfig(master="local[1]", conf={"spark.pyspark.python": "/bin/false"})
+        with pytest.raises(EngineError, match=r"Python workers do not start: .*--conf spark.pyspark.python=PATH"):
+            SparkEngine(config).__enter__()
+
+
+def test_what_is_read_promptly_is_what_was_sent() -> None:
+    pieces = [os.urandom(size) for size in (4, 70_000, 1, 200_000)]
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sender:
+        receiver, _ = server.accept()
+        with receiver, receiver.makefile("rb") as file, io.BufferedReader(Prompt(file), 1 << 16) as prompt:
+            thread = threading.Thread(target=lambda: [sender.sendall(piece) for piece in pieces])
+            thread.start()
+            assert [prompt.read(len(piece)) for piece in pieces] == pieces
+            thread.join()
+            sender.shutdown(socket.SHUT_WR)
+            assert prompt.read(1) == b""
