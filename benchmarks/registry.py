@@ -103,6 +103,21 @@ CASES: Mapping[str, Case] = {
         than=("original", "bare-loop"),
         promises=(Promise("spark-all-cores", "original", 30.0), Promise("spark-all-cores", "bare-loop", 0.85)),
     ),
+    "stft-scale": Case(
+        title="The whole stage, on few and on many clips",
+        about="Our preprocessing on Spark `local[*]`: `few` takes every ninth clip of `many`. `listing` is the share of "
+        "the time in which the source is listed and the manifest written; the driver is its Python process and its JVM, "
+        "a worker the largest of Spark's Python processes (resident memory).",
+        target="benchmarks.cases.scale:measure",
+        unit="clips/s",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240),
+            Size(9_000, timeout_s=900),
+            Size(64_721, repeats=3, timeout_s=3_600),
+        ),
+        peers={"few": Peer({"every": 9}, ("pyspark",)), "many": Peer({"every": 1}, ("pyspark",))},
+        promises=(Promise("many", "few", 0.9),),
+    ),
     "write": Case(
         title="Spectrograms to TFRecord files",
         about="The same spectrograms from memory to one file, with fsync; one process. `tf-append` fills FloatList "

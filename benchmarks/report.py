@@ -23,6 +23,10 @@ of 10^6 bytes. To measure again:
     python -m benchmarks report
 """
 _FACTS = {
+    "clips": ("clips", "{:,.0f}"),
+    "listing": ("listing", "{:.1%}"),
+    "driver_mb": ("driver", "{:,.0f} MB"),
+    "worker_mb": ("worker", "{:,.0f} MB"),
     "error_db": ("error", "{:.2g} dB"),
     "written_mb": ("written", "{:,.0f} MB"),
     "bytes_per_clip": ("bytes a clip", "{:,.0f}"),

@@ -1,6 +1,6 @@
 """Every case at its tiny size, on real parts, so that none rots. Its checks of the output are part of it.
 
-Peers that differ in a setting only, such as the master of Spark, stand for each other.
+Peers that differ in a setting only, such as the master of Spark or the backend of a training, stand for each other.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ APART = [
     *("stft-stage/bare-loop", "stft-stage/local", "stft-stage/tf-data", "stft-stage/hf-datasets"),
     *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
 ]
-CLUSTER = [
-    *("stft-stage/original", "stft-stage/spark-1", "stft-stage/ray-data"),
-    *("train-throughput/tfos-2", "train-throughput/ray-2"),
-]
+CLUSTER = ["stft-stage/original", "stft-scale/few", "stft-stage/ray-data"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,95 @@
+"""stft-scale: the whole stage on few and on many clips. What a clip costs must not depend on how many there are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.peers.ours import samples_of, warm_up
+from benchmarks.peers.pipeline import list_clips
+from benchmarks.records import Outcome
+from benchmarks.reference import error_db, too_far
+from hybridspeech.config import EngineConfig, Progress
+from hybridspeech.engines import ENGINES
+from hybridspeech.preprocess import preprocess
+
+MEMORY_POLL_S = 0.1
+
+
+def measure(source: Path, scratch: Path, *, every: int) -> Outcome:
+    """Clips per second of preprocessing on Spark, on all cores, from listing the folder to the last byte written.
+
+    Parameters
+    ----------
+    every : 1 takes all clips of the source, N every N-th
+    """
+    clips = linked(source, scratch / "clips", every)
+    begun, planned_at = time.perf_counter(), 0.0
+
+    def note_the_plan(progress: Progress) -> None:
+        nonlocal planned_at
+        if progress.stage == "engine":  # the source is listed and the manifest is written by now
+            planned_at = time.perf_counter()
+
+    warm_up()
+    with ENGINES.load("spark")(EngineConfig(master="local[*]")) as engine, Memory() as memory:
+        started = time.perf_counter()
+        made = preprocess(clips, scratch / "out", engine=engine, on_progress=note_the_plan)
+        work_s = time.perf_counter() - started
+    error = max(error_db(found, path) for path, found in samples_of(clips, scratch / "out").items())
+    return Outcome(
+        value=made.num_clips / work_s,
+        startup_s=started - begun,
+        facts={
+            "clips": made.num_clips,
+            "listing": (planned_at - started) / work_s,
+            "driver_mb": memory.driver_mb,
+            "worker_mb": memory.worker_mb,
+            "error_db": error,
+        },
+        problem=f"{made.num_rejects} clips were rejected" if made.num_rejects else too_far(error),
+    )
+
+
+def linked(source: Path, target: Path, every: int) -> Path:
+    """A folder with hard links to every `every`-th clip of a source."""
+    for path in map(Path, list_clips(source)[::every]):
+        folder = target / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        os.link(path, folder / path.name)
+    return target
+
+
+class Memory:
+    """Peaks of resident memory in MB: of the driver (this process and its JVM), and of any one Python worker."""
+
+    def __init__(self) -> None:
+        self.driver_mb = self.worker_mb = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        here = psutil.Process()
+        while not self._over.wait(MEMORY_POLL_S):
+            driver = here.memory_info().rss / 1e6
+            for process in here.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    size = process.memory_info().rss / 1e6
+                    if process.name() == "java":
+                        driver += size
+                    else:
+                        self.worker_mb = max(self.worker_mb, size)
+            self.driver_mb = max(self.driver_mb, driver)
