@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import RunError
+from hybridspeech.loopback import keep_to_loopback
 from hybridspeech.model import build_model, import_tensorflow
 from hybridspeech.runs import RunDirectory
+from hybridspeech.runtime import LOOPBACK
 from hybridspeech.shards import ShardIndex
 from hybridspeech.worker import WorkerContext
 
@@ -85,18 +87,28 @@ def configure_tensorflow(plan: TrainPlan) -> None:
 
 def own_cores() -> int:
     """Cores for this worker: those of the machine, shared with the ranks that TF_CONFIG places on the same host."""
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    hosts = [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
+    hosts = hosts_of_ranks()
     ranks_here = max((hosts.count(host) for host in hosts), default=1)
     return max(1, len(os.sched_getaffinity(0)) // ranks_here)
 
 
+def hosts_of_ranks() -> list[str]:
+    """Host of every rank, as TF_CONFIG has it; empty where it names none."""
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    return [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
+
+
 def make_strategy(num_workers: int) -> tf.distribute.Strategy:
-    """MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default (no) strategy."""
+    """MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default (no) strategy.
+
+    Where all ranks are on this machine, TensorFlow's servers, which nobody asks who he is, are kept to loopback.
+    """
     import tensorflow as tf
 
     if num_workers == 1:
         return tf.distribute.get_strategy()
+    if set(hosts_of_ranks()) <= {LOOPBACK}:
+        keep_to_loopback()
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=tf.distribute.experimental.CommunicationImplementation.RING
     )

@@ -20,7 +20,7 @@ LAYERS = [
     {"dataset", "model", "frontend", "speakers"},
     {"sharding", "shards", "features", "audio", "plots", "espeak"},
     {"kernels", "records", "containers", "manifest", "worker", "unpack"},
-    {"runs", "output", "runtime", "processes", "tables", "splits", "fetch"},
+    {"runs", "output", "runtime", "processes", "loopback", "tables", "splits", "fetch"},
     {"registry", "terminal", "quiet"},
     {"config"},
     {"errors", ""},

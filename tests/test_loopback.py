@@ -1,0 +1,45 @@
+"""In a process of its own: what is put in front of `bind` stays there."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import socket
+from hybridspeech.loopback import keep_to_loopback
+
+def bound(family, host):
+    with socket.socket(family) as each:
+        each.bind((host, 0))
+        return each.getsockname()[0]
+
+assert bound(socket.AF_INET, "0.0.0.0") == "0.0.0.0"
+assert keep_to_loopback() > 0
+assert keep_to_loopback() > 0
+print(bound(socket.AF_INET, "0.0.0.0"), bound(socket.AF_INET, ""), bound(socket.AF_INET, "127.0.0.2"))
+if socket.has_ipv6:
+    with socket.socket(socket.AF_INET6) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind(("::", 0))
+        server.listen()
+        socket.create_connection(("127.0.0.1", server.getsockname()[1])).close()
+        print(server.getsockname()[0])
+try:
+    bound(socket.AF_INET, "203.0.113.1")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="there is nothing to promise elsewhere")
+def test_what_would_listen_everywhere_listens_on_loopback_and_the_rest_as_before() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == "127.0.0.1 127.0.0.1 127.0.0.2"
+    assert rest[-1] == "Cannot assign requested address"
+    assert rest[:-1] in ([], ["::ffff:127.0.0.1"])
