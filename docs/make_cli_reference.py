@@ -15,7 +15,8 @@ HEAD = """# Command line
 
 Written by `make docs` from the code; edit `hybridspeech/cli.py` instead. Each command is a function of the same name
 (`hybridspeech preprocess` is `hybridspeech.preprocess.preprocess`). Results go to stdout, progress and errors to stderr.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. `--json` prints the record that the function returns.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. `--json` prints the record that the function
+returns.
 """
 
 

@@ -1,12 +1,14 @@
 """The command line: parse, one library call, print. No logic.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
+143 terminated.
 Nothing heavy is imported before a command runs, so that --help answers at once.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,11 +29,21 @@ from hybridspeech.config import (
 from hybridspeech.errors import ConfigError, HybridspeechError
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json, print_table, print_text
 
-EPILOG = "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+EPILOG = (
+    "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
+)
 
 
 GO_ON = "what is finished stays: the same command with --resume goes on from there"
 INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "demo": "start it anew with --overwrite"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what a batch system sends first. It ends a command as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 class Commands(TyperGroup):
@@ -46,8 +58,9 @@ class Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "give the same command again")
-            sys.stderr.write(f"interrupted; {advice}\n")
-            raise typer.Exit(130) from error
+            by_signal = isinstance(error, Terminated)
+            sys.stderr.write(f"{'terminated' if by_signal else 'interrupted'}; {advice}\n")
+            raise typer.Exit(128 + (signal.SIGTERM if by_signal else signal.SIGINT)) from error
 
 
 app = typer.Typer(
@@ -323,7 +336,10 @@ def train(
         bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")
     ] = False,
     shuffle_buffer: Annotated[int, typer.Option(help="Examples that a worker shuffles at a time.")] = 1024,
-    keep_checkpoints: Annotated[int, typer.Option(help="Checkpoints kept.")] = 2,
+    keep_checkpoints: Annotated[int, typer.Option(help="Last checkpoints kept; the best epoch's is kept too.")] = 2,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Steps from checkpoint to checkpoint.  [default: one an epoch]")
+    ] = None,
     threads_per_worker: Annotated[
         int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")
     ] = None,
@@ -331,6 +347,7 @@ def train(
     conf: Conf = None,
     executor_memory: Annotated[str, typer.Option(help="tfos: memory of an executor's JVM.")] = "1g",
     ray_address: RayAddress = None,
+    max_restarts: Annotated[int, typer.Option(help="Times to go on by itself after a failure.")] = 0,
     start_timeout: Annotated[float, typer.Option(help="Seconds until every worker must run.")] = 300.0,
     stall_timeout: Annotated[float, typer.Option(help="Seconds that a worker may be without progress.")] = 300.0,
     overwrite: Overwrite = False,
@@ -354,6 +371,7 @@ def train(
                 deterministic=deterministic,
                 shuffle_buffer=shuffle_buffer,
                 keep_checkpoints=keep_checkpoints,
+                checkpoint_steps=checkpoint_steps,
             ),
             cluster=ClusterConfig(
                 num_workers=num_workers,
@@ -362,6 +380,7 @@ def train(
                 ray_address=ray_address,
                 threads_per_worker=threads_per_worker,
                 executor_memory=executor_memory,
+                max_restarts=max_restarts,
                 start_timeout_s=start_timeout,
                 stall_timeout_s=stall_timeout,
                 verbose=verbose,
@@ -464,6 +483,7 @@ def bench(context: typer.Context) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="hybridspeech")
 
 

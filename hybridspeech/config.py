@@ -183,7 +183,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How a model is fitted. `batch_size` is per worker; the global batch is batch_size x num_workers."""
+    """How a model is fitted. `batch_size` is per worker; the global batch is batch_size x num_workers.
+
+    A checkpoint is saved after each epoch, and within it after every `checkpoint_steps` steps (None: not).
+    """
 
     epochs: int = 8
     batch_size: int = 16
@@ -192,10 +195,12 @@ class FitConfig:
     deterministic: bool = False
     shuffle_buffer: int = 1024
     keep_checkpoints: int = 2
+    checkpoint_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "shuffle_buffer", "keep_checkpoints"):
-            _check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
+        for name in ("epochs", "batch_size", "shuffle_buffer", "keep_checkpoints", "checkpoint_steps"):
+            value = getattr(self, name)
+            _check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         _check(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"learning rate is {self.learning_rate}; expected more than 0",
@@ -207,9 +212,11 @@ class ClusterConfig:
     """Where training workers run. `threads_per_worker` None shares this machine's cores (or takes the executor's).
 
     `start_timeout_s` bounds the time until every worker runs; `stall_timeout_s` the time without any sign of progress.
+    After a failure, training is started again from its last checkpoint, `max_restarts` times at most.
     """
 
     num_workers: int = 1
+    max_restarts: int = 0
     master: str | None = None
     conf: Mapping[str, str] = field(default_factory=dict)
     ray_address: str | None = None
@@ -225,6 +232,7 @@ class ClusterConfig:
             self.threads_per_worker is None or self.threads_per_worker >= 1,
             f"threads_per_worker is {self.threads_per_worker}; expected 1 or more",
         )
+        _check(self.max_restarts >= 0, f"max_restarts is {self.max_restarts}; expected 0 or more")
         for name in ("start_timeout_s", "stall_timeout_s"):
             _check(getattr(self, name) > 0, f"{name} is {getattr(self, name)} s; expected more than 0")
 

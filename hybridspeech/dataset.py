@@ -58,12 +58,14 @@ def worker_dataset(
     num_workers: int,
     batch_size: int,
     shuffle: tuple[int, int, int] | None = None,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """One rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
 
     Parameters
     ----------
     shuffle : (seed, epoch, buffer in examples) for an order that depends on these alone; None keeps that of the shards
+    skip : batches at the beginning that are left out, those of a begun epoch that were trained on before
 
     Returns
     -------
@@ -90,7 +92,7 @@ def worker_dataset(
         example = parse_examples(index, records)
         return example["spectrogram"], example["label"], weights
 
-    batches = counted.concatenate(filling).batch(batch_size, drop_remainder=True)
+    batches = counted.concatenate(filling).batch(batch_size, drop_remainder=True).skip(skip)
     dataset = batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridspeech.checkpoints import Checkpoints, Place, published
 from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
-from hybridspeech.errors import RunError
+from hybridspeech.errors import ShardError, one_line
 from hybridspeech.loopback import keep_to_loopback
 from hybridspeech.model import build_model, import_tensorflow
-from hybridspeech.runs import RunDirectory
 from hybridspeech.runtime import LOOPBACK
 from hybridspeech.shards import ShardIndex
 from hybridspeech.worker import WorkerContext
@@ -42,17 +39,19 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
 
     Raises
     ------
-    ArithmeticError: the loss is not finite. RunError: a checkpoint to resume from is damaged.
+    ArithmeticError: the loss is not finite. RunError: a checkpoint to resume from is damaged. ShardError: a shard is
+    damaged or gone.
     """
     context.say("import")
     configure_tensorflow(plan)
     strategy = make_strategy(context.num_workers)
     trainer = Trainer(plan, context, strategy)
     history = []
-    for epoch in range(trainer.restore(), plan.fit.epochs):
-        row = trainer.train_epoch(epoch)
+    begun = trainer.restore()
+    for epoch in range(begun.epochs, plan.fit.epochs):
+        row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
         history.append(row)
-        trainer.save_checkpoint(epoch, row)
+        trainer.save_epoch(row)
     trainer.save_model()
     return WorkerReport(
         rank=context.rank,
@@ -129,46 +128,67 @@ class Trainer:
         context.say("build")
         with strategy.scope():
             self.model = build_model(plan.model)
-            compile_model(self.model, plan)
-        self.checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer)
+            self.metrics = compile_model(self.model, plan)
+        self.checkpoints = Checkpoints(
+            context.run,
+            is_chief=context.is_chief,
+            keep=plan.fit.keep_checkpoints,
+            model=self.model,
+            optimizer=self.model.optimizer,
+            metrics=self.metrics,
+        )
         self.first_step_at = 0.0
         self.summary = tf.summary.create_file_writer(str(context.run.tensorboard_dir)) if context.is_chief else None
 
-    def restore(self) -> int:
-        """Take up the last checkpoint if the plan says so; returns the epoch to begin with."""
-        last = last_checkpoint(self.context.run) if self.plan.resume else None
-        if last is None:
-            return 0
-        epoch, path = last
+    def restore(self) -> Place:
+        """Take up the last checkpoint if the plan says so; the place to begin at."""
+        if not self.plan.resume:
+            return Place()
         self.context.say("restore")
-        try:
-            self.checkpoint.read(str(path / "state")).assert_consumed()
-        except Exception as error:
-            raise RunError(f"{path}: this checkpoint can't be read ({error}); remove it and resume again") from error
-        return epoch + 1
+        return self.checkpoints.restore()
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Every training example once, then every validation example once."""
+    def train_epoch(self, epoch: int, skip: int = 0) -> dict[str, float]:
+        """Every training example once, then every validation example once.
+
+        Parameters
+        ----------
+        skip : steps of this epoch that were taken before a checkpoint; their part in the metrics is in it
+        """
         fit = self.plan.fit
         started = time.monotonic()
-        data, steps = self._data("training", (fit.seed, epoch, fit.shuffle_buffer))
-        watcher = self._watcher(epoch, steps)
-        logs = self.model.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[watcher]).history
+        data, steps = self._data("training", (fit.seed, epoch, fit.shuffle_buffer), skip)
+        watcher = self._watcher(Place(epoch, skip), steps)
+        with self._shards_named():
+            logs = self.model.fit(data, steps_per_epoch=steps - skip, epochs=1, verbose=0, callbacks=[watcher]).history
         seconds = time.monotonic() - started
         row: dict[str, float] = {
             "epoch": epoch + 1,
             "loss": logs["cross_entropy"][0],
             "accuracy": logs["accuracy"][0],
-            "examples_per_s": self.num_examples / seconds,
+            "examples_per_s": self.num_examples * (1 - skip / steps) / seconds,
             "seconds": seconds,
         }
         self._agree_on_statistics()
         if self.index.of_split("validation"):
             self.context.say("validate", (epoch + 1) * steps)
             data, steps = self._data("validation", None)
-            logs = self.model.evaluate(data, steps=steps, verbose=0, return_dict=True)
+            with self._shards_named():
+                logs = self.model.evaluate(data, steps=steps, verbose=0, return_dict=True)
             row |= {"val_loss": logs["cross_entropy"], "val_accuracy": logs["accuracy"]}
         return row
+
+    @contextmanager
+    def _shards_named(self) -> Iterator[None]:
+        """Say in a sentence what TensorFlow says in pages of a shard that it can't read."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+            raise ShardError(
+                f"{self.plan.shards}: a shard is damaged or gone ({one_line(error)[:300]}); `hybridspeech inspect --verify` "
+                "says which, `hybridspeech preprocess --resume` makes it again, `train --resume` goes on"
+            ) from error
 
     def _agree_on_statistics(self) -> None:
         """Give all replicas the mean of their BatchNorm statistics, which is what a saved model has.
@@ -178,7 +198,7 @@ class Trainer:
         for variable in self.model.non_trainable_variables:
             variable.assign(variable.read_value())
 
-    def _data(self, split: str, shuffle: tuple[int, int, int] | None) -> tuple[Any, int]:
+    def _data(self, split: str, shuffle: tuple[int, int, int] | None, skip: int = 0) -> tuple[Any, int]:
         workers, batch_size = self.context.num_workers, self.plan.fit.batch_size
 
         def make(_: Any = None) -> tf.data.Dataset:
@@ -190,80 +210,100 @@ class Trainer:
                 num_workers=workers,
                 batch_size=batch_size,
                 shuffle=shuffle,
+                skip=skip,
             )
 
         data = make() if workers == 1 else self.strategy.distribute_datasets_from_function(make)
         return data, count_steps(self.index, split, workers, batch_size)
 
-    def _watcher(self, epoch: int, steps: int) -> tf_keras.callbacks.Callback:
-        """Says where the worker is, at most about once a second, and stops on a loss that is not finite."""
+    def _watcher(self, begun: Place, steps: int) -> tf_keras.callbacks.Callback:
+        """Says where the worker is, at most about once a second; stops on a loss that is not finite; saves now and then."""
         import tf_keras
 
-        trainer, said = self, 0.0
+        trainer, said, every = self, 0.0, self.plan.fit.checkpoint_steps
+
+        def on_epoch_begin(epoch: int, logs: dict[str, Any] | None = None) -> None:
+            for metric in trainer.metrics:  # `fit` does not know them yet when it begins for the first time
+                metric.reset_state()
+            if begun.steps:
+                trainer.checkpoints.restore_again(begun, metrics=trainer.metrics)
 
         def on_batch_end(batch: int, logs: dict[str, Any]) -> None:
             nonlocal said
             if not trainer.first_step_at:
                 trainer.first_step_at = time.time()
-            if time.monotonic() - said > 1 or batch + 1 == steps:
+            place = Place(begun.epochs, begun.steps + batch + 1)
+            is_due = every is not None and place.steps % every == 0 and place.steps < steps
+            step = place.epochs * steps + place.steps
+            if time.monotonic() - said > 1 or place.steps == steps or is_due:
                 said = time.monotonic()
-                step = epoch * steps + batch + 1
                 if not math.isfinite(logs["loss"]):
                     raise ArithmeticError(f"loss is {logs['loss']} at step {step}; try a lower learning rate")
+                trainer.context.say("save" if is_due else "step", step)
+            if is_due:
+                trainer._agree_on_statistics()  # a checkpoint has their mean only: who resumes must not see others
+                trainer.checkpoints.save(place)
                 trainer.context.say("step", step)
 
-        return tf_keras.callbacks.LambdaCallback(on_batch_end=on_batch_end)
+        return tf_keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin, on_batch_end=on_batch_end)
 
-    def save_checkpoint(self, epoch: int, row: dict[str, float]) -> None:
-        """Weights, optimizer state and step; every rank takes part, the chief's copy is published by rename."""
-        run = self.context.run
+    def save_epoch(self, row: dict[str, float]) -> None:
+        """A checkpoint, and the epoch's line in the metrics; every rank takes part."""
+        run, epoch = self.context.run, int(row["epoch"])
+
+        def note() -> None:
+            run.keep_metrics(epoch - 1)
+            run.append_metrics(row)
+
         self.context.say("save")
-        with self._published(checkpoint_path(run, epoch)) as folder:
-            self.checkpoint.write(str(folder / "state"))
-            if self.context.is_chief:
-                run.keep_metrics(epoch)
-                run.append_metrics(row)
+        self.checkpoints.save(Place(epoch), before_publishing=note)
         if self.summary:
-            with self.summary.as_default(step=epoch + 1):
+            with self.summary.as_default(step=epoch):
                 write_scalars(row)
-            for old in sorted(run.checkpoints_dir.glob("epoch-*"))[: -self.plan.fit.keep_checkpoints]:
-                shutil.rmtree(old)
 
     def save_model(self) -> None:
         """The weights of the trained model; their presence says that training has ended."""
         self.context.say("save")
         weights = self.context.run.weights_path
-        with self._published(self.context.run.model_dir) as folder:
+        with published(self.context.run.model_dir, self.context.is_chief) as folder:
             self.model.save_weights(folder / weights.name)
 
-    @contextmanager
-    def _published(self, target: Path) -> Iterator[Path]:
-        """A folder to write into: the chief's becomes `target` when it is whole, another rank's is thrown away."""
-        parent = target.parent if self.context.is_chief else None
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
-        try:
-            yield folder
-            if self.context.is_chief:
-                shutil.rmtree(target, ignore_errors=True)
-                folder.chmod(0o755)
-                folder.rename(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-
-def compile_model(model: tf_keras.Model, plan: TrainPlan) -> None:
-    """Adam and sparse cross-entropy; the reported loss is a weighted metric, since fillers have weight 0."""
+def compile_model(model: tf_keras.Model, plan: TrainPlan) -> list[tf_keras.metrics.Metric]:
+    """Adam and sparse cross-entropy. Returns the metrics: the reported loss is one, since fillers have weight 0."""
     import tf_keras
 
+    metrics = [
+        tf_keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy"),
+        tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+    ]
     model.compile(
         optimizer=tf_keras.optimizers.Adam(plan.fit.learning_rate),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(),
-        weighted_metrics=[
-            tf_keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy"),
-            tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        ],
+        weighted_metrics=metrics,
     )
     model.optimizer.build(model.trainable_variables)
+    dropouts = [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Dropout)]
+    for number, layer in enumerate(dropouts):
+        layer._random_generator = _Masks(plan.fit.seed, number, model.optimizer.iterations)
+    return metrics
+
+
+class _Masks:
+    """The random generator of a dropout layer, whose masks follow from the seed, the layer and the step alone.
+
+    Keras' own draws from a state that no checkpoint holds: a resumed training would see other masks.
+    """
+
+    def __init__(self, seed: int, layer: int, step: tf.Variable) -> None:
+        self._seed, self._layer, self._step = seed, layer, step
+
+    def dropout(self, inputs: tf.Tensor, rate: float, noise_shape: Any = None) -> tf.Tensor:
+        """What `tf.nn.dropout` gives."""
+        import tensorflow as tf
+
+        seed = tf.stack([tf.constant(1_000 * self._seed + self._layer, tf.int64), tf.cast(self._step, tf.int64)])
+        return tf.nn.experimental.stateless_dropout(inputs, rate, seed, noise_shape=noise_shape)
 
 
 def write_scalars(row: dict[str, float]) -> None:
@@ -272,14 +312,3 @@ def write_scalars(row: dict[str, float]) -> None:
 
     for name, value in row.items():
         tf.summary.scalar(name, value)
-
-
-def checkpoint_path(run: RunDirectory, epoch: int) -> Path:
-    """Where the checkpoint after the epoch with this index (from 0) stands."""
-    return run.checkpoints_dir / f"epoch-{epoch + 1:04d}"
-
-
-def last_checkpoint(run: RunDirectory) -> tuple[int, Path] | None:
-    """(index of the epoch, folder) of the newest checkpoint, if there is one."""
-    found = sorted(run.checkpoints_dir.glob("epoch-[0-9]*"))
-    return (int(found[-1].name.removeprefix("epoch-")) - 1, found[-1]) if found else None

@@ -272,7 +272,7 @@ class _Job:
                 f"settings, or start anew with --overwrite"
             )
         index = self._index_before()
-        if index and self._is_whole(index) and self._is_of_this_source():
+        if index and not index.lacking(self.out) and self._is_of_this_source():
             shutil.rmtree(folder, ignore_errors=True)
             return index
         self.sweep()
@@ -301,12 +301,6 @@ class _Job:
             return ShardIndex.load(self.out)
         except ShardError:
             return None
-
-    def _is_whole(self, index: ShardIndex) -> bool:
-        """Whether every shard is there in its size; `inspect --verify` compares contents too."""
-        paths = [self.out / shard.name for shard in index.shards]
-        sizes = [path.stat().st_size if path.is_file() else None for path in paths]
-        return sizes == [shard.num_bytes for shard in index.shards]
 
     def _is_of_this_source(self) -> bool:
         """Whether manifest.parquet, which has the same bytes for the same clips, is that of this source."""

@@ -5,7 +5,7 @@
       labels.txt         one label a line, in index order
       metrics.jsonl      one line an epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
       tensorboard/       the same curves as event files
-      checkpoints/       epoch-NNNN/: weights, optimizer state and step; published by rename
+      checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained model as a SavedModel plus weights; its presence means: training ended
       workers/           rank-NNN.json status and rank-NNN.log of each worker
 

@@ -315,6 +315,16 @@ class ShardIndex:
             raise ShardError(f"{path}: its digest does not fit its content; it was changed by hand; preprocess again")
         return index
 
+    def lacking(self, folder: str | Path) -> list[str]:
+        """Which shards are missing or of another size, a sentence each; contents are not read."""
+        sizes = ((Path(folder) / shard.name, shard.num_bytes) for shard in self.shards)
+        found = ((path, path.stat().st_size if path.is_file() else None, expected) for path, expected in sizes)
+        return [
+            f"{path}: missing" if size is None else f"{path}: {size} bytes; expected {expected}"
+            for path, size, expected in found
+            if size != expected
+        ]
+
     def verify(self, folder: str | Path) -> list[str]:
         """What is wrong with the shards of a folder: missing, extra, of another size or content; empty if nothing."""
         folder = Path(folder)

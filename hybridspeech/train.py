@@ -13,9 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
-from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig, OnProgress, Progress, TrainPlan, silent
+from hybridspeech.config import (
+    ClusterConfig,
+    FitConfig,
+    ModelConfig,
+    OnProgress,
+    Progress,
+    TrainPlan,
+    WorkerReport,
+    silent,
+)
 from hybridspeech.dataset import count_steps, rank_shards
-from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.output import claim_output
@@ -24,6 +33,8 @@ from hybridspeech.shards import ShardIndex
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
 POLL_S = 0.5
+COMES_AGAIN = ("ArithmeticError", "RunError", "ShardError")
+"""Causes that a restart does not mend: a loss that is not finite, a damaged checkpoint, a damaged shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +94,7 @@ def train(
             check_resumable(directory, plan)
         directory.create(plan)
         with _reported(directory, plan, on_progress):
-            chief = starter.run(plan, run_worker)[0]
+            chief = run_with_restarts(starter, plan, on_progress)[0]
     epochs = [row for row in chief.history if row["epoch"] > 1] or list(chief.history)
     return TrainResult(
         run_dir=plan.run,
@@ -96,6 +107,27 @@ def train(
         examples_per_s=statistics.median(row["examples_per_s"] for row in epochs),
         history=chief.history,
     )
+
+
+def run_with_restarts(
+    starter: TrainingBackend, plan: TrainPlan, on_progress: OnProgress = silent
+) -> list[WorkerReport]:
+    """Run the training loop; after a failure again, from the last checkpoint, as often as the plan allows.
+
+    Raises
+    ------
+    BackendError, WorkerError: the last failure; or one that would come again, at once.
+    """
+    for left in range(plan.cluster.max_restarts, -1, -1):
+        try:
+            return starter.run(plan, run_worker)
+        except BackendError as error:
+            if not left or (isinstance(error, WorkerError) and error.cause.startswith(COMES_AGAIN)):
+                raise
+            message = f"{error}; starting again from the last checkpoint, {left} restarts are left"
+            on_progress(Progress(stage="start", message=message))
+            plan = replace(plan, resume=True)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def make_plan(
@@ -115,6 +147,10 @@ def make_plan(
     if not index.of_split("training"):
         raise ConfigError(
             f"{shards}: has no training clips (splits: {dict(index.splits)}); preprocess with other splits"
+        )
+    if lacking := index.lacking(shards):
+        raise ShardError(
+            f"{lacking[0]}; {len(lacking)} shards of {shards} are not whole: preprocess again with --resume"
         )
     model = replace(model, input_shape=index.features.shape, num_labels=len(index.labels))
     check_model(model)

@@ -17,7 +17,7 @@ LAYERS = [
     {"demo"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"engines", "backends", "loop"},
-    {"dataset", "model", "frontend", "speakers"},
+    {"dataset", "model", "frontend", "checkpoints", "speakers"},
     {"sharding", "shards", "features", "audio", "plots", "espeak"},
     {"kernels", "records", "containers", "manifest", "worker", "unpack"},
     {"runs", "output", "runtime", "processes", "loopback", "tables", "splits", "fetch"},
@@ -27,7 +27,7 @@ LAYERS = [
 ]
 FREE_WITHIN = [{"sharding", "shards", "features", "audio", "plots", "espeak"}]
 HOMES = {
-    "tensorflow": {"dataset", "model", "loop", "frontend", "evaluate", "predict", "export"},
+    "tensorflow": {"dataset", "model", "checkpoints", "loop", "frontend", "evaluate", "predict", "export"},
     "tf_keras": {"dataset", "model", "loop", "frontend", "evaluate", "predict", "export"},
     "pyspark": {"engines.spark", "engines.spark_job", "engines.spark_daemon", "engines.raydp", "backends.tfos"},
     "raydp": {"engines.raydp"},

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from attack import Attack
+from disks import mounted
 
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, Progress
-from hybridspeech.errors import ConfigError, OutputExistsError, RunError, ShardError, WorkerError
+from hybridspeech.backends import BACKENDS
+from hybridspeech.checkpoints import places
+from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import (
+    ConfigError,
+    HybridspeechError,
+    OutputExistsError,
+    RunError,
+    ShardError,
+    WorkerError,
+)
 from hybridspeech.evaluate import evaluate
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
 from hybridspeech.train import TrainResult, train
+from hybridspeech.worker import Worker, WorkerContext
 
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
@@ -66,20 +84,121 @@ def test_the_same_seed_gives_the_same_curve(trained: TrainResult, shards: Path, 
     assert curve(again) == pytest.approx(curve(trained), abs=1e-5)
 
 
-def test_resume_goes_on_from_the_last_checkpoint(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
-    class Interrupted(Exception):
-        pass
+class Struck:
+    """A backend whose last rank is struck once it says that it has reached a step, the first time it gets there."""
 
-    def stop_after_two(progress: Progress) -> None:
-        if progress.stage == "epochs" and progress.done == 2:
-            raise Interrupted
+    def __init__(self, backend: str, step: int, marker: Path, blow: Callable[[], None]) -> None:
+        self.name, self.step, self.marker, self.blow = backend, step, marker, blow
 
-    run = tmp_path / "run"
-    first = train(shards, run, fit=FitConfig(epochs=2, batch_size=8, deterministic=True), backend="local")
-    result = train(shards, run, fit=FIT, backend="local", resume=True)
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        step, marker, blow = self.step, self.marker, self.blow
+
+        @dataclass(frozen=True, kw_only=True)
+        class Mortal(WorkerContext):
+            def say(self, phase: str, step_: int = 0) -> None:
+                super().say(phase, step_)
+                last = self.rank == self.num_workers - 1
+                if last and phase == "step" and step_ >= step and not marker.exists():
+                    marker.touch()
+                    blow()
+
+        def mortal(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
+            return worker(plan, Mortal(rank=context.rank, num_workers=context.num_workers, run=context.run))
+
+        return BACKENDS.load(self.name)().run(plan, mortal)
+
+
+def power_cut() -> None:
+    raise RuntimeError("power cut")
+
+
+def kill_me() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
+    """Cut in the middle of the second epoch, two steps after a checkpoint; 11 steps an epoch."""
+    run, fit = tmp_path / "run", replace(FIT, checkpoint_steps=4)
+    struck = Struck("local", 11 + 8, tmp_path / "struck", power_cut)
+    with pytest.raises(WorkerError, match="worker 0 failed: RuntimeError: power cut"):
+        train(shards, run, fit=fit, backend=struck)
+    found = [place.name for place in places(RunDirectory(run))]
+    assert found == ["epoch-0001", "epoch-0001-step-000004", "epoch-0001-step-000008"]  # the best epoch, the last two
+    result = train(shards, run, fit=fit, backend="local", resume=True)
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    assert result.history[:2] == first.history
-    assert result.history[2]["loss"] < first.history[1]["loss"] * 1.5
+    assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
+    assert [place.name for place in places(RunDirectory(run))][-1] == "epoch-0003"
+
+
+def test_a_training_that_may_restart_goes_on_by_itself(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    result = train(
+        shards,
+        tmp_path / "run",
+        fit=FIT,
+        cluster=ClusterConfig(max_restarts=1),
+        backend=Struck("local", 22, tmp_path / "struck", power_cut),
+        on_progress=lambda progress: lines.append(progress.message),
+    )
+    assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
+    assert [line for line in lines if "power cut; starting again from the last checkpoint, 1 restarts" in line]
+
+
+def test_what_would_come_again_is_not_tried_again(shards: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(WorkerError, match="ArithmeticError"):
+        train(
+            shards,
+            tmp_path / "run",
+            fit=FitConfig(epochs=2, batch_size=8, learning_rate=1e30),
+            cluster=ClusterConfig(max_restarts=3),
+            backend="local",
+            on_progress=lambda progress: lines.append(progress.message),
+        )
+    assert not [line for line in lines if "starting again" in line]
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
+    fit = replace(FIT, epochs=5, learning_rate=0.2, keep_checkpoints=1)  # too fast: the best epoch is not the last
+    result = train(shards, tmp_path / "run", fit=fit, backend="local")
+    best = min(result.history, key=lambda row: row["val_loss"])["epoch"]
+    assert best != 5
+    assert [place.epochs for place in places(RunDirectory(result.run_dir))] == [best, 5]
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut"])
+def test_shards_that_are_not_whole_are_said_before_anything_starts(shards: Path, tmp_path: Path, harm: str) -> None:
+    copy = shutil.copytree(shards, tmp_path / "shards")
+    victim = sorted(copy.glob("training-*"))[2]
+    victim.unlink() if harm == "missing" else os.truncate(victim, 100)
+    with pytest.raises(ShardError, match=rf"{victim.name}: .*1 shards of .* are not whole: preprocess again"):
+        train(copy, tmp_path / "run", fit=FIT, backend="tfos")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_shard_that_is_damaged_inside_is_one_sentence(shards: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(shards, tmp_path / "shards")
+    victim = sorted(copy.glob("training-*"))[2]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    with pytest.raises(WorkerError, match=r"ShardError: .*a shard is damaged or gone .*inspect --verify"):
+        train(copy, tmp_path / "run", fit=FIT, backend="local")
+
+
+@pytest.mark.parametrize("kib", [600, 1000])
+def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(
+    kib: int, trained: TrainResult, shards: Path, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs") as disk:
+        with pytest.raises(HybridspeechError, match=r"No space left on device|disk") as caught:
+            train(shards, disk / "run", fit=FIT, backend="local")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 1200
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True, timeout=30)
+        assert curve(train(shards, disk / "run", fit=FIT, backend="local", resume=True)) == pytest.approx(
+            curve(trained), abs=1e-5
+        )
 
 
 def test_a_loss_that_is_not_finite_is_named(shards: Path, tmp_path: Path) -> None:
@@ -100,19 +219,62 @@ def test_what_can_not_work_is_said_before_anything_starts(shards: Path, tmp_path
         train(shards, trained.run_dir, fit=FitConfig(batch_size=9), backend="local", resume=True)
 
 
+@dataclass(frozen=True)
+class Attacked:
+    """A training, and what a neighbour did to it meanwhile."""
+
+    result: TrainResult
+    attack: Attack
+
+
 @pytest.fixture(scope="module")
-def of_two_workers(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainResult]:
-    """The same training on two workers of each cluster backend."""
-    return {
-        backend: train(
-            shards,
-            tmp_path_factory.mktemp(backend) / "run",
-            fit=replace(FIT, batch_size=4),
-            cluster=ClusterConfig(num_workers=2, threads_per_worker=1),
-            backend=backend,
-        )
-        for backend in ("tfos", "ray")
-    }
+def attacked(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attacked]:
+    """The same training on two workers of each cluster backend, while all their ports are attacked."""
+    made = {}
+    for backend in ("tfos", "ray"):
+        folder = tmp_path_factory.mktemp(backend)
+        with Attack(folder / "crater") as attack:
+            cluster = ClusterConfig(num_workers=2, threads_per_worker=1)
+            fit = replace(FIT, batch_size=4, checkpoint_steps=4)
+            made[backend] = Attacked(train(shards, folder / "run", fit=fit, cluster=cluster, backend=backend), attack)
+    return made
+
+
+@pytest.fixture(scope="module")
+def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
+    """The trainings themselves."""
+    return {backend: each.result for backend, each in attacked.items()}
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
+    backend: str, attacked: dict[str, Attacked]
+) -> None:
+    attack = attacked[backend].attack
+    assert len(attack.listened) >= 4
+    assert {ip for ip, _ in attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert not attack.crater.exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_a_killed_rank_is_named_and_training_goes_on_by_itself_to_the_same_end(
+    backend: str, shards: Path, tmp_path: Path, of_two_workers: dict[str, TrainResult]
+) -> None:
+    """Killed in the middle of the second epoch, two steps after a checkpoint."""
+    lines: list[str] = []
+    result = train(
+        shards,
+        tmp_path / "run",
+        fit=replace(FIT, batch_size=4, checkpoint_steps=4),
+        cluster=ClusterConfig(num_workers=2, threads_per_worker=1, max_restarts=1),
+        backend=Struck(backend, 11 + 8, tmp_path / "struck", kill_me),
+        on_progress=lambda progress: lines.append(progress.message),
+    )
+    (restart,) = [line for line in lines if "starting again" in line]
+    assert re.search(r"worker 1 failed: its process \d+ on .* was killed", restart)
+    assert curve(result) == pytest.approx(curve(of_two_workers[backend]), abs=1e-5)
 
 
 @pytest.mark.cluster

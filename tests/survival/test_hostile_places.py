@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from disks import mounted
 from harm import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
 
 from hybridspeech.config import EngineConfig
@@ -46,19 +47,6 @@ class Disk:
 
     def resize(self, kib: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={kib}k", str(self.path)], check=True, timeout=30)
-
-
-@contextlib.contextmanager
-def mounted(path: Path, *arguments: str) -> Iterator[Path]:
-    """`mount ... path`; skips where that is not allowed: the limit of a file's size stands for it there."""
-    path.mkdir()
-    done = subprocess.run(["mount", *arguments, str(path)], capture_output=True, text=True, timeout=30)
-    if done.returncode:
-        pytest.skip(f"mount is not allowed here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=30)
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""The checkpoints of a run: what stands in one, when it counts as whole, which are kept, and where training goes on.
+
+    RUN/checkpoints/epoch-0003/             after three epochs
+    RUN/checkpoints/epoch-0003-step-000200/ after three epochs and 200 steps of the fourth
+
+Weights, optimizer, step and the metrics of a begun epoch stand in each. Every rank takes part in saving, since reading
+BatchNorm statistics is a collective; the chief's copy is published by rename, the others' are thrown away. Knows nothing
+of networks and data.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.errors import RunError
+from hybridspeech.runs import RunDirectory
+
+_NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """How far a training has come: whole epochs, and steps of the one after them."""
+
+    epochs: int = 0
+    steps: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint that stands for it."""
+        return f"epoch-{self.epochs:04d}" + (f"-step-{self.steps:06d}" if self.steps else "")
+
+
+def places(run: RunDirectory) -> list[Place]:
+    """The places of the whole checkpoints of a run, in the order of training."""
+    found = map(_NAME.fullmatch, (path.name for path in run.checkpoints_dir.glob("epoch-*")))
+    return sorted(Place(int(match[1]), int(match[2] or 0)) for match in found if match)
+
+
+class Checkpoints:
+    """Saves and restores objects of one rank that TensorFlow can track (`tf.train.Checkpoint`).
+
+    Parameters
+    ----------
+    is_chief : whether this rank's files are the ones that count
+    keep : how many of the last checkpoints stay; the best epoch's stays as well
+    """
+
+    def __init__(self, run: RunDirectory, *, is_chief: bool, keep: int, **tracked: Any) -> None:
+        import tensorflow as tf
+
+        self._run, self._is_chief, self._keep = run, is_chief, keep
+        self._tracked = tf.train.Checkpoint(**tracked)
+
+    def save(self, place: Place, before_publishing: Callable[[], None] = lambda: None) -> None:
+        """Save all; every rank calls it at the same step. The chief calls `before_publishing` once all is written."""
+        with published(self._run.checkpoints_dir / place.name, self._is_chief) as folder:
+            self._tracked.write(str(folder / "state"))
+            if self._is_chief:
+                before_publishing()
+        if self._is_chief:
+            self._prune()
+
+    def restore(self) -> Place:
+        """Take up the last checkpoint, if there is one; where to go on.
+
+        Raises
+        ------
+        RunError: it is damaged.
+        """
+        found = places(self._run)
+        if not found:
+            return Place()
+        path = self._run.checkpoints_dir / found[-1].name
+        try:
+            self._tracked.read(str(path / "state")).assert_consumed()
+        except Exception as error:
+            raise RunError(f"{path}: this checkpoint can't be read ({error}); remove it and resume again") from error
+        return found[-1]
+
+    def restore_again(self, place: Place, **tracked: Any) -> None:
+        """Take some of the objects up once more, from a checkpoint that `restore` has read."""
+        import tensorflow as tf
+
+        state = self._run.checkpoints_dir / place.name / "state"
+        tf.train.Checkpoint(**tracked).read(str(state)).expect_partial()
+
+    def _prune(self) -> None:
+        found = places(self._run)
+        best = Place(best_epoch(self._run))
+        for place in found[: -self._keep]:
+            if place != best:
+                shutil.rmtree(self._run.checkpoints_dir / place.name)
+
+
+def best_epoch(run: RunDirectory) -> int:
+    """The epoch (counted from 1) with the least validation loss, or loss where nothing is validated; 0 if there is none."""
+    rows = run.read_metrics()
+    return int(min(rows, key=lambda row: row.get("val_loss", row["loss"]))["epoch"]) if rows else 0
+
+
+@contextmanager
+def published(target: Path, is_chief: bool) -> Iterator[Path]:
+    """A folder to write into: the chief's becomes `target` when it is whole, another rank's is thrown away."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent if is_chief else None))
+    try:
+        yield folder
+        if is_chief:
+            shutil.rmtree(target, ignore_errors=True)
+            folder.chmod(0o755)
+            folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""A neighbour without manners: connects to whatever this process and its children listen on, and sends what he likes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import socket
+import struct
+import threading
+from pathlib import Path
+
+import psutil
+
+POLL_S = 0.2
+TIMEOUT_S = 0.5
+
+
+class Bomb:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+class Attack:
+    """While the context lasts, each new listening socket of the process tree gets rubbish and a pickle that does harm.
+
+    `listened` are the addresses (IP, port) that were found; `crater` is the file that a bomb would create.
+    """
+
+    def __init__(self, crater: Path) -> None:
+        self.crater = crater
+        self.listened: set[tuple[str, int]] = set()
+        pickled = pickle.dumps(Bomb(crater))
+        self._letters = (
+            os.urandom(4096),
+            b"GET / HTTP/1.1\r\n\r\n",
+            pickled,
+            struct.pack(">I", len(pickled)) + pickled,  # as TensorFlowOnSpark frames its messages
+            struct.pack("!i", len(pickled)) + pickled,  # as multiprocessing does
+            b"\xff" * 64,
+        )
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Attack:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=60)
+
+    def _run(self) -> None:
+        while not self._over.wait(POLL_S):
+            for address in listening_addresses() - self.listened:
+                self.listened.add(address)
+                for letter in self._letters:
+                    self._send(address, letter)
+
+    def _send(self, address: tuple[str, int], letter: bytes) -> None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", address[1]), timeout=TIMEOUT_S) as sock,
+        ):
+            sock.sendall(letter)
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(64)
+
+
+def listening_addresses() -> set[tuple[str, int]]:
+    """(IP, port) of every TCP socket on which this process or a descendant accepts connections."""
+    found = set()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            sockets = process.net_connections("tcp")
+            found |= {(each.laddr.ip, each.laddr.port) for each in sockets if each.status == psutil.CONN_LISTEN}
+    return found
