@@ -12,6 +12,7 @@ from hybridspeech.cli import Commands
 from hybridspeech.terminal import ProgressReporter, print_table, print_text
 
 RESULTS = Path("docs/benchmarks.json")
+RESULTS_FULL = Path("docs/benchmarks-full.json")
 DOCUMENT = Path("docs/benchmarks.md")
 
 app = typer.Typer(
@@ -63,14 +64,17 @@ def run(
 
 @app.command()
 def report(
-    files: Annotated[list[Path] | None, typer.Argument(help=f"JSON files of runs.  [default: {RESULTS}]")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help=f"JSON files of runs.  [default: {RESULTS}, {RESULTS_FULL}]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Markdown file to write; plots go to img/ next to it.")] = DOCUMENT,
 ) -> None:
     """Write the tables and plots of one or more runs."""
     from benchmarks.records import Results
     from benchmarks.report import write_report
 
-    write_report([Results.load(file) for file in files or [RESULTS]], out)
+    found = files or [file for file in (RESULTS, RESULTS_FULL) if file.exists()] or [RESULTS]
+    write_report([Results.load(file) for file in found], out)
     print_text(str(out))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.plot import plot_case
 from benchmarks.records import CaseResult, PeerResult, Results, number
 from benchmarks.registry import CASES
-from benchmarks.spec import Case
+from benchmarks.spec import Case, Promise
 from hybridspeech.runs import write_atomically
 
 _INTRODUCTION = """\
@@ -19,11 +19,11 @@ value counts only if the output was right. Values are medians, with the least an
 apart. Memory is the peak of all processes of a peer together (proportional set size, looked at twice a second), in MB
 of 10^6 bytes. To measure again:
 
-    python -m benchmarks run --size {size}
-    python -m benchmarks report
+{commands}
 """
 _FACTS = {
     "clips": ("clips", "{:,.0f}"),
+    "wrote": ("wrote", "{:,.0f} MB/s"),
     "listing": ("listing", "{:.1%}"),
     "driver_mb": ("driver", "{:,.0f} MB"),
     "worker_mb": ("worker", "{:,.0f} MB"),
@@ -39,17 +39,30 @@ _FACTS = {
 def write_report(runs: Sequence[Results], path: Path) -> None:
     """Write the Markdown file, and a plot of each case to ``img/benchmark-CASE.png`` next to it.
 
-    Of a case that stands in several runs, the last one is taken.
+    Of a case that stands in several runs of one size, the last one is taken; other sizes follow, with their name.
     """
-    last = {case.name: (case, run) for run in runs for case in run.cases}
-    measured = [last[name] for name in CASES if name in last]
-    sections = [_INTRODUCTION.format(size=runs[-1].size), *(_machine(run) for run in _used(measured))]
+    last = {(case.name, run.size): (case, run) for run in runs for case in run.cases}
+    measured = [found for name in CASES for (case, _), found in last.items() if case == name]
+    sections = [_INTRODUCTION.format(commands=_commands(runs)), *(_machine(run) for run in _used(measured))]
+    shown: set[str] = set()
     for case, run in measured:
-        image = path.parent / "img" / f"benchmark-{case.name}.png"
+        size = run.size if case.name in shown else ""
+        shown.add(case.name)
+        image = path.parent / "img" / f"benchmark-{case.name}{size and f'-{size}'}.png"
         plotted = plot_case(case, CASES[case.name].title, image)
-        sections.append("\n".join(_section(case, run, f"img/{image.name}" if plotted else None)))
+        sections.append("\n".join(_section(case, run, size, f"img/{image.name}" if plotted else None)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(sections))
+
+
+def _commands(runs: Sequence[Results]) -> str:
+    """What makes such runs: the cases are named where a run has not all of them."""
+    lines = []
+    for run in runs:
+        names = [case.name for case in run.cases]
+        chosen = "" if set(names) == set(CASES) else "".join(f" -k {name}" for name in names)
+        lines.append(f"    python -m benchmarks run --size {run.size}{chosen}")
+    return "\n".join([*lines, "    python -m benchmarks report"])
 
 
 def _used(measured: Sequence[tuple[CaseResult, Results]]) -> list[Results]:
@@ -66,21 +79,28 @@ def _machine(run: Results) -> str:
     )
 
 
-def _section(case: CaseResult, run: Results, image: str | None) -> Iterator[str]:
+def _section(case: CaseResult, run: Results, size: str, image: str | None) -> Iterator[str]:
     told = CASES[case.name]
-    yield f"## {told.title}\n"
+    yield f"## {told.title}{size and f' (size {size})'}\n"
     yield f"`{case.name}`, {case.num_clips:,} clips. {told.about}\n"
     yield from _table(case, told)
     yield ""
     for promise in told.promises:
         ratio = case.ratio(promise.peer, promise.than)
         if ratio is not None:
-            kept = "kept" if ratio >= promise.ratio else "**not reached**"
-            yield f"- `{promise.peer}` at least {promise.ratio:g} x `{promise.than}`: {ratio:.2f} x, {kept}."
+            yield f"- `{promise.peer}` at least {promise.ratio:g} x `{promise.than}`: {_verdict(case, promise, ratio)}."
     if any(case.ratio(promise.peer, promise.than) is not None for promise in told.promises):
         yield ""
     if image:
         yield f"![{told.title}, in {case.unit}]({image})\n"
+
+
+def _verdict(case: CaseResult, promise: Promise, ratio: float) -> str:
+    if ratio >= promise.ratio:
+        return f"{ratio:.2f} x, kept"
+    bound = case.ratio(promise.bound, promise.than) if promise.bound else None
+    reach = "" if bound is None else f" (`{promise.bound}`, which nothing here can beat, is {bound:.2f} x)"
+    return f"{ratio:.2f} x, **not reached**{reach}"
 
 
 def _table(case: CaseResult, told: Case) -> Iterator[str]:

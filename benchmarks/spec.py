@@ -34,11 +34,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Promise:
-    """`peer` is at least `ratio` times as good as `than`."""
+    """`peer` is at least `ratio` times as good as `than`.
+
+    `bound` names a peer that no engine can beat: what it reaches says whether the promise could be kept at all.
+    """
 
     peer: str
     than: str
     ratio: float
+    bound: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ def measure(source: Path, scratch: Path, *, every: int) -> Outcome:
         startup_s=started - begun,
         facts={
             "clips": made.num_clips,
+            "wrote": made.num_bytes / 1e6 / work_s,
             "listing": (planned_at - started) / work_s,
             "driver_mb": memory.driver_mb,
             "worker_mb": memory.worker_mb,

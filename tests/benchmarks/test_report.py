@@ -48,6 +48,14 @@ def test_a_promise_is_checked(document: Path) -> None:
     assert "3.00 x, **not reached**." in document.read_text()
 
 
+def test_a_promise_that_could_not_be_kept_is_told_with_its_bound(tmp_path: Path) -> None:
+    peers = [peer("original", 100), peer("bare-loop", 2400), peer("spark-all-cores", 2100)]
+    write_report([results("stft-stage", peers)], tmp_path / "benchmarks.md")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "30 x `original`: 21.00 x, **not reached** (`bare-loop`, which nothing here can beat, is 24.00 x)." in text
+    assert "0.85 x `bare-loop`: 0.88 x, kept." in text
+
+
 def test_machine_and_versions_are_told(document: Path) -> None:
     text = document.read_text()
     assert "AMD EPYC, 2 cores" in text
@@ -61,6 +69,18 @@ def test_of_two_runs_of_a_case_the_last_is_shown(tmp_path: Path) -> None:
     text = (tmp_path / "benchmarks.md").read_text()
     assert "456" in text
     assert "123" not in text.replace(first.machine["revision"], "")
+
+
+def test_another_size_of_a_case_follows_under_its_name(tmp_path: Path) -> None:
+    runs = [results("read", [peer("tf-data", 111)]), results("read", [peer("tf-data", 222)], size="full")]
+    write_report(runs, tmp_path / "benchmarks.md")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert text.index("## TFRecord files to spectrograms\n") < text.index(
+        "## TFRecord files to spectrograms (size full)"
+    )
+    assert text.index("111") < text.index("222")
+    assert "python -m benchmarks run --size full -k read\n" in text
+    assert (tmp_path / "img" / "benchmark-read-full.png").exists()
 
 
 def test_a_plot_has_an_opaque_light_ground(document: Path) -> None:
