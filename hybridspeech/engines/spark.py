@@ -277,9 +277,12 @@ def unchanged_process() -> Iterator[None]:
 
 def stop_context(context: SparkContext) -> None:
     """Stop it; a JVM that has died already is no error."""
-    with warnings.catch_warnings(), contextlib.suppress(Py4JError, OSError):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        context.stop()
+        try:
+            context.stop()
+        except (Py4JError, OSError):  # pyspark has not forgotten it yet, and does so now that it has no JVM
+            context.stop()
 
 
 def _check_reachable(master: str) -> None:

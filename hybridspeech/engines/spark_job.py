@@ -16,7 +16,7 @@ import zipimport
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import InheritableThread, SparkContext
 from pyspark.accumulators import AccumulatorParam
 from pyspark.errors import PySparkException
@@ -61,7 +61,10 @@ def run_partitions(
             arrivals.put(error)
 
     thread = InheritableThread(target=job, daemon=True)
-    thread.start()
+    try:
+        thread.start()  # asks the JVM
+    except (Py4JError, OSError) as error:
+        raise EngineError(cause(error)) from error
     results: dict[int, R] = {}
     try:
         for i, outcome in _arriving(arrivals):
@@ -153,6 +156,11 @@ def _arriving(arrivals: queue.SimpleQueue[Any]) -> Iterator[tuple[int, bytes]]:
 
 def cause(error: BaseException) -> str:
     """One line on what went wrong, out of the pages that Spark writes about it."""
+    no_answer = type(error) is Py4JError and "Trace:" not in str(error)  # py4j's word for a connection that broke
+    if no_answer or isinstance(error, (Py4JNetworkError, ConnectionError)):
+        return (
+            "Spark's JVM has ended: it was killed, or ran out of memory (--conf spark.driver.memory=4g gives it more)"
+        )
     text = str(error)
     for prefix, pattern in (
         ("", r"EngineError: (partition \d+ failed: .*)"),  # from `attempt`, at the end of a Python traceback

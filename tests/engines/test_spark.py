@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,6 +185,18 @@ class TestOwnSession:
         config = EngineConfig(conf={"spark.driver.memory": "1"})
         with pytest.raises(EngineError, match=r"Spark did not start with master local\[\*\]: .*(heap|memory)"):
             SparkEngine(config).__enter__()
+
+    def test_a_jvm_that_is_killed_is_said_and_the_next_session_opens(self) -> None:
+        def kill_the_jvm(result: int) -> None:
+            SparkContext._gateway.proc.kill()
+
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
+            with pytest.raises(EngineError, match="Spark's JVM has ended: it was killed"):
+                engine.map_partitions(lambda i, items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
+            with pytest.raises(EngineError, match="Spark's JVM has ended"):
+                squares(engine)
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
+            assert squares(engine) == [0, 1, 4]
 
     def test_python_workers_that_cannot_start_are_said_at_the_start(self) -> None:
         config = EngineConfig(master="local[1]", conf={"spark.pyspark.python": "/bin/false"})
