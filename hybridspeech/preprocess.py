@@ -39,7 +39,7 @@ from hybridspeech.config import (
     to_json,
 )
 from hybridspeech.engines import ENGINES, Engine
-from hybridspeech.errors import AudioError, ConfigError, ShardError, TooManyRejectsError
+from hybridspeech.errors import AudioError, ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.manifest import Clip, Manifest, read_manifest, write_parquet
 from hybridspeech.output import claim_output
@@ -354,7 +354,12 @@ class _Job:
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
             self._check_rejects()
 
-        engine.map_partitions(maker, group_tasks(todo), on_done)
+        try:
+            engine.map_partitions(maker, group_tasks(todo), on_done)
+        except (KeyboardInterrupt, EngineError):
+            said = f"{done:,} of {total:,} clips are finished in {self.out}; --resume makes the rest"
+            self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=said))
+            raise
         records = [self.records[task.name] for task in tasks]
         self._reject([reject for record in records for reject in record.rejects])
         self._write_rejects()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -142,14 +143,16 @@ def test_a_source_without_one_good_clip_is_an_error(tmp_path: Path) -> None:
 def test_resume_redoes_only_what_is_not_finished(
     tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]
 ) -> None:
-    out, stages = tmp_path / "out", list[Progress]()
+    out, stages, said = tmp_path / "out", list[Progress](), list[str]()
 
     def stop_half_way(progress: Progress) -> None:
+        said.append(progress.message)
         if progress.stage == "shards" and progress.done > 50:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         preprocess(tones, out, features=SMALL, engine="local", on_progress=stop_half_way)
+    assert re.fullmatch(rf"\d+ of 120 clips are finished in {out}; --resume makes the rest", said[-1])
     with pytest.raises(OutputExistsError):
         preprocess(tones, out, features=SMALL, engine="local")
     made = preprocess(tones, out, features=SMALL, engine="local", resume=True, on_progress=stages.append)
