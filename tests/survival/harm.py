@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from ill_formed import noise, sound
 
-from hybridspeech.config import FeatureConfig, ShardConfig, from_json
+from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.preprocess import PROGRESS_NAME, SETTINGS_NAME, ShardRecord
 from hybridspeech.processes import end_all, is_alive
 
@@ -72,19 +72,14 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """Python processes below a process: Spark's workers and the daemon that forks them, or the local engine's own."""
-    return [process for process in descendants(pid) if "python" in _name(process)]
+    """Python processes that work for an engine: Spark's workers and their parent, or the local engine's own."""
+    lines = ((process, _line(process)) for process in descendants(pid))
+    return [each for each, line in lines if line and "python" in line[0] and "hybridspeech.engines" in " ".join(line)]
 
 
 def executors_of(pid: int) -> list[psutil.Process]:
     """The JVMs of Spark executors below a process."""
     return [process for process in descendants(pid) if "CoarseGrainedExecutorBackend" in " ".join(_line(process))]
-
-
-def _name(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error):
-        return process.name()
-    return ""
 
 
 def _line(process: psutil.Process) -> list[str]:
@@ -93,33 +88,25 @@ def _line(process: psutil.Process) -> list[str]:
     return []
 
 
-@contextlib.contextmanager
-def kills(
-    victims: Callable[[], Sequence[psutil.Process]], out: Path, random_: random.Random, count: int
-) -> Iterator[list[int]]:
-    """While the context is open, SIGKILL one of `victims()` now and then, `count` times, once `out` has a new shard."""
-    killed: list[int] = []
-    over = threading.Event()
+@dataclass
+class Killer:
+    """An OnProgress that sends SIGKILL to one of `victims()` each time that so many clips are done; `killed` are the pids."""
 
-    def kill() -> None:
-        before = 0
-        while len(killed) < count and not over.wait(random_.uniform(0.0, 0.05)):
-            found = sorted(victims(), key=lambda process: process.pid)
-            shards = sum(1 for _ in out.glob("*.tfrecord"))
-            if found and shards > before:
-                victim = random_.choice(found)
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    victim.kill()
-                    killed.append(victim.pid)
-                    before = shards
+    victims: Callable[[], Sequence[psutil.Process]]
+    at_clips: list[int]
+    random_: random.Random
+    killed: list[int] = field(default_factory=list)
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        over.set()
-        thread.join(timeout=30)
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != "shards" or not self.at_clips or progress.done < self.at_clips[0]:
+            return
+        found = sorted(self.victims(), key=lambda process: process.pid)
+        if found:  # else its successor has not started yet: at the next sign of progress
+            victim = self.random_.choice(found)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+                self.killed.append(victim.pid)
+                del self.at_clips[0]
 
 
 @dataclass
