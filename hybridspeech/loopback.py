@@ -112,8 +112,8 @@ def _slots_of(loaded: tuple[int, int], name: bytes) -> Iterator[int]:
     """Addresses of the pointers by which a library calls the function `name` of another."""
     base, dynamic = loaded
     entries = _dynamic_entries(dynamic)
-    if base == 0 or not {_DT_STRTAB, _DT_SYMTAB} <= entries.keys() or entries[_DT_STRTAB] < base:
-        return  # the program itself, or the kernel's own page, whose tables are not relocated
+    if not {_DT_STRTAB, _DT_SYMTAB} <= entries.keys() or entries[_DT_STRTAB] < base:
+        return  # the kernel's own page, whose tables are not relocated
     for table, size in ((_DT_JMPREL, _DT_PLTRELSZ), (_DT_RELA, _DT_RELASZ)):
         if table in entries and size in entries:
             memory = (ctypes.c_char * entries[size]).from_address(entries[table])
