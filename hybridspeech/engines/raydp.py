@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark import SparkEngine, private_jvm, unchanged_process, wait_for_executor
+from hybridspeech.engines.spark import (
+    SparkEngine,
+    private_jvm,
+    stop_context,
+    unchanged_process,
+    wait_for_executor,
+)
 from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
 from hybridspeech.processes import end_all
@@ -239,7 +246,11 @@ def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[S
         start_workers(session.sparkContext)
         yield session.sparkContext
     finally:
-        raydp.stop_spark()
+        try:
+            raydp.stop_spark()
+        except (Py4JError, OSError):  # its JVM has died; neither RayDP nor pyspark has forgotten it yet
+            raydp.context._global_spark_context = None
+            stop_context(session.sparkContext)
 
 
 def _executors(config: EngineConfig) -> tuple[int, int]:

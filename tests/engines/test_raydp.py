@@ -6,9 +6,11 @@ The contract tests open it once more in the same process.
 from __future__ import annotations
 
 import os
+import time
 
 import psutil
 import pytest
+from pyspark import SparkContext
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.raydp import RayDPEngine
@@ -46,6 +48,16 @@ def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and
         assert ray.get(ray.remote(lambda: 1).remote()) == 1
     finally:
         ray.shutdown()
+
+
+def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
+    def kill_the_jvm(result: int) -> None:
+        SparkContext._gateway.proc.kill()
+
+    with RayDPEngine(EngineConfig(num_executors=1)) as engine, pytest.raises(EngineError, match="JVM has ended"):
+        engine.map_partitions(lambda i, items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
+    with SparkEngine(EngineConfig(master="local[1]")) as engine:
+        assert squares(engine) == [0, 1, 4]
 
 
 def test_too_few_cpus_are_said_before_anything_waits_for_them() -> None:

@@ -74,7 +74,12 @@ def descendants(pid: int) -> list[psutil.Process]:
 def workers_of(pid: int) -> list[psutil.Process]:
     """Python processes that work for an engine: Spark's workers and their parent, or the local engine's own."""
     lines = ((process, _line(process)) for process in descendants(pid))
-    return [each for each, line in lines if line and "python" in line[0] and "hybridspeech.engines" in " ".join(line)]
+    return [each for each, line in lines if _is_python(line) and "hybridspeech.engines" in " ".join(line)]
+
+
+def _is_python(line: Sequence[str]) -> bool:
+    """By the name of the program: the path of the JRE that comes with a package of Python has that word in it too."""
+    return bool(line) and Path(line[0]).name.startswith("python")
 
 
 def executors_of(pid: int) -> list[psutil.Process]:
