@@ -25,9 +25,11 @@ HERE = [
 APART = [
     *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
     *("stft-stage/bare-loop", "stft-stage/local", "stft-stage/tf-data", "stft-stage/hf-datasets"),
+]
+CLUSTER = [
+    *("stft-stage/original", "stft-scale/few", "stft-stage/ray-data"),
     *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
 ]
-CLUSTER = ["stft-stage/original", "stft-scale/few", "stft-stage/ray-data"]
 
 
 @pytest.fixture(scope="module")
