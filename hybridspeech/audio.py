@@ -76,6 +76,11 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
         os.close(descriptor)
 
 
+def load_decoder() -> None:
+    """Import what decodes all but canonical WAV files; for a process that will fork workers."""
+    import soundfile  # noqa: F401
+
+
 def decode(data: bytes, config: FeatureConfig, name: str = "clip") -> np.ndarray:
     """The waveform of a sound file that is in memory; as `read_clip`, with `name` for the messages."""
     with tempfile.TemporaryFile(buffering=0) as file:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio import load_decoder, read_clip
 from hybridspeech.config import (
     EngineConfig,
     FeatureConfig,
@@ -134,8 +134,7 @@ class ShardMaker:
 
 def prepare_worker() -> None:
     """Import, and load the compiled kernel of the default features; for a process that will fork workers."""
-    import soundfile  # noqa: F401
-
+    load_decoder()
     FeatureExtractor(FeatureConfig())
 
 

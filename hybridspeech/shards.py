@@ -317,13 +317,7 @@ class ShardIndex:
 
     def lacking(self, folder: str | Path) -> list[str]:
         """Which shards are missing or of another size, a sentence each; contents are not read."""
-        sizes = ((Path(folder) / shard.name, shard.num_bytes) for shard in self.shards)
-        found = ((path, path.stat().st_size if path.is_file() else None, expected) for path, expected in sizes)
-        return [
-            f"{path}: missing" if size is None else f"{path}: {size} bytes; expected {expected}"
-            for path, size, expected in found
-            if size != expected
-        ]
+        return [problem for shard in self.shards for problem in _check_size(Path(folder) / shard.name, shard)]
 
     def verify(self, folder: str | Path) -> list[str]:
         """What is wrong with the shards of a folder: missing, extra, of another size or content; empty if nothing."""
@@ -334,17 +328,24 @@ class ShardIndex:
         return problems + [f"{folder / name}: not in {INDEX_NAME}; remove it" for name in found if name not in expected]
 
 
-def _check_shard(path: Path, shard: ShardInfo) -> Iterator[str]:
+def _check_shard(path: Path, shard: ShardInfo) -> list[str]:
+    problems = _check_size(path, shard)
+    try:
+        if not problems and _sha256_of(path) != shard.sha256:
+            problems.append(f"{path}: its content has changed (SHA-256 differs)")
+    except OSError as error:
+        problems.append(f"{path}: can't be read: {error.strerror}")
+    return problems
+
+
+def _check_size(path: Path, shard: ShardInfo) -> list[str]:
     try:
         size = path.stat().st_size
-        if size != shard.num_bytes:
-            yield f"{path}: {size} bytes; expected {shard.num_bytes}"
-        elif _sha256_of(path) != shard.sha256:
-            yield f"{path}: its content has changed (SHA-256 differs)"
     except FileNotFoundError:
-        yield f"{path}: missing"
+        return [f"{path}: missing"]
     except OSError as error:
-        yield f"{path}: can't be read: {error.strerror}"
+        return [f"{path}: can't be read: {error.strerror}"]
+    return [] if size == shard.num_bytes else [f"{path}: {size} bytes; expected {shard.num_bytes}"]
 
 
 def _sha256_of(path: Path) -> str:

@@ -34,7 +34,7 @@ HOMES = {
     "ray": {"engines.raydp", "backends.ray"},
     "tensorflowonspark": {"backends.tfos"},
     "librosa": {"features", "kernels", "plots", "frontend"},
-    "soundfile": {"audio", "preprocess"},
+    "soundfile": {"audio"},
     "numba": {"features", "kernels"},
     "matplotlib": {"plots"},
 }

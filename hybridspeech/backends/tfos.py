@@ -23,7 +23,7 @@ from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.backends.messages import receive, send
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, one_line
-from hybridspeech.runtime import LOOPBACK, executor_environment, loopback_conf, spark_environment
+from hybridspeech.runtime import LIGHT_JVM, LOOPBACK, executor_environment, loopback_conf, spark_environment
 
 POLL_S = 0.1
 SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one
@@ -102,14 +102,11 @@ def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
     `cluster.conf` overrides the ones that are a matter of taste.
     """
     cores, here = str(_cores(cluster)), _is_here(cluster)
-    java = (
-        f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir={scratch}"  # idle while we train
-    )
     wishes = {
         "spark.app.name": "hybridspeech train",
         "spark.executor.memory": f"{_memory_mb(cluster)}m",
         "spark.ui.enabled": "false",
-        **({"spark.driver.extraJavaOptions": java, "spark.executor.extraJavaOptions": java} if here else {}),
+        **({"spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}"} if here else {}),
         **(loopback_conf(scratch) if here else {}),
         **executor_environment(worker_environment(cluster, joined=not here)),
     }

@@ -248,8 +248,7 @@ def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[S
     finally:
         try:
             raydp.stop_spark()
-        except (Py4JError, OSError):  # its JVM has died; neither RayDP nor pyspark has forgotten it yet
-            raydp.context._global_spark_context = None
+        except (Py4JError, OSError):  # its JVM has died, and pyspark has not forgotten it yet
             stop_context(session.sparkContext)
 
 
