@@ -10,7 +10,7 @@ import struct
 import threading
 from pathlib import Path
 
-import psutil
+from engines.standalone import listening_sockets
 
 POLL_S = 0.2
 TIMEOUT_S = 0.5
@@ -57,7 +57,7 @@ class Attack:
 
     def _run(self) -> None:
         while not self._over.wait(POLL_S):
-            for address in listening_addresses() - self.listened:
+            for address in listening_sockets(os.getpid()) - self.listened:
                 self.listened.add(address)
                 for letter in self._letters:
                     self._send(address, letter)
@@ -70,13 +70,3 @@ class Attack:
             sock.sendall(letter)
             sock.shutdown(socket.SHUT_WR)
             sock.recv(64)
-
-
-def listening_addresses() -> set[tuple[str, int]]:
-    """(IP, port) of every TCP socket on which this process or a descendant accepts connections."""
-    found = set()
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            sockets = process.net_connections("tcp")
-            found |= {(each.laddr.ip, each.laddr.port) for each in sockets if each.status == psutil.CONN_LISTEN}
-    return found

@@ -60,9 +60,14 @@ def _wait_for(pattern: str, log: Path, timeout_s: float = 120.0) -> str:
 
 def listening_addresses(pid: int) -> set[str]:
     """IP addresses on which a process and its descendants accept connections."""
-    addresses = set()
+    return {ip for ip, _ in listening_sockets(pid)}
+
+
+def listening_sockets(pid: int) -> set[tuple[str, int]]:
+    """(IP, port) of every TCP socket on which a process and its descendants accept connections."""
+    found = set()
     for process in process_tree(pid):
         with contextlib.suppress(psutil.Error):
-            connections = process.net_connections("tcp")
-            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
-    return addresses
+            sockets = process.net_connections("tcp")
+            found |= {(each.laddr.ip, each.laddr.port) for each in sockets if each.status == psutil.CONN_LISTEN}
+    return found

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harm import Job, job
+from harm import job
 
 from hybridspeech.checkpoints import places
 from hybridspeech.config import FeatureConfig
@@ -52,7 +52,6 @@ def test_nothing_of_a_training_outlives_its_command(
 
 def test_a_training_that_was_told_to_end_goes_on(shards: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    running: Job
     with job(command(shards, run, "--backend", "local", "--epochs", "500")) as running:
         running.run_until(lambda: has_checkpoint(run))
         os.kill(running.child.pid, signal.SIGTERM)
