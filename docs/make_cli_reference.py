@@ -13,7 +13,7 @@ from hybridspeech.cli import app
 
 HEAD = """# Command line
 
-Written by `make docs` from the code; edit `hybridspeech/cli.py` instead. Each command is a function of the same name
+Written by `make docs` from the code; edit `hybridspeech/cli/` instead. Each command is a function of the same name
 (`hybridspeech preprocess` is `hybridspeech.preprocess.preprocess`). Results go to stdout, progress and errors to stderr.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. `--json` prints the record that the function
 returns.
@@ -22,8 +22,8 @@ returns.
 
 def commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """(full name, command) of all commands below a group, in the order of --help."""
-    for name, command in group.commands.items():
-        full = f"{prefix} {name}"
+    for name in group.list_commands(typer.Context(group)):
+        command, full = group.commands[name], f"{prefix} {name}"
         if hasattr(command, "commands"):
             yield from commands(command, full)
         else:

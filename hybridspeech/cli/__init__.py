@@ -1,0 +1,13 @@
+"""The command line: parse, one library call, print. No logic.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
+143 terminated.
+Nothing heavy is imported before a command runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+from hybridspeech.cli import data, demo, preprocess, results, train  # noqa: F401
+from hybridspeech.cli.app import Commands, app, main
+
+__all__ = ["Commands", "app", "main"]

@@ -1,0 +1,87 @@
+"""The application that the commands are added to: how errors, signals and exit codes look to the user."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hybridspeech import __version__
+from hybridspeech.errors import HybridspeechError
+from hybridspeech.terminal import print_text
+
+EPILOG = (
+    "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
+)
+ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "bench")
+"""Of the commands in --help: that of their use."""
+
+GO_ON = "what is finished stays: the same command with --resume goes on from there"
+INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "demo": "start it anew with --overwrite"}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what a batch system sends first. It ends a command as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+class Commands(TyperGroup):
+    """Turns our own errors into one line and an exit code. Anything else is a bug and keeps its traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, in the order of ORDER."""
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; see the module's exit codes."""
+        try:
+            return super().invoke(ctx)
+        except HybridspeechError as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "give the same command again")
+            by_signal = isinstance(error, Terminated)
+            sys.stderr.write(f"{'terminated' if by_signal else 'interrupted'}; {advice}\n")
+            raise typer.Exit(128 + (signal.SIGTERM if by_signal else signal.SIGINT)) from error
+
+
+app = typer.Typer(
+    name="hybridspeech",
+    cls=Commands,
+    help="Recorded words in, a trained and exported classifier out, on Spark, TensorFlowOnSpark and Ray.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(name="data", help="Get a set of recorded words.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print_text(f"hybridspeech {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Entry point of the command."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app(prog_name="hybridspeech")
