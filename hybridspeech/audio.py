@@ -29,6 +29,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,12 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
     ------
     AudioError: the file can't be used; the module's docstring lists the reasons.
     """
+    with _opened(path) as descriptor:
+        return _read(descriptor, config, str(path))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[int]:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
@@ -69,11 +77,26 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise AudioError("unreadable", f"{path!s}: can't be opened: {_reason(error)}") from error
     try:
-        return _read(descriptor, config, str(path))
+        yield descriptor
     except OSError as error:
         raise AudioError("unreadable", f"{path}: can't be read: {_reason(error)}") from error
     finally:
         os.close(descriptor)
+
+
+def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
+    """All of a sound file, such as one of background noise.
+
+    Returns
+    -------
+    float32 [shape=(num_samples,)], full scale = 1.0, mono, at sample_rate_hz
+
+    Raises
+    ------
+    AudioError: as `read_clip`.
+    """
+    with _opened(path) as descriptor:
+        return _resampled(*_decode(descriptor, os.fstat(descriptor).st_size, MAX_DURATION_S, str(path)), sample_rate_hz)
 
 
 def load_decoder() -> None:
@@ -101,20 +124,26 @@ def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
         _check_length(name, (size - WAV_HEADER_BYTES) // 2, 1, config.sample_rate_hz)
         return canonical_samples(head, config.num_samples)
-    wave, rate_hz = _decode(descriptor, size, config, name)
-    if rate_hz != config.sample_rate_hz:
-        import soxr
-
-        wave = soxr.resample(wave, rate_hz, config.sample_rate_hz, quality="HQ")
-        if not np.isfinite(wave).all():
-            raise AudioError("not-finite", f"{name}: samples too large to be resampled; expected full scale 1.0")
+    wanted_s = config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S
+    wave = _resampled(*_decode(descriptor, size, wanted_s, name), config.sample_rate_hz)
     clip = np.zeros(config.num_samples, np.float32)
     clip[: wave.size] = wave[: clip.size]
     return clip
 
 
-def _decode(descriptor: int, size: int, config: FeatureConfig, name: str) -> tuple[np.ndarray, int]:
-    """Mono float32 at the file's own rate, long enough to be cut after resampling; and that rate in Hz."""
+def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.ndarray:
+    if rate_hz == wanted_hz:
+        return wave
+    import soxr
+
+    resampled: np.ndarray = soxr.resample(wave, rate_hz, wanted_hz, quality="HQ")
+    if not np.isfinite(resampled).all():
+        raise AudioError("not-finite", f"{name}: samples too large to be resampled; expected full scale 1.0")
+    return resampled
+
+
+def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, str]:
+    """The first `wanted_s` of a file, mono float32 at its own rate; that rate in Hz; and its name."""
     import soundfile
 
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile takes the present position for the file's start
@@ -132,9 +161,8 @@ def _decode(descriptor: int, size: int, config: FeatureConfig, name: str) -> tup
         if sound.frames == 0:
             raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
         _check_length(name, sound.frames, sound.channels, sound.samplerate)
-        keep = int(sound.samplerate * (config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S)) + 1
         try:
-            return _mono(sound, keep, name), sound.samplerate
+            return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, name
         except soundfile.LibsndfileError as error:
             detail = f"{name}: {sound.frames} samples are declared, but can't be decoded: {error.error_string}"
             raise AudioError("truncated", detail) from error

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +101,12 @@ class Checkpoints:
 
 
 def best_epoch(run: RunDirectory) -> int:
+    """The best epoch (counted from 1) of those that are written down; 0 if there is none."""
+    return best_of(run.read_metrics())
+
+
+def best_of(rows: Sequence[Mapping[str, float]]) -> int:
     """The epoch (counted from 1) with the least validation loss, or loss where nothing is validated; 0 if there is none."""
-    rows = run.read_metrics()
     return int(min(rows, key=lambda row: row.get("val_loss", row["loss"]))["epoch"]) if rows else 0
 
 

@@ -28,9 +28,14 @@ def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     _check(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
 
+SILENCE, UNKNOWN = "_silence_", "_unknown_"
+TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+"""The labels of the usual Speech Commands task: ten words, anything else, and no word at all (arXiv:1804.03209)."""
+
 FEATURE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "stft": {"n_fft": 2048, "hop_length": 321},
     "logmel": {"n_fft": 512, "hop_length": 160},
+    "waveform": {},
 }
 
 
@@ -39,10 +44,11 @@ class FeatureConfig:
     """From sound to spectrogram. The defaults are the mission's own: 1 s at 16 kHz, STFT in dB, 1025 x 50.
 
     ``FeatureConfig.of("logmel")`` has the defaults that suit that kind (64 bands, 32 ms window, 10 ms hop: 64 x 101).
+    Kind "waveform" is the sound itself, one row of samples; only rate and duration matter there.
     `top_db` None keeps the whole dynamic range. `kernel` "reference" calls librosa; "fast" equals it within 2e-3 dB.
     """
 
-    kind: Literal["stft", "logmel"] = "stft"
+    kind: Literal["stft", "logmel", "waveform"] = "stft"
     sample_rate_hz: int = 16_000
     clip_duration_ms: int = 1_000
     n_fft: int = 2048
@@ -93,17 +99,17 @@ class FeatureConfig:
 
     @property
     def num_bins(self) -> int:
-        """Rows of a spectrogram: frequency bins (stft) or mel bands (logmel)."""
-        return self.n_mels if self.kind == "logmel" else 1 + self.n_fft // 2
+        """Rows of a spectrogram: frequency bins (stft) or mel bands (logmel); 1 for a waveform."""
+        return {"logmel": self.n_mels, "waveform": 1}.get(self.kind, 1 + self.n_fft // 2)
 
     @property
     def num_frames(self) -> int:
-        """Columns of a spectrogram (centred frames, as librosa counts them)."""
-        return 1 + self.num_samples // self.hop_length
+        """Columns of a spectrogram (centred frames, as librosa counts them); samples of a waveform."""
+        return self.num_samples if self.kind == "waveform" else 1 + self.num_samples // self.hop_length
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(num_bins, num_frames) of one spectrogram."""
+        """(num_bins, num_frames) of one spectrogram; (1, num_samples) of a waveform."""
         return (self.num_bins, self.num_frames)
 
 
@@ -112,38 +118,113 @@ class ManifestConfig:
     """How labels, speakers and splits are decided.
 
     `split` "auto" takes the column of a table, else the published lists, else the hash rule. Percentages are of
-    speakers.
+    speakers. `task` says which labels there are: "all" folders, "12" (the ten command words of Speech Commands with
+    _unknown_ and _silence_), or "words:yes,no,..."; a list may name _unknown_ and _silence_ too. These two are as many as
+    `unknown_percentage` and `silence_percentage` of the clips of the chosen words, in each split; `seed` draws them.
     """
 
     split: Literal["auto", "lists", "hash", "column", "none"] = "auto"
     validation_percentage: float = 10.0
     testing_percentage: float = 10.0
     allow_speaker_overlap: bool = False
+    task: str = "all"
+    unknown_percentage: float = 10.0
+    silence_percentage: float = 10.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _one_of("split", self.split, ("auto", "lists", "hash", "column", "none"))
-        for name in ("validation_percentage", "testing_percentage"):
+        for name in ("validation_percentage", "testing_percentage", "unknown_percentage", "silence_percentage"):
             _check(0 <= getattr(self, name) <= 100, f"{name} is {getattr(self, name)}; expected 0 to 100")
         total = self.validation_percentage + self.testing_percentage
         _check(total < 100, f"validation and testing percentages add up to {total}; expected less than 100")
+        _check(
+            self.task in ("all", "12") or len(set(self.words or ())) >= 2,
+            f"task is {self.task!r}; choose all, 12, or words: with two words or more, such as words:yes,no,_unknown_",
+        )
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The labels that the task asks for, as given; None for all that are there."""
+        if self.task == "12":
+            return TWELVE
+        kind, _, listed = self.task.partition(":")
+        return tuple(word.strip() for word in listed.split(",") if word.strip()) if kind == "words" else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardConfig:
-    """How spectrograms are stored. `num_shards` is per split; None chooses from the size. `seed` decides the order."""
+    """How clips are stored. `num_shards` is per split; None chooses from the size. `seed` decides the order.
 
-    dtype: Literal["float32", "float16"] = "float32"
+    `dtype` is float32 or float16 for spectrograms, int16 (PCM 16) for waveforms.
+    """
+
+    dtype: Literal["float32", "float16", "int16"] = "float32"
     compression: Literal["none", "gzip"] = "none"
     num_shards: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("dtype", self.dtype, ("float32", "float16"))
+        _one_of("dtype", self.dtype, ("float32", "float16", "int16"))
         _one_of("compression", self.compression, ("none", "gzip"))
         _check(
             self.num_shards is None or 1 <= self.num_shards <= 99_999,
             f"shards is {self.num_shards}; expected 1 to 99999",
         )
+
+    @classmethod
+    def of(cls, kind: str, **overrides: Any) -> ShardConfig:
+        """The defaults for features of this kind, with the overrides that are not None."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return cls(**{**({"dtype": "int16"} if kind == "waveform" else {}), **given})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training clips are varied; all 0: not at all. Nothing else is ever varied.
+
+    On the sound, in this order: played faster or slower by up to `speed_percent`, moved by up to `time_shift_ms`, louder or
+    softer by up to `gain_db`, and a share `background_frequency` of the clips mixed with background noise of up to
+    `background_volume` (of full scale). On the spectrogram (SpecAugment, arXiv:1904.08779): `time_masks` and
+    `frequency_masks` bands of up to a `mask_fraction` of the frames or bins are set to the clip's mean. On pairs of clips of
+    a batch: `mixup_alpha` of the Beta distribution (arXiv:1710.09412).
+    """
+
+    background_volume: float = 0.0
+    background_frequency: float = 0.0
+    time_shift_ms: float = 0.0
+    gain_db: float = 0.0
+    speed_percent: float = 0.0
+    time_masks: int = 0
+    frequency_masks: int = 0
+    mask_fraction: float = 0.2
+    mixup_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in (item.name for item in dataclasses.fields(self)):
+            value = getattr(self, name)
+            _check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
+        for name in ("background_volume", "background_frequency", "mask_fraction"):
+            _check(getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; expected 0 to 1")
+        _check(self.speed_percent <= 50, f"speed_percent is {self.speed_percent}; expected 0 to 50")
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether background noise is mixed in."""
+        return self.background_volume > 0 and self.background_frequency > 0
+
+    @property
+    def of_sound(self) -> AugmentConfig:
+        """The part that works on the sound; the rest is left out."""
+        return dataclasses.replace(self, time_masks=0, frequency_masks=0, mixup_alpha=0.0)
+
+    @property
+    def of_spectrograms(self) -> AugmentConfig:
+        """The part that works on spectrograms; the rest is left out."""
+        return AugmentConfig(**{name: getattr(self, name) for name in _ON_SPECTROGRAMS})
+
+
+_ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +250,19 @@ class EngineConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A network by name. `input_shape` and `num_labels` come from the shards."""
+    """A network by name, or "module:function" of your own. `input_shape` and `num_labels` come from the shards.
+
+    `width` multiplies the channels.
+    """
 
     name: str = "cnn"
     input_shape: tuple[int, int] = (1025, 50)
     num_labels: int = 30
     dropout: float = 0.2
+    width: float = 1.0
 
     def __post_init__(self) -> None:
+        _check(0 < self.width <= 64, f"width is {self.width}; expected more than 0 and at most 64")
         _check(self.num_labels >= 2, f"the shards have {self.num_labels} label; a classifier needs 2 or more")
         _check(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 or more and less than 1")
 
@@ -185,12 +271,25 @@ class ModelConfig:
 class FitConfig:
     """How a model is fitted. `batch_size` is per worker; the global batch is batch_size x num_workers.
 
-    A checkpoint is saved after each epoch, and within it after every `checkpoint_steps` steps (None: not).
+    `learning_rate` is the highest one; it is meant for `learning_rate_batch` clips a step and grows with the square root of
+    the global batch (arXiv:2205.10287); None: it stays. The schedule "cosine" rises over `warmup_epochs` and falls to 0.
+    `class_weights` counts rare labels as much as frequent ones. With `early_stopping`, training ends after so many epochs
+    without a smaller validation loss, and the best epoch's model is the result; else the last one's is. A checkpoint is
+    saved after each epoch, and within it after every `checkpoint_steps` steps (None: not).
     """
 
     epochs: int = 8
     batch_size: int = 16
     learning_rate: float = 1e-3
+    learning_rate_batch: int | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    early_stopping: int | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
     deterministic: bool = False
     shuffle_buffer: int = 1024
@@ -198,13 +297,19 @@ class FitConfig:
     checkpoint_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "shuffle_buffer", "keep_checkpoints", "checkpoint_steps"):
+        _one_of("optimizer", self.optimizer, ("adam", "adamw"))
+        _one_of("schedule", self.schedule, ("constant", "cosine"))
+        counts = ("epochs", "batch_size", "shuffle_buffer", "keep_checkpoints", "checkpoint_steps")
+        for name in (*counts, "learning_rate_batch", "early_stopping"):
             value = getattr(self, name)
             _check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         _check(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"learning rate is {self.learning_rate}; expected more than 0",
         )
+        _check(0 <= self.label_smoothing < 1, f"label_smoothing is {self.label_smoothing}; expected 0 to less than 1")
+        for name in ("weight_decay", "warmup_epochs"):
+            _check(0 <= getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +347,9 @@ class TrainPlan:
     """All that a training worker needs; made once on the driver, stored as plan.json, sent to every rank.
 
     `shards` and `run` are absolute paths that every worker reaches. `digest` is the dataset's; `labels` in index order.
+    `label_weights`: of an example of each
+    label in the loss; empty: all alike. `features` is what the network takes, `stored` what the shards hold: the same, or
+    waveforms.
     """
 
     shards: str
@@ -250,9 +358,11 @@ class TrainPlan:
     digest: str = ""
     labels: tuple[str, ...] = ()
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    stored: FeatureConfig = field(default_factory=FeatureConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    label_weights: tuple[float, ...] = ()
     resume: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
 

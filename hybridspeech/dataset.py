@@ -8,12 +8,14 @@ and in validation, for any number of workers and any batch size, and no collecti
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridspeech.errors import ConfigError
+from hybridspeech.inputs import ClipTransform
 from hybridspeech.shards import ShardIndex, ShardInfo
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ def worker_dataset(
     batch_size: int,
     shuffle: tuple[int, int, int] | None = None,
     skip: int = 0,
+    transform: ClipTransform | None = None,
+    copy: int = 0,
+    label_weights: Sequence[float] = (),
 ) -> tf.data.Dataset:
     """One rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
 
@@ -66,11 +71,14 @@ def worker_dataset(
     ----------
     shuffle : (seed, epoch, buffer in examples) for an order that depends on these alone; None keeps that of the shards
     skip : batches at the beginning that are left out, those of a begun epoch that were trained on before
+    transform : from what the shards hold to what the network takes; None: they are the same
+    copy : which version of every clip the transform makes; 0 is the clip as it was recorded
+    label_weights : of an example of each label; empty: 1
 
     Returns
     -------
-    Dataset of (spectrogram float32 [batch_size, num_bins, num_frames, 1] in dB, label int32 [batch_size],
-    weight float32 [batch_size]: 1 for an example, 0 for one that is there only to fill the batch).
+    Dataset of (spectrogram float32 [batch_size, num_bins, num_frames, 1] in dB, target float32 [batch_size, num_labels]:
+    shares of the labels, weight float32 [batch_size]: of an example, 0 for one that is there only to fill the batch).
     """
     import tensorflow as tf
 
@@ -90,15 +98,20 @@ def worker_dataset(
 
     def parse(records: Any, weights: Any) -> Any:
         example = parse_examples(index, records)
-        return example["spectrogram"], example["label"], weights
+        targets = tf.one_hot(example["label"], len(index.labels))
+        if label_weights:
+            weights *= tf.gather(tf.constant(label_weights, tf.float32), example["label"])
+        return *_seen(example, targets, transform, copy), weights
 
     batches = counted.concatenate(filling).batch(batch_size, drop_remainder=True).skip(skip)
     dataset = batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
 
 
-def evaluation_dataset(folder: str | Path, index: ShardIndex, split: str, batch_size: int) -> tf.data.Dataset:
-    """A whole split in shard order, each example once; the last batch may be smaller.
+def evaluation_dataset(
+    folder: str | Path, index: ShardIndex, split: str, batch_size: int, transform: ClipTransform | None = None
+) -> tf.data.Dataset:
+    """A whole split in shard order, each example once and as it was recorded; the last batch may be smaller.
 
     Returns
     -------
@@ -109,35 +122,72 @@ def evaluation_dataset(folder: str | Path, index: ShardIndex, split: str, batch_
 
     def parse(records: Any) -> Any:
         example = parse_examples(index, records)
-        return example["spectrogram"], example["label"], example["clip_id"], example["speaker"]
+        spectrogram, label = _seen(example, example["label"], transform, 0)
+        return spectrogram, label, example["clip_id"], example["speaker"]
 
     dataset = records.batch(batch_size).map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
 
 
-def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
-    """Serialised examples (string [batch]) -> tensors, by TensorFlow's own parser."""
+def _seen(example: dict[str, Any], targets: Any, transform: ClipTransform | None, copy: int) -> tuple[Any, Any]:
+    """What the network sees of a batch: spectrograms [batch, num_bins, num_frames, 1] and targets, mixed if asked for."""
     import tensorflow as tf
 
-    shape, is_half = index.features.shape, index.shards_config.dtype == "float16"
+    if transform is None:
+        return tf.expand_dims(example["values"], -1), targets
+    made = example["values"]
+    if not transform.is_identity:
+        made = tf.numpy_function(
+            lambda values, ids: transform(values, _texts(ids), copy), (made, example["clip_id"]), tf.float32
+        )
+        made = tf.ensure_shape(made, (None, *transform.features.shape))
+    if copy and transform.is_mixing:
+        shares = tf.numpy_function(
+            lambda ids: transform.mixing_shares(_texts(ids), copy), (example["clip_id"],), tf.float32
+        )
+        shares = tf.ensure_shape(shares, (None,))
+        made = _mixed(made, shares[:, tf.newaxis, tf.newaxis])
+        targets = _mixed(targets, shares[:, tf.newaxis])
+    return tf.expand_dims(made, -1), targets
+
+
+def _mixed(values: Any, shares: Any) -> Any:
+    """Each with the one before it in the batch, which is in random order already."""
+    import tensorflow as tf
+
+    return shares * values + (1 - shares) * tf.roll(values, 1, axis=0)
+
+
+def _texts(ids: np.ndarray) -> list[str]:
+    return [name.decode("utf-8", "surrogateescape") for name in ids]
+
+
+def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
+    """Serialised examples (string [batch]) -> label int32, clip_id and speaker string [batch], by TensorFlow's own parser.
+
+    `values` are spectrograms, float32 [batch, num_bins, num_frames], or waveforms, int16 [batch, num_samples].
+    """
+    import tensorflow as tf
+
+    shape, dtype = index.features.shape, index.shards_config.dtype
+    name = "waveform" if dtype == "int16" else "spectrogram"
     text = tf.io.FixedLenFeature([], tf.string, "")
+    stored = tf.io.FixedLenFeature(shape, tf.float32) if dtype == "float32" else tf.io.FixedLenFeature([], tf.string)
     example = tf.io.parse_example(
-        records,
-        {
-            "spectrogram": tf.io.FixedLenFeature([], tf.string)
-            if is_half
-            else tf.io.FixedLenFeature(shape, tf.float32),
-            "label": tf.io.FixedLenFeature([], tf.int64),
-            "clip_id": text,
-            "speaker": text,
-        },
+        records, {name: stored, "label": tf.io.FixedLenFeature([], tf.int64), "clip_id": text, "speaker": text}
     )
-    spectrogram = example["spectrogram"]
-    if is_half:
-        spectrogram = tf.cast(tf.io.decode_raw(spectrogram, tf.float16), tf.float32)
-    example["spectrogram"] = tf.reshape(spectrogram, (-1, *shape, 1))
-    example["label"] = tf.cast(example["label"], tf.int32)
-    return dict(example)
+    values = example[name]
+    if dtype != "float32":
+        values = tf.io.decode_raw(values, dtype)
+    if dtype == "float16":
+        values = tf.cast(values, tf.float32)
+    sizes = shape[1:] if dtype == "int16" else shape
+    return {
+        "values": tf.reshape(values, (-1, *sizes)),
+        "label": tf.cast(example["label"], tf.int32),
+        "clip_id": example["clip_id"],
+        "speaker": example["speaker"],
+    }
 
 
 def _read(index: ShardIndex, paths: list[str], *, interleave: bool = False) -> tf.data.Dataset:

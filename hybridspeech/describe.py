@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig, to_json
-from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.errors import ConfigError
+from hybridspeech.inputs import ClipTransform, view_of
+from hybridspeech.labels import count_labels, read_rejects
 from hybridspeech.plots import plot_spectrograms
-from hybridspeech.shards import MANIFEST_NAME, REJECTS_NAME, ShardIndex, read_shard
+from hybridspeech.shards import ShardIndex, read_shard
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
+WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}
+"""Settings that mean nothing for a kind of features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,8 @@ class Description:
         facts = {
             "clips": f"{self.num_clips:,} in {self.num_shards} shards, {self.num_bytes / 1e6:,.1f} MB",
             "rejects": f"{self.num_rejects:,}" + (f" ({reasons})" if reasons else ""),
-            "shape": f"{bins} bins x {frames} frames",
-            "features": _listed(self.features, () if self.features.kind == "logmel" else LOGMEL_ONLY),
+            "shape": f"{frames} samples" if self.features.kind == "waveform" else f"{bins} bins x {frames} frames",
+            "features": _listed(self.features, WITHOUT[self.features.kind]),
             "stored as": _listed(self.shards_config),
             "digest": self.digest,
         }
@@ -88,7 +91,7 @@ def describe(
     index = ShardIndex.load(folder)
     if num_plots < 1:
         raise ConfigError(f"num_plots is {num_plots}; expected 1 or more")
-    rejects = _read_rejects(folder)
+    rejects = read_rejects(folder)
     description = Description(
         shards=str(folder),
         num_clips=index.num_clips,
@@ -96,7 +99,7 @@ def describe(
         num_shards=len(index.shards),
         num_bytes=index.num_bytes,
         splits=index.splits,
-        labels=_count_labels(folder, index, rejects),
+        labels=count_labels(folder, index),
         rejects=dict(Counter(rejects.values()).most_common()),
         features=index.features,
         shards_config=index.shards_config,
@@ -106,41 +109,20 @@ def describe(
         plot=str(plot) if plot else None,
     )
     if plot:
-        plot_spectrograms(_first_of_labels(folder, index, num_plots), index.features, Path(plot))
+        shown = view_of(index.features)
+        plot_spectrograms(_first_of_labels(folder, index, shown, num_plots), shown, Path(plot))
     return description
 
 
-def _read_rejects(folder: Path) -> dict[str, str]:
-    """Reason by clip id. No file: none was rejected."""
-    path = folder / REJECTS_NAME
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-        return {row["clip_id"]: row["reason"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
-
-
-def _count_labels(folder: Path, index: ShardIndex, rejects: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Clips by label and split. Taken from the manifest, since reading all shards would take minutes."""
-    import pyarrow.parquet
-
-    path = folder / MANIFEST_NAME
-    try:
-        table = pyarrow.parquet.read_table(path, columns=["clip_id", "label_name", "split"])
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
-    clips = zip(*(table[name].to_pylist() for name in ("clip_id", "label_name", "split")), strict=True)
-    counts = Counter((label, split) for clip_id, label, split in clips if clip_id not in rejects)
-    splits = [split for split in SPLITS if split in index.splits]
-    return {label: {split: counts[label, split] for split in splits} for label in index.labels}
-
-
-def _first_of_labels(folder: Path, index: ShardIndex, num_plots: int) -> dict[str, np.ndarray]:
+def _first_of_labels(folder: Path, index: ShardIndex, shown: FeatureConfig, num_plots: int) -> dict[str, np.ndarray]:
     """The first spectrogram of each of the first labels in shard order, by label."""
     found: dict[str, np.ndarray] = {}
+    transform = ClipTransform(index.features, shown)
+    shape = (1, -1) if index.features.kind == "waveform" else (1, *index.features.shape)
     for shard in sorted(index.shards, key=lambda shard: SPLITS.index(shard.split)):
-        for example in read_shard(folder / shard.name, shape=index.features.shape):
-            found.setdefault(example.label_name, np.asarray(example.spectrogram, dtype=np.float32))
+        for example in read_shard(folder / shard.name):
+            if example.label_name not in found:
+                found[example.label_name] = transform(example.values.reshape(shape), [example.clip_id], 0)[0]
             if len(found) == min(num_plots, len(index.labels)):
                 return dict(sorted(found.items()))
     return dict(sorted(found.items()))

@@ -24,6 +24,7 @@ import numpy as np
 
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.inputs import ClipTransform
 from hybridspeech.plots import plot_confusion
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory, write_atomically
@@ -130,7 +131,7 @@ def evaluate(
     _check_fit(plan, index, split, directory.path, Path(shards))
     if batch_size < 1:
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
-    answers = _answer(directory, Path(shards), index, split, batch_size)
+    answers = _answer(directory, plan, Path(shards), index, split, batch_size)
     folder = Path(out) if out else directory.path / f"evaluation-{split}"
     metrics = _measure(answers, plan, index, split, folder.absolute(), directory.path.absolute())
     _write(metrics, answers)
@@ -146,7 +147,11 @@ def _check_fit(plan: TrainPlan, index: ShardIndex, split: str, run: Path, shards
             f"{run} and {shards} have other labels: only the run has {', '.join(missing) or 'none'}; only the shards "
             f"have {', '.join(unknown) or 'none'}; preprocess a source with the words that the run was trained on"
         )
-    ours, theirs = (to_json(replace(features, kernel="fast")) for features in (plan.features, index.features))
+    stored = index.features
+    rate_hz, duration_ms = stored.sample_rate_hz, stored.clip_duration_ms
+    seen = replace(plan.features, sample_rate_hz=rate_hz, clip_duration_ms=duration_ms)
+    seen = seen if stored.kind == "waveform" else stored
+    ours, theirs = (to_json(replace(features, kernel="fast")) for features in (plan.features, seen))
     if ours != theirs:
         changed = ", ".join(f"{name} {ours[name]} / {theirs[name]}" for name in ours if ours[name] != theirs[name])
         raise ConfigError(
@@ -158,14 +163,17 @@ def _check_fit(plan: TrainPlan, index: ShardIndex, split: str, run: Path, shards
         raise ConfigError(f"{shards}: split {split!r} has no clips; choose one of {filled}")
 
 
-def _answer(run: RunDirectory, shards: Path, index: ShardIndex, split: str, batch_size: int) -> _Answers:
+def _answer(
+    run: RunDirectory, plan: TrainPlan, shards: Path, index: ShardIndex, split: str, batch_size: int
+) -> _Answers:
     with requires("train", "evaluate"):
         from hybridspeech.dataset import evaluation_dataset
         from hybridspeech.model import load_model
 
         model = load_model(run)
         probabilities, truth, clip_ids, speakers = [], [], [], []
-        for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size):
+        transform = ClipTransform(index.features, plan.features)
+        for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
             probabilities.append(model.predict_on_batch(spectrogram))
             truth.append(label.numpy())
             clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]

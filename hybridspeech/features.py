@@ -37,11 +37,11 @@ class FeatureExtractor:
         if config.n_fft % 2:
             raise ConfigError(f"n_fft is {config.n_fft}; expected an even number, e.g. {config.n_fft + 1}")
         self.config = config
-        self._transform = _FastKernel(config) if config.kernel == "fast" else _Reference(config)
+        self._transform = _transform_of(config)
         self(np.zeros(config.num_samples, np.float32))
 
     def __call__(self, wave: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Spectrogram of one clip, in dB re 1.0.
+        """Spectrogram of one clip, in dB re 1.0; for kind "waveform" the clip itself, checked.
 
         Parameters
         ----------
@@ -69,6 +69,12 @@ class FeatureExtractor:
             raise AudioError("not-finite", f"the largest sample is {peak}; expected full scale 1.0")
         self._transform(wave, out)
         return out
+
+
+def _transform_of(config: FeatureConfig) -> Callable[[np.ndarray, np.ndarray], None]:
+    if config.kind == "waveform":
+        return lambda wave, out: np.copyto(out[0], wave)
+    return _FastKernel(config) if config.kernel == "fast" else _Reference(config)
 
 
 _CACHE = threading.local()

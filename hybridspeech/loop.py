@@ -10,16 +10,19 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.checkpoints import Checkpoints, Place, published
-from hybridspeech.config import TrainPlan, WorkerReport
+from hybridspeech.augment import Augmenter
+from hybridspeech.checkpoints import Checkpoints, Place, best_of, published
+from hybridspeech.config import FitConfig, TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
+from hybridspeech.inputs import ClipTransform
 from hybridspeech.loopback import keep_to_loopback
 from hybridspeech.model import build_model, import_tensorflow
+from hybridspeech.noise import load_noises
 from hybridspeech.runtime import LOOPBACK
 from hybridspeech.shards import ShardIndex
 from hybridspeech.worker import WorkerContext
@@ -46,20 +49,29 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     configure_tensorflow(plan)
     strategy = make_strategy(context.num_workers)
     trainer = Trainer(plan, context, strategy)
-    history = []
     begun = trainer.restore()
+    history = context.run.read_metrics()[: begun.epochs]
     for epoch in range(begun.epochs, plan.fit.epochs):
+        if has_stopped_improving(history, plan.fit.early_stopping):
+            break
         row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
         history.append(row)
         trainer.save_epoch(row)
+    if plan.fit.early_stopping:
+        trainer.take_best(history)
     trainer.save_model()
     return WorkerReport(
         rank=context.rank,
         history=tuple(context.run.read_metrics() if context.is_chief else history),
         first_step_at=trainer.first_step_at,
         finished_at=time.time(),
-        num_examples=trainer.num_examples * len(history),
+        num_examples=trainer.num_examples * (len(history) - begun.epochs),
     )
+
+
+def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int | None) -> bool:
+    """Whether so many epochs have gone by since the one with the least validation loss; all ranks see the same losses."""
+    return patience is not None and bool(history) and len(history) - best_of(history) >= patience
 
 
 def configure_tensorflow(plan: TrainPlan) -> None:
@@ -125,10 +137,12 @@ class Trainer:
         self.index = ShardIndex.load(plan.shards)
         ranks = range(context.num_workers)
         self.num_examples = sum(count_examples(self.index, "training", rank, len(ranks)) for rank in ranks)
+        self.transform = make_transform(plan, self.index)
         context.say("build")
         with strategy.scope():
             self.model = build_model(plan.model)
-            self.metrics = compile_model(self.model, plan)
+            steps = count_steps(self.index, "training", context.num_workers, plan.fit.batch_size)
+            self.metrics = compile_model(self.model, plan, steps)
         self.checkpoints = Checkpoints(
             context.run,
             is_chief=context.is_chief,
@@ -211,6 +225,9 @@ class Trainer:
                 batch_size=batch_size,
                 shuffle=shuffle,
                 skip=skip,
+                transform=self.transform,
+                copy=1 + shuffle[1] if shuffle else 0,
+                label_weights=self.plan.label_weights if shuffle else (),
             )
 
         data = make() if workers == 1 else self.strategy.distribute_datasets_from_function(make)
@@ -261,6 +278,11 @@ class Trainer:
             with self.summary.as_default(step=epoch):
                 write_scalars(row)
 
+    def take_best(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Go back to the weights after the epoch with the least validation loss."""
+        self.context.say("restore")
+        self.checkpoints.restore_again(Place(best_of(history)), model=self.model)
+
     def save_model(self) -> None:
         """The weights of the trained model; their presence says that training has ended."""
         self.context.say("save")
@@ -269,17 +291,31 @@ class Trainer:
             self.model.save_weights(folder / weights.name)
 
 
-def compile_model(model: tf_keras.Model, plan: TrainPlan) -> list[tf_keras.metrics.Metric]:
-    """Adam and sparse cross-entropy. Returns the metrics: the reported loss is one, since fillers have weight 0."""
+def make_transform(plan: TrainPlan, index: ShardIndex) -> ClipTransform:
+    """What becomes of the stored clips on their way into the network."""
+    augment, rate_hz = plan.fit.augment, plan.features.sample_rate_hz
+    paths = index.noise_paths(plan.shards, "training") if augment.needs_noise else ()
+    noises = load_noises(paths, rate_hz, plan.features.num_samples)
+    augmenter = Augmenter(augment, sample_rate_hz=rate_hz, seed=plan.fit.seed, noises=noises)
+    return ClipTransform(plan.stored, plan.features, augmenter)
+
+
+def compile_model(model: tf_keras.Model, plan: TrainPlan, num_steps: int) -> list[tf_keras.metrics.Metric]:
+    """Optimizer and cross-entropy. Returns the metrics: the reported loss is one, since fillers have weight 0.
+
+    Parameters
+    ----------
+    num_steps : of one epoch
+    """
     import tf_keras
 
     metrics = [
-        tf_keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy"),
-        tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
+        tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
     ]
     model.compile(
-        optimizer=tf_keras.optimizers.Adam(plan.fit.learning_rate),
-        loss=tf_keras.losses.SparseCategoricalCrossentropy(),
+        optimizer=make_optimizer(plan, num_steps),
+        loss=tf_keras.losses.CategoricalCrossentropy(label_smoothing=plan.fit.label_smoothing),
         weighted_metrics=metrics,
     )
     model.optimizer.build(model.trainable_variables)
@@ -287,6 +323,34 @@ def compile_model(model: tf_keras.Model, plan: TrainPlan) -> list[tf_keras.metri
     for number, layer in enumerate(dropouts):
         layer._random_generator = _Masks(plan.fit.seed, number, model.optimizer.iterations)
     return metrics
+
+
+def make_optimizer(plan: TrainPlan, num_steps: int) -> tf_keras.optimizers.Optimizer:
+    """Adam or AdamW with the plan's schedule; biases and BatchNorm do not decay."""
+    import tf_keras
+
+    fit = plan.fit
+    rate = highest_learning_rate(fit, plan.cluster.num_workers)
+    if fit.schedule == "cosine":
+        warmup = round(fit.warmup_epochs * num_steps)
+        rate = tf_keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            decay_steps=max(1, fit.epochs * num_steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if fit.optimizer == "adam":
+        return tf_keras.optimizers.Adam(rate)
+    optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=fit.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def highest_learning_rate(fit: FitConfig, num_workers: int) -> float:
+    """The rate of the plan, for the global batch."""
+    if fit.learning_rate_batch is None:
+        return fit.learning_rate
+    return fit.learning_rate * math.sqrt(fit.batch_size * num_workers / fit.learning_rate_batch)
 
 
 class _Masks:

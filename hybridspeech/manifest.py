@@ -33,7 +33,9 @@ class Clip:
     """One recorded word.
 
     `clip_id` is its path relative to the source, with '/'; `path` is absolute; `label` is the index of `label_name` in
-    the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``.
+    the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` 0 is the clip as recorded,
+    k its k-th varied copy. A clip of silence is cut out of a long recording (or of nothing: path ''): `excerpt` says
+    where it begins, as a share of the possible places, and its volume, both from 0 to 1.
     """
 
     clip_id: str
@@ -42,6 +44,18 @@ class Clip:
     label_name: str
     speaker: str
     split: str
+    copy: int = 0
+    excerpt: tuple[float, float] | None = None
+
+    @property
+    def recorded_id(self) -> str:
+        """The id of the clip that this one is a copy of; its own if it is none."""
+        return self.clip_id.removesuffix(copy_mark(self.copy)) if self.copy else self.clip_id
+
+
+def copy_mark(copy: int) -> str:
+    """What the id of a copy has at its end."""
+    return f"#{copy}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.networks import MODELS, SMALLEST_INPUT
 from hybridspeech.quiet import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
@@ -15,58 +17,40 @@ from hybridspeech.runs import RunDirectory
 if TYPE_CHECKING:
     import tf_keras
 
-BATCH_NORM_MOMENTUM = 0.9
-
-
-def cnn(config: ModelConfig) -> tf_keras.Model:
-    """The network of the report of 2020: two convolutions and two dense layers; 1,935,070 parameters at its defaults.
-
-    96 % of them stand in the first dense layer, which sees every cell of the pooled spectrogram. ReLU comes after the
-    pooling: the largest of nine is the same before and after it, and there is a ninth to do. The moving averages of
-    BatchNorm follow within about 20 steps (momentum 0.9, where Keras has 0.99), so that a run of a few epochs can be
-    evaluated.
-    """
-    from tf_keras import Sequential, layers
-
-    return Sequential(
-        [
-            layers.Input((*config.input_shape, 1)),
-            layers.Conv2D(16, 3),
-            layers.MaxPooling2D(3),
-            layers.ReLU(),
-            layers.Dropout(config.dropout),
-            layers.Conv2D(32, 3),
-            layers.MaxPooling2D(3),
-            layers.ReLU(),
-            layers.Dropout(config.dropout),
-            layers.Flatten(),
-            layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM),
-            layers.Dense(128, activation="relu"),
-            layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM),
-            layers.Dense(128, activation="relu"),
-            layers.Dense(config.num_labels, activation="softmax"),
-        ],
-        name="cnn",
-    )
-
-
-MODELS: dict[str, Callable[[ModelConfig], Any]] = {"cnn": cnn}
-
 
 def check_model(config: ModelConfig) -> None:
     """Say on the driver what `build_model` would say in a worker, without importing TensorFlow.
 
     Raises
     ------
-    ConfigError: the name is unknown, or the spectrogram is too small for the network.
+    ConfigError: the name is unknown, its module can't be found, or the spectrogram is too small for the network.
     """
+    module, separator, function = config.name.partition(":")
+    if separator:
+        if not (module and function.isidentifier() and _is_there(module)):
+            raise ConfigError(
+                f"model {config.name!r}: there is no module {module!r} to import; expected module:function, with the module on "
+                "PYTHONPATH of the driver and of every worker"
+            )
+        return
     if config.name not in MODELS:
-        raise ConfigError(f"model {config.name!r} is unknown; choose one of {', '.join(MODELS)}")
-    if min(config.input_shape) < 17:
         raise ConfigError(
-            f"model {config.name!r} needs spectrograms of 17 x 17 or more, and these are {config.input_shape[0]} x "
-            f"{config.input_shape[1]}; preprocess again with a larger n_fft (or n_mels), or a smaller hop_length"
+            f"model {config.name!r} is unknown; choose one of {', '.join(MODELS)}, or module:function of your own"
         )
+    smallest = SMALLEST_INPUT[config.name]
+    if min(config.input_shape) < smallest:
+        raise ConfigError(
+            f"model {config.name!r} needs spectrograms of {smallest} x {smallest} or more, and these are "
+            f"{config.input_shape[0]} x {config.input_shape[1]}; preprocess again with a larger n_fft (or n_mels), or a "
+            "smaller hop_length"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def build_model(config: ModelConfig) -> tf_keras.Model:
@@ -74,11 +58,28 @@ def build_model(config: ModelConfig) -> tf_keras.Model:
 
     Its input is float32 [shape=(batch, num_bins, num_frames, 1)], dB; its output float32 [shape=(batch, num_labels)],
     probabilities.
+
+    Raises
+    ------
+    ConfigError: as `check_model`; or the function of your own is not there, or makes a model of other shapes.
     """
     check_model(config)
     with requires("train", f"model {config.name!r}"):
         import_tensorflow()
+    if ":" not in config.name:
         return MODELS[config.name](config)
+    module, _, function = config.name.partition(":")
+    build = getattr(importlib.import_module(module), function, None)
+    if build is None:
+        raise ConfigError(f"model {config.name!r}: module {module!r} has no function {function!r}")
+    model = build(config)
+    wanted = ((None, *config.input_shape, 1), (None, config.num_labels))
+    if (given := (model.input_shape, model.output_shape)) != wanted:
+        raise ConfigError(
+            f"model {config.name!r} takes {given[0]} and gives {given[1]}; expected {wanted[0]} and {wanted[1]}: build it "
+            "from config.input_shape and config.num_labels"
+        )
+    return model
 
 
 def import_tensorflow() -> None:

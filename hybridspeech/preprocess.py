@@ -7,6 +7,7 @@ shards. A task makes one shard from its clips. It may run twice, at once, or die
       {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]    the shards
       manifest.parquet                            all clips of the source, in order
       rejects.jsonl                               clips that could not be used, with the reason
+      noise/{split}/{name}.wav                    waveform shards: background noise for training and evaluation
       index.json                                  written last: its presence means that all the rest is there
       _progress/                                  records of finished shards, for --resume; gone once index.json is there
 """
@@ -26,8 +27,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hybridspeech.audio import load_decoder, read_clip
+from hybridspeech.augment import Augmenter
 from hybridspeech.config import (
+    AugmentConfig,
     EngineConfig,
     FeatureConfig,
     ManifestConfig,
@@ -38,15 +43,21 @@ from hybridspeech.config import (
     silent,
     to_json,
 )
+from hybridspeech.containers import canonical_header
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import AudioError, ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.manifest import Clip, Manifest, read_manifest, write_parquet
+from hybridspeech.noise import NOISE_FOLDER, Noise, excerpt, find_noises, load_noises
 from hybridspeech.output import claim_output
+from hybridspeech.recipes import SOUND
+from hybridspeech.records import to_pcm16
 from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, choose_num_shards, group_tasks, plan_shards, rebalance
-from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, ShardIndex, ShardInfo, ShardWriter
+from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex, ShardInfo, ShardWriter
+from hybridspeech.tasks import add_copies, select_task
 
+NOISE_NAME = "noise"
 PROGRESS_NAME = "_progress"
 SETTINGS_NAME = "settings.json"
 
@@ -99,6 +110,8 @@ class ShardMaker:
     features: FeatureConfig
     shards: ShardConfig
     key: str
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    noises: tuple[str, ...] = ()
 
     def __call__(self, _: int, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
         """Make the shards, leave their records in _progress, and return the records."""
@@ -109,12 +122,14 @@ class ShardMaker:
         out = Path(self.out)
         finished = out / PROGRESS_NAME / f"{task.name}.json"
         finished.unlink(missing_ok=True)  # of the same shard with other clips: a record speaks of what is there
-        extractor = FeatureExtractor(self.features)
+        extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
         rejects = []
         with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
             for clip in task.clips:
                 try:
-                    extractor(read_clip(clip.path, self.features), out=writer.payload)
+                    wave = self._read(clip)
+                    varied = augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
+                    extractor(varied, out=writer.payload)
                 except AudioError as error:
                     detail = error.detail.removeprefix(f"{clip.path}: ")
                     rejects.append(Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=detail))
@@ -126,10 +141,30 @@ class ShardMaker:
             write_atomically(finished, json.dumps(to_json(record)))
         return record
 
+    def _augmenter(self, task: ShardTask) -> Augmenter | None:
+        if not any(clip.copy for clip in task.clips):
+            return None
+        rate_hz = self.features.sample_rate_hz
+        noises = load_noises(self.noises, rate_hz, self.features.num_samples) if self.augment.needs_noise else ()
+        return Augmenter(self.augment, sample_rate_hz=rate_hz, seed=self.shards.seed, noises=noises)
+
+    def _read(self, clip: Clip) -> np.ndarray:
+        if clip.excerpt is None:
+            return read_clip(clip.path, self.features)
+        num_samples, (where, volume) = self.features.num_samples, clip.excerpt
+        if not clip.path:
+            return np.zeros(num_samples, np.float32)
+        recording = load_noises((clip.path,), self.features.sample_rate_hz, num_samples)
+        return np.float32(volume) * excerpt(recording, 0.0, where, num_samples)
+
     def key_of(self, task: ShardTask) -> str:
         """Hash of all that decides the bytes of a shard, apart from the audio itself."""
-        clips = [(clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path) for clip in task.clips]
-        return hashlib.sha256(json.dumps([self.key, task.name, clips]).encode()).hexdigest()
+        clips = [
+            (clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path, clip.copy, clip.excerpt)
+            for clip in task.clips
+        ]
+        heard = self.noises if self.augment.needs_noise else ()
+        return hashlib.sha256(json.dumps([self.key, task.name, clips, heard]).encode()).hexdigest()
 
 
 def prepare_worker() -> None:
@@ -145,6 +180,8 @@ def preprocess(
     features: FeatureConfig | None = None,
     manifest: ManifestConfig | None = None,
     shards: ShardConfig | None = None,
+    augment: AugmentConfig | None = None,
+    augment_copies: int = 0,
     engine: str | Engine = "spark",
     engine_config: EngineConfig | None = None,
     max_rejects: float = math.inf,
@@ -158,6 +195,8 @@ def preprocess(
     ----------
     source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`
     out : folder to make; it must be empty unless `overwrite` or `resume`
+    augment, augment_copies : make so many varied copies of each training clip besides it (stft and logmel). Waveform
+        shards are varied anew in each epoch of `train`
     engine : a name in ENGINES, opened with `engine_config` and closed at the end; or an entered Engine, left open
     max_rejects : how many clips may be unusable: a count, or a fraction of all clips if it is less than 1
 
@@ -168,14 +207,26 @@ def preprocess(
     """
     if math.isnan(max_rejects) or max_rejects < 0:
         raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")
-    features, shards, out = features or FeatureConfig(), shards or ShardConfig(), Path(out).absolute()
+    features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), Path(out).absolute()
+    shards = shards or ShardConfig.of(features.kind)
+    noises = find_noises(source, manifest.seed)
+    _check_settings(features, shards, augment, augment_copies)
+    augment, lacking = _settle(augment, augment_copies, noises)
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
-    found = read_manifest(source, manifest or ManifestConfig())
+    found = add_copies(select_task(read_manifest(source, manifest), manifest, noises), augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
-    for message in (_describe(found, shards), *found.notes):
+    for message in (_describe(found, shards), *found.notes, *lacking):
         on_progress(Progress(stage="manifest", message=message))
     job = _Job(
-        out=out, manifest=found, features=features, shards=shards, max_rejects=max_rejects, on_progress=on_progress
+        out=out,
+        manifest=found,
+        features=features,
+        shards=shards,
+        augment=augment.of_sound,
+        augment_copies=augment_copies,
+        noises=noises,
+        max_rejects=max_rejects,
+        on_progress=on_progress,
     )
     name = engine if isinstance(engine, str) else engine.name
     with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
@@ -205,6 +256,44 @@ def preprocess(
         clips_per_s=job.num_computed / work_s,
         digest=index.digest,
     )
+
+
+def _check_settings(features: FeatureConfig, shards: ShardConfig, augment: AugmentConfig | None, copies: int) -> None:
+    """Raises ConfigError where the settings do not go together."""
+    is_sound = features.kind == "waveform"
+    if is_sound != (shards.dtype == "int16"):
+        expected = "int16" if is_sound else "float32 or float16"
+        raise ConfigError(f"dtype is {shards.dtype} for features {features.kind!r}; expected {expected}")
+    if is_sound and copies:
+        raise ConfigError(
+            f"augment_copies is {copies} for waveforms, which `train` varies anew in each epoch; leave it out, or use "
+            "features logmel or stft"
+        )
+    if copies < 0 or (augment is not None and copies == 0):
+        raise ConfigError(
+            f"augment_copies is {copies}; expected 1 or more, with what varies them (background volume and frequency, time "
+            "shift, gain, speed), or neither"
+        )
+
+
+def _settle(
+    augment: AugmentConfig | None, copies: int, noises: Sequence[Noise]
+) -> tuple[AugmentConfig, tuple[str, ...]]:
+    """How copies are varied, and what is worth saying about it.
+
+    Raises
+    ------
+    ConfigError: noise was asked for, and the source has none for training.
+    """
+    if copies == 0 or any("training" in noise.splits for noise in noises):
+        return augment or (SOUND if copies else AugmentConfig()), ()
+    if augment and augment.needs_noise:
+        raise ConfigError(
+            f"background noise was asked for, and the source has none; put recordings of it (1 s or longer) into "
+            f"SOURCE/{NOISE_FOLDER}, or set background_volume to 0"
+        )
+    quiet = replace(augment or SOUND, background_volume=0.0, background_frequency=0.0)
+    return quiet, (f"there is no SOURCE/{NOISE_FOLDER}: copies are made without background noise",)
 
 
 @contextmanager
@@ -244,6 +333,9 @@ class _Job:
     manifest: Manifest
     features: FeatureConfig
     shards: ShardConfig
+    augment: AugmentConfig
+    augment_copies: int
+    noises: tuple[Noise, ...]
     max_rejects: float
     on_progress: OnProgress
     num_computed: int = 0
@@ -253,7 +345,8 @@ class _Job:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the bytes of the output, besides the clips."""
-        return _settings(self.features, self.shards, self.manifest.labels)
+        varied = (self.augment, self.augment_copies) if self.augment_copies else ()
+        return _settings(self.features, self.shards, self.manifest.labels, *varied)
 
     def prepare(self) -> ShardIndex | None:
         """Make the progress folder, or take up what is in it; the index, if all is there already.
@@ -264,7 +357,8 @@ class _Job:
         """
         folder = self.out / PROGRESS_NAME
         before = self._settings_before(folder / SETTINGS_NAME)
-        changed = [name for name in self.settings if before and before.get(name) != self.settings[name]]
+        names = {*self.settings, *before}
+        changed = sorted(name for name in names if before and before.get(name) != self.settings.get(name))
         if changed:
             raise ConfigError(
                 f"{self.out}: what is there was made with other {' and '.join(changed)}; resume with the same "
@@ -313,7 +407,8 @@ class _Job:
             before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return before
         if index := self._index_before():
-            return _settings(index.features, index.shards_config, index.labels)
+            varied = (index.augment, index.augment_copies) if index.augment_copies else ()
+            return _settings(index.features, index.shards_config, index.labels, *varied)
         return {}
 
     def make_shards(self, engine: Engine) -> list[ShardRecord]:
@@ -335,7 +430,12 @@ class _Job:
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
         """Records of `tasks`, in order; only what has no valid record yet is computed."""
         maker = ShardMaker(
-            out=str(self.out), features=self.features, shards=self.shards, key=json.dumps(self.settings, sort_keys=True)
+            out=str(self.out),
+            features=self.features,
+            shards=self.shards,
+            key=json.dumps(self.settings, sort_keys=True),
+            augment=self.augment,
+            noises=tuple(noise.path for noise in self.noises if "training" in noise.splits),
         )
         keys = [maker.key_of(task) for task in tasks]
         todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_made(task.name, key)]
@@ -400,6 +500,9 @@ class _Job:
             labels=self.manifest.labels,
             shards=tuple(record.info for record in records),
             num_rejects=len(self.manifest.clips) - sum(record.info.num_examples for record in records),
+            augment=self.augment,
+            augment_copies=self.augment_copies,
+            noises=self._store_noises() if self.features.kind == "waveform" else (),
         )
         expected = {info.name for info in index.shards}
         with _writing(self.out):
@@ -411,6 +514,22 @@ class _Job:
             shutil.rmtree(self.out / PROGRESS_NAME)
         return index
 
+    def _store_noises(self) -> tuple[NoiseInfo, ...]:
+        """Copy the background noise, at the rate of the clips, to where `train` and `evaluate` find it."""
+        stored, rate_hz = [], self.features.sample_rate_hz
+        shutil.rmtree(self.out / NOISE_NAME, ignore_errors=True)
+        for noise in self.noises:
+            (recording,) = load_noises((noise.path,), rate_hz, self.features.num_samples)
+            samples = to_pcm16(recording)
+            data = canonical_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
+            name = f"{NOISE_NAME}/{'-'.join(noise.splits)}/{noise.name}.wav"
+            (self.out / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.out / name, data)
+            digest = hashlib.sha256(data).hexdigest()
+            stored.append(NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), sha256=digest))
+        return tuple(stored)
 
-def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str]) -> dict[str, Any]:
-    return {"features": to_json(features), "shards": to_json(shards), "labels": list(labels)}
+
+def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], *varied: Any) -> dict[str, Any]:
+    settings = {"features": to_json(features), "shards": to_json(shards), "labels": list(labels)}
+    return settings | ({"augment": to_json(varied)} if varied else {})

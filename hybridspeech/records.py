@@ -90,6 +90,12 @@ def encode_head(small: Mapping[str, bytes | int], name: str, dtype: str, num_byt
     return _open(1, len(body) + num_bytes) + body
 
 
+def to_pcm16(wave: np.ndarray) -> np.ndarray:
+    """int16 of a waveform with full scale 1.0, rounded and clipped; exact for what came from PCM 16."""
+    samples: np.ndarray = np.clip(np.rint(wave * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
+    return samples
+
+
 class RecordBuffer:
     """One framed record whose last feature is an array, in a single buffer that is used again for each record.
 
@@ -97,7 +103,7 @@ class RecordBuffer:
 
     Parameters
     ----------
-    name, shape, dtype : of the array; float32 or float16
+    name, shape, dtype : of the array; float32, float16, or int16, to which full scale (1.0) is 32,768
 
     Raises
     ------
@@ -110,14 +116,16 @@ class RecordBuffer:
         if self._num_bytes + _HEAD_ROOM > MAX_RECORD_BYTES:
             raise ConfigError(f"{shape[0]} x {shape[1]} values are too many for one record; raise hop_length")
         self._buffer = np.zeros(_HEAD_ROOM + self._num_bytes + FOOTER_BYTES, np.uint8)
-        content = self._buffer[_HEAD_ROOM:-FOOTER_BYTES].view(f"<f{np.dtype(dtype).itemsize}")
+        content = self._buffer[_HEAD_ROOM:-FOOTER_BYTES].view(np.dtype(dtype).newbyteorder("<"))
         self._stored = content.reshape(shape)
         self.payload = self._stored if dtype == "float32" else np.zeros(shape, np.float32)
         """float32 [shape]: the array of the next record, to be written to."""
 
     def packed(self, small: Mapping[str, bytes | int]) -> memoryview:
         """The record with these features in front of the array; valid until the next call."""
-        if self.payload is not self._stored:
+        if self._dtype == "int16":
+            self._stored[...] = to_pcm16(self.payload)
+        elif self.payload is not self._stored:
             self._stored[...] = self.payload
         head = encode_head(small, self._name, self._dtype, self._num_bytes)
         if HEADER_BYTES + len(head) > _HEAD_ROOM:

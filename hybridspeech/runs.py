@@ -27,12 +27,12 @@ from hybridspeech.config import TrainPlan, from_json, to_json
 from hybridspeech.errors import RunError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one, and a crash leaves no half."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a small file so that a reader sees the old content or the new one, and a crash leaves no half."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

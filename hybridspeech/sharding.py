@@ -32,7 +32,7 @@ class ShardTask:
 def choose_num_shards(manifest: Manifest, features: FeatureConfig, shards: ShardConfig) -> int:
     """Shards per split: about 64 MiB each in the largest split, and at least 8, for workers to share."""
     largest = max(manifest.counts().values())
-    clip_bytes = math.prod(features.shape) * (2 if shards.dtype == "float16" else 4)
+    clip_bytes = math.prod(features.shape) * (4 if shards.dtype == "float32" else 2)
     return max(MIN_SHARDS, math.ceil(largest * clip_bytes / TARGET_SHARD_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""Shards of spectrograms and their index, without TensorFlow.
+"""Shards of spectrograms, or of waveforms, and their index, without TensorFlow.
 
     OUT/
       {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   records of tf.train.Example, published by rename
@@ -7,7 +7,9 @@
 Keys of an Example: ``clip_id``, ``label_name``, ``speaker`` (bytes, UTF-8), ``label`` (int64) and ``spectrogram`` (dB,
 rows are frequencies, C order): for dtype float32 a FloatList that ``tf.io.FixedLenFeature([num_bins, num_frames],
 tf.float32)`` reads; for float16 one string of little-endian half floats for ``tf.io.decode_raw``, since protobuf has no
-half-precision number.
+half-precision number. Waveform shards have ``waveform`` instead: one string of little-endian int16 (PCM 16).
+
+    OUT/noise/{split}/{name}.wav               waveform shards: background noise, PCM 16, no file in two splits
 
 Same clips and settings give the same bytes; gzip carries neither time nor name. Knows nothing of audio and engines.
 """
@@ -30,7 +32,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig, ShardConfig, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.records import Feature, RecordBuffer, decode_example, read_records
 from hybridspeech.runs import write_atomically
@@ -64,14 +66,24 @@ class ShardInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseInfo:
+    """A recording of background noise that waveform shards bring along; `name` is its path below their folder."""
+
+    name: str
+    splits: tuple[str, ...]
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Example:
-    """One record; `spectrogram` is float32 or float16, dB [shape=(num_bins, num_frames), or flat if none was given]."""
+    """One record; `values` are a spectrogram, float32 or float16, dB, or a waveform, int16 [shape as given, or flat]."""
 
     clip_id: str
     label: int
     label_name: str
     speaker: str
-    spectrogram: np.ndarray
+    values: np.ndarray
 
 
 def shard_name(split: str, number: int, count: int, compression: str = "none") -> str:
@@ -117,7 +129,7 @@ class ShardWriter:
         self.info: ShardInfo | None = None
         self._split = split_of(self.path.name)
         self._compression = config.compression
-        self._record = RecordBuffer("spectrogram", shape, config.dtype)
+        self._record = RecordBuffer("waveform" if config.dtype == "int16" else "spectrogram", shape, config.dtype)
         self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
 
     @property
@@ -220,10 +232,10 @@ def read_shard(
 
 def _to_example(features: Mapping[str, Feature], shape: tuple[int, int] | None) -> Example:
     texts = {key: cast(bytes, features[key]).decode(*_UTF8) for key in ("clip_id", "label_name", "speaker")}
-    values = features["spectrogram"]
-    flat = values if isinstance(values, np.ndarray) else np.frombuffer(cast(bytes, values), "<f2")
+    values, dtype = (features["waveform"], "<i2") if "waveform" in features else (features["spectrogram"], "<f2")
+    flat = values if isinstance(values, np.ndarray) else np.frombuffer(cast(bytes, values), dtype)
     return Example(
-        **texts, label=int(cast(int, features["label"])), spectrogram=flat if shape is None else flat.reshape(shape)
+        **texts, label=int(cast(int, features["label"])), values=flat if shape is None else flat.reshape(shape)
     )
 
 
@@ -231,7 +243,8 @@ def _to_example(features: Mapping[str, Feature], shape: tuple[int, int] | None) 
 class ShardIndex:
     """What index.json says: how the shards were made, which they are, and one digest for the whole.
 
-    `labels` are in index order. `versions` (of the packages that made the shards) is for the reader and not in the
+    `labels` are in index order. Of each training clip there are `augment_copies` varied ones besides it, made by `augment`.
+    `versions` (of the packages that made the shards) is for the reader and not in the
     digest, which covers the settings that decide the bytes and the name, size and SHA-256 of every shard.
     """
 
@@ -241,6 +254,9 @@ class ShardIndex:
     labels: tuple[str, ...]
     shards: tuple[ShardInfo, ...]
     num_rejects: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment_copies: int = 0
+    noises: tuple[NoiseInfo, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -278,7 +294,15 @@ class ShardIndex:
         }
         settings["shards_config"].pop("num_shards")  # the names of the shards say it, chosen or given
         settings["shards"] = to_json(sorted(self.shards, key=lambda shard: shard.name))
+        if self.augment_copies:
+            settings["augment"] = to_json([self.augment_copies, self.augment])
+        if self.noises:
+            settings["noises"] = to_json(sorted(self.noises, key=lambda noise: noise.name))
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def noise_paths(self, folder: str | Path, split: str) -> tuple[str, ...]:
+        """The recordings of noise that may be heard in a split."""
+        return tuple(str(Path(folder) / noise.name) for noise in self.noises if split in noise.splits)
 
     def save(self, folder: str | Path) -> None:
         """Write index.json, at once: the commit mark of a finished preprocessing."""
@@ -317,18 +341,20 @@ class ShardIndex:
 
     def lacking(self, folder: str | Path) -> list[str]:
         """Which shards are missing or of another size, a sentence each; contents are not read."""
-        return [problem for shard in self.shards for problem in _check_size(Path(folder) / shard.name, shard)]
+        files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
+        return [problem for file in files for problem in _check_size(Path(folder) / file.name, file)]
 
     def verify(self, folder: str | Path) -> list[str]:
         """What is wrong with the shards of a folder: missing, extra, of another size or content; empty if nothing."""
         folder = Path(folder)
-        problems = [problem for shard in self.shards for problem in _check_shard(folder / shard.name, shard)]
+        files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
+        problems = [problem for file in files for problem in _check_shard(folder / file.name, file)]
         expected = {shard.name for shard in self.shards}
         found = sorted(path.name for path in folder.iterdir() if ".tfrecord" in path.name)
         return problems + [f"{folder / name}: not in {INDEX_NAME}; remove it" for name in found if name not in expected]
 
 
-def _check_shard(path: Path, shard: ShardInfo) -> list[str]:
+def _check_shard(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     problems = _check_size(path, shard)
     try:
         if not problems and _sha256_of(path) != shard.sha256:
@@ -338,7 +364,7 @@ def _check_shard(path: Path, shard: ShardInfo) -> list[str]:
     return problems
 
 
-def _check_size(path: Path, shard: ShardInfo) -> list[str]:
+def _check_size(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     try:
         size = path.stat().st_size
     except FileNotFoundError:

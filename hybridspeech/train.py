@@ -15,6 +15,7 @@ from pathlib import Path
 from hybridspeech.backends import BACKENDS, TrainingBackend
 from hybridspeech.config import (
     ClusterConfig,
+    FeatureConfig,
     FitConfig,
     ModelConfig,
     OnProgress,
@@ -25,14 +26,17 @@ from hybridspeech.config import (
 )
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
+from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.output import claim_output
+from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
 from hybridspeech.shards import ShardIndex
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
 POLL_S = 0.5
+DECIDE_THE_CURVE = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
 COMES_AGAIN = ("ArithmeticError", "RunError", "ShardError")
 """Causes that a restart does not mend: a loss that is not finite, a damaged checkpoint, a damaged shard."""
 
@@ -59,6 +63,7 @@ def train(
     shards: str | Path,
     run: str | Path,
     *,
+    features: FeatureConfig | None = None,
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
     cluster: ClusterConfig | None = None,
@@ -73,7 +78,10 @@ def train(
     ----------
     shards : folder that `preprocess` has written; every worker must reach it under the same path
     run : run directory to make, on storage that every worker reaches; `resume` goes on from its last checkpoint
-    model : name and dropout are taken from it; input shape and labels come from the shards
+    features : what the network takes, for shards of waveforms; None: log-mel, or what the shards hold
+    model : name, dropout and width are taken from it; input shape and labels come from the shards. None: the network
+        that suits the features
+    fit : None: the network's own recipe (see `recipes`)
     backend : a name in BACKENDS, or a TrainingBackend
 
     Raises
@@ -82,10 +90,10 @@ def train(
     OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
     """
     started = time.time()
-    fit, cluster = fit or FitConfig(), cluster or ClusterConfig()
+    cluster = cluster or ClusterConfig()
     starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend
-    plan = make_plan(shards, run, model or ModelConfig(), fit, cluster, starter.name, resume)
-    index = ShardIndex.load(plan.shards)
+    plan = make_plan(shards, run, model, fit, cluster, starter.name, resume, features)
+    index, fit = ShardIndex.load(plan.shards), plan.fit
     steps = count_steps(index, "training", cluster.num_workers, fit.batch_size)
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
     directory = RunDirectory(plan.run)
@@ -133,11 +141,12 @@ def run_with_restarts(
 def make_plan(
     shards: str | Path,
     run: str | Path,
-    model: ModelConfig,
-    fit: FitConfig,
+    model: ModelConfig | None,
+    fit: FitConfig | None,
     cluster: ClusterConfig,
     backend: str,
     resume: bool = False,
+    features: FeatureConfig | None = None,
 ) -> TrainPlan:
     """Everything that the workers need, checked on the driver before a cluster starts."""
     index = ShardIndex.load(shards)
@@ -152,7 +161,11 @@ def make_plan(
         raise ShardError(
             f"{lacking[0]}; {len(lacking)} shards of {shards} are not whole: preprocess again with --resume"
         )
-    model = replace(model, input_shape=index.features.shape, num_labels=len(index.labels))
+    usual = recipe_for(index, features=features.kind if features else None, model=model.name if model else None)
+    features, fit = features or usual.features, fit or usual.fit
+    if problem := why_not(fit.augment, index):
+        raise ConfigError(f"augment is {fit.augment}; {problem}")
+    model = replace(model or usual.model, input_shape=features.shape, num_labels=len(index.labels))
     check_model(model)
     return TrainPlan(
         shards=str(Path(shards).absolute()),
@@ -160,13 +173,22 @@ def make_plan(
         backend=backend,
         digest=index.digest,
         labels=index.labels,
-        features=index.features,
+        features=features,
+        stored=index.features,
         model=model,
         fit=fit,
         cluster=cluster,
+        label_weights=_label_weights(Path(shards), index) if fit.class_weights else (),
         resume=resume,
         versions=_versions(),
     )
+
+
+def _label_weights(shards: Path, index: ShardIndex) -> tuple[float, ...]:
+    """Inverse to the number of training clips, and 1 on average over the clips; 0 for a label without any."""
+    counts = [of_split.get("training", 0) for of_split in count_labels(shards, index).values()]
+    present = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
 
 
 def check_resumable(run: RunDirectory, plan: TrainPlan) -> None:
@@ -179,9 +201,9 @@ def check_resumable(run: RunDirectory, plan: TrainPlan) -> None:
     before = run.read_plan()
     same = {
         "shards (another digest)": (before.digest, plan.digest),
+        "features": (before.features, plan.features),
         "model": (before.model, plan.model),
-        "batch size": (before.fit.batch_size, plan.fit.batch_size),
-        "seed": (before.fit.seed, plan.fit.seed),
+        **{name.replace("_", " "): (getattr(before.fit, name), getattr(plan.fit, name)) for name in DECIDE_THE_CURVE},
         "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
     }
     changed = [name for name, (old, new) in same.items() if old != new]

@@ -40,7 +40,7 @@ def shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "run"
-    options = ["--backend", "local", "--epochs", 3, "--batch-size", 8]
+    options = ["--backend", "local", "--model", "cnn", "--epochs", 3, "--batch-size", 8]
     assert hybridspeech("train", shards, out, *options)[0] == 0
     return out
 
@@ -57,7 +57,7 @@ def test_preprocess_prints_its_result_as_json(tones: Path, tmp_path: Path) -> No
 
 
 def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
-    options = ["--backend", "local", "--epochs", 1, "--batch-size", 8, "--json"]
+    options = ["--backend", "local", "--model", "cnn", "--epochs", 1, "--batch-size", 8, "--json"]
     code, out, err = hybridspeech("train", shards, tmp_path / "run", *options)
     result = json.loads(out)
     assert code == 0

@@ -62,7 +62,7 @@ def test_an_example_keeps_its_label_and_numbers(shards: Path) -> None:
     for spectrograms, labels, clip_ids, speakers in evaluation_dataset(shards, index, "testing", 8).as_numpy_iterator():
         for x, label, clip_id, speaker in zip(spectrograms, labels, clip_ids, speakers, strict=True):
             example = stored[clip_id.decode()]
-            np.testing.assert_array_equal(x[..., 0], example.spectrogram.astype("float32"))
+            np.testing.assert_array_equal(x[..., 0], example.values.astype("float32"))
             assert (label, speaker.decode()) == (example.label, example.speaker)
             found += 1
     assert found == len(stored) == index.splits["testing"]

@@ -17,18 +17,33 @@ LAYERS = [
     {"demo"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"engines", "backends", "loop"},
-    {"dataset", "model", "frontend", "checkpoints", "speakers"},
-    {"sharding", "shards", "features", "audio", "plots", "espeak"},
+    {"dataset", "model", "frontend", "checkpoints", "recipes", "speakers"},
+    {
+        "networks",
+        "labels",
+        "sharding",
+        "shards",
+        "features",
+        "inputs",
+        "augment",
+        "noise",
+        "tasks",
+        "audio",
+        "plots",
+        "espeak",
+    },
     {"kernels", "records", "containers", "manifest", "worker", "unpack"},
     {"runs", "output", "runtime", "processes", "loopback", "tables", "splits", "fetch"},
     {"registry", "terminal", "quiet"},
     {"config"},
     {"errors", ""},
 ]
-FREE_WITHIN = [{"sharding", "shards", "features", "audio", "plots", "espeak"}]
+FREE_WITHIN = [
+    {"labels", "sharding", "shards", "features", "inputs", "augment", "noise", "tasks", "audio", "plots", "espeak"}
+]
 HOMES = {
     "tensorflow": {"dataset", "model", "checkpoints", "loop", "frontend", "evaluate", "predict", "export"},
-    "tf_keras": {"dataset", "model", "loop", "frontend", "evaluate", "predict", "export"},
+    "tf_keras": {"dataset", "model", "networks", "loop", "frontend", "evaluate", "predict", "export"},
     "pyspark": {"engines.spark", "engines.spark_job", "engines.spark_daemon", "engines.raydp", "backends.tfos"},
     "raydp": {"engines.raydp"},
     "ray": {"engines.raydp", "backends.ray"},

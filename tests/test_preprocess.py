@@ -71,7 +71,7 @@ def test_a_record_holds_the_clip(tones: Path, reference: tuple[Path, PreprocessR
     index = ShardIndex.load(out)
     example = next(iter(read_shard(out / index.of_split("training")[0].name, shape=SMALL.shape)))
     wave, _ = soundfile.read(tones / example.clip_id, dtype="float32")
-    np.testing.assert_array_equal(example.spectrogram, spectrogram(wave, SMALL))
+    np.testing.assert_array_equal(example.values, spectrogram(wave, SMALL))
     assert example.label_name == example.clip_id.split("/")[0] == index.labels[example.label]
     assert example.clip_id.split("/")[1].startswith(example.speaker)
 
@@ -218,7 +218,7 @@ def test_storage_options_keep_the_numbers(
     preprocess(tones, tmp_path / "out", features=SMALL, shards=shards, engine="local")
     index = ShardIndex.load(tmp_path / "out")
     examples = {
-        example.clip_id: example.spectrogram
+        example.clip_id: example.values
         for shard in index.shards
         for example in read_shard(tmp_path / "out" / shard.name, compression, shape=SMALL.shape)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -16,9 +17,10 @@ import pytest
 from attack import Attack
 from disks import mounted
 
+from hybridspeech import train as verb
 from hybridspeech.backends import BACKENDS
 from hybridspeech.checkpoints import places
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import (
     ConfigError,
     HybridspeechError,
@@ -30,9 +32,10 @@ from hybridspeech.errors import (
 from hybridspeech.evaluate import evaluate
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
-from hybridspeech.train import TrainResult, train
+from hybridspeech.train import TrainResult
 from hybridspeech.worker import Worker, WorkerContext
 
+train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
 

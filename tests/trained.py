@@ -51,7 +51,7 @@ def tone_run(base: Path, tones: Path) -> Path:
         if hasattr(layer, "momentum"):
             layer.momentum = 0.8  # BatchNorm's 0.99 would not settle in so few steps
     model.compile("adam", "sparse_categorical_crossentropy")
-    spectrograms = np.stack([example.spectrogram for example in examples])[..., np.newaxis]
+    spectrograms = np.stack([example.values for example in examples])[..., np.newaxis]
     model.fit(spectrograms, np.array([example.label for example in examples]), batch_size=16, epochs=6, verbose=0)
     return save_run(run, plan, model)
 

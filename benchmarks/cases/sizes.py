@@ -47,5 +47,5 @@ def _error_db(source: Path, out: Path, config: FeatureConfig) -> float:
     for shard in ShardIndex.load(out).shards:
         example = next(read_shard(out / shard.name, shape=config.shape))
         expected = reference(read_clip(source / example.clip_id, config))
-        errors.append(float(np.abs(example.spectrogram.astype(np.float32) - expected).max()))
+        errors.append(float(np.abs(example.values.astype(np.float32) - expected).max()))
     return max(errors)

@@ -10,7 +10,7 @@ from benchmarks.peers.bare_mwms import BareBackend
 from benchmarks.peers.keras_fit import fit_plainly
 from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
-from hybridspeech.config import ClusterConfig, FitConfig
+from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
 from hybridspeech.train import TrainResult, train
 
 
@@ -38,7 +38,7 @@ def _train(source: Path, scratch: Path, backend: str, num_workers: int, epochs: 
     else:
         chosen: str | TrainingBackend = BareBackend() if backend == "bare" else backend
         cluster = ClusterConfig(num_workers=num_workers)
-        result = train(source, scratch / "run", fit=fit, cluster=cluster, backend=chosen)
+        result = train(source, scratch / "run", model=ModelConfig(), fit=fit, cluster=cluster, backend=chosen)
     return result, time.time() - started
 
 

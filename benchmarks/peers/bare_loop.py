@@ -36,8 +36,7 @@ def run(source: Path, out: Path) -> Stage:
         pool.join()
     shape = FeatureConfig().shape
     samples = {
-        example.clip_id: example.spectrogram
-        for example in (next(read_shard(path, shape=shape)) for path, _ in some(shards))
+        example.clip_id: example.values for example in (next(read_shard(path, shape=shape)) for path, _ in some(shards))
     }
     return Stage(num_clips=num_clips, watch=watch, samples=samples)
 

@@ -49,4 +49,4 @@ def samples_of(source: Path, shards: Path) -> dict[str, np.ndarray]:
     """The first spectrogram of a few shards, by the path of its clip."""
     index = ShardIndex.load(shards)
     examples = (next(read_shard(shards / shard.name, shape=index.features.shape)) for shard in some(index.shards))
-    return {str(source / example.clip_id): example.spectrogram for example in examples}
+    return {str(source / example.clip_id): example.values for example in examples}

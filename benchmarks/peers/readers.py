@@ -23,7 +23,7 @@ def hybridspeech(*, verify: bool) -> Reader:
     def read(paths: Sequence[Path]) -> Iterator[np.ndarray]:
         for path in paths:
             for example in read_shard(path, verify=verify, shape=SHAPE):
-                yield example.spectrogram
+                yield example.values
 
     return read
 

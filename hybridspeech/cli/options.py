@@ -20,6 +20,17 @@ RayAddress = Annotated[
 ]
 
 
+BackgroundVolume = Annotated[
+    float | None, typer.Option(help="Loudest background noise, of full scale.  [default: 0.1, if there is noise]")
+]
+BackgroundFrequency = Annotated[
+    float | None, typer.Option(help="Share of clips with background noise.  [default: 0.8]")
+]
+TimeShift = Annotated[float | None, typer.Option("--time-shift-ms", help="Largest shift, both ways.  [default: 100]")]
+Gain = Annotated[float | None, typer.Option("--gain-db", help="Largest change of loudness, both ways.  [default: 6]")]
+Speed = Annotated[float | None, typer.Option("--speed-percent", help="Largest change of speed.  [default: 10]")]
+
+
 def pairs_of(conf: list[str] | None) -> dict[str, str]:
     """NAME=VALUE, given several times, as a mapping.
 

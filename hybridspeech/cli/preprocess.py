@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Conf, Json, Overwrite, RayAddress, Resume, Verbose, pairs_of
+from hybridspeech.cli.options import (
+    BackgroundFrequency,
+    BackgroundVolume,
+    Conf,
+    Gain,
+    Json,
+    Overwrite,
+    RayAddress,
+    Resume,
+    Speed,
+    TimeShift,
+    Verbose,
+    pairs_of,
+)
 from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig, ShardConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json, print_text
 
@@ -21,7 +34,9 @@ def preprocess(
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make: shards, index.json, manifest.parquet, rejects.jsonl.")],
     engine: Annotated[str, typer.Option(help="spark, raydp (Spark on Ray), or local (this process).")] = "spark",
-    features: Annotated[str, typer.Option(help="stft (spectrogram in dB) or logmel.")] = "stft",
+    features: Annotated[
+        str, typer.Option(help="stft (spectrogram in dB), logmel, or waveform (train computes them).")
+    ] = "stft",
     n_fft: Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")] = None,
     hop_length: Annotated[
         int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")
@@ -43,7 +58,20 @@ def preprocess(
     allow_speaker_overlap: Annotated[
         bool, typer.Option("--allow-speaker-overlap", help="Let a speaker be in two splits.")
     ] = False,
-    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    task: Annotated[
+        str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")
+    ] = "all",
+    unknown_percentage: Annotated[float, typer.Option(help="_unknown_: clips, of those of the chosen words.")] = 10.0,
+    silence_percentage: Annotated[float, typer.Option(help="_silence_: clips, of those of the chosen words.")] = 10.0,
+    augment_copies: Annotated[int, typer.Option(help="Varied copies of each training clip (stft, logmel).")] = 0,
+    background_volume: BackgroundVolume = None,
+    background_frequency: BackgroundFrequency = None,
+    time_shift_ms: TimeShift = None,
+    gain_db: Gain = None,
+    speed_percent: Speed = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float16.  [default: float32; waveform: int16, PCM]")
+    ] = None,
     compression: Annotated[str, typer.Option(help="none or gzip.")] = "none",
     shards: Annotated[
         int | None, typer.Option(help="Shards of each split.  [default: about 64 MiB each, at least 8]")
@@ -65,6 +93,7 @@ def preprocess(
 ) -> None:
     """Decode recorded words, compute spectrograms and write TFRecord shards."""
     from hybridspeech.preprocess import preprocess
+    from hybridspeech.recipes import varied
 
     with ProgressReporter() as report:
         result = preprocess(
@@ -87,8 +116,20 @@ def preprocess(
                 validation_percentage=validation_percentage,
                 testing_percentage=testing_percentage,
                 allow_speaker_overlap=allow_speaker_overlap,
+                task=task,
+                unknown_percentage=unknown_percentage,
+                silence_percentage=silence_percentage,
+                seed=seed,
             ),
-            shards=ShardConfig(dtype=dtype, compression=compression, num_shards=shards, seed=seed),  # type: ignore[arg-type]
+            shards=ShardConfig.of(features, dtype=dtype, compression=compression, num_shards=shards, seed=seed),
+            augment=varied(
+                background_volume=background_volume,
+                background_frequency=background_frequency,
+                time_shift_ms=time_shift_ms,
+                gain_db=gain_db,
+                speed_percent=speed_percent,
+            ),
+            augment_copies=augment_copies,
             engine=engine,
             engine_config=EngineConfig(
                 master=master,

@@ -8,9 +8,29 @@ from typing import Annotated
 import typer
 
 from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Conf, Json, Overwrite, RayAddress, Resume, Verbose, pairs_of
-from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
+from hybridspeech.cli.options import (
+    BackgroundFrequency,
+    BackgroundVolume,
+    Conf,
+    Gain,
+    Json,
+    Overwrite,
+    RayAddress,
+    Resume,
+    Speed,
+    TimeShift,
+    Verbose,
+    pairs_of,
+)
+from hybridspeech.config import ClusterConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
+
+
+def _usual(name: str) -> str:
+    """What a setting is for the report's network, and for the compact ones."""
+    from hybridspeech.recipes import COMPACT, RECIPES
+
+    return f"[default: cnn {getattr(RECIPES['cnn'], name)}, else {getattr(COMPACT, name)}]"
 
 
 @app.command(short_help="Shards to a trained classifier.")
@@ -21,12 +41,52 @@ def train(
         str, typer.Option(help="tfos (TensorFlowOnSpark), ray (Ray Train), local (this process).")
     ] = "tfos",
     num_workers: Annotated[int, typer.Option(help="Training workers.")] = 1,
-    epochs: Annotated[int, typer.Option(help="Times that every training clip is seen.")] = 8,
-    batch_size: Annotated[int, typer.Option(help="Clips a step of each worker.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    model: Annotated[str, typer.Option(help="Network: cnn.")] = "cnn",
-    dropout: Annotated[float, typer.Option(help="Share of cells left out in training.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Decides weights, order and dropout.")] = 0,
+    features: Annotated[str | None, typer.Option(help="Of waveform shards: stft or logmel.  [default: logmel]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
+    ] = None,
+    width: Annotated[float | None, typer.Option(help="Multiplies the network's channels.  [default: 1]")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of cells left out in training.  [default: 0.2]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help=f"Times that every training clip is seen.  {_usual('epochs')}")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help=f"Clips a step of each worker.  {_usual('batch_size')}")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=f"The highest one.  {_usual('learning_rate')}")] = None,
+    learning_rate_batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Global batch that it is for: it grows with the root of others.  [default: cnn none, else 64]"
+        ),
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help=f"adam or adamw.  {_usual('optimizer')}")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help=f"Of adamw.  {_usual('weight_decay')}")] = None,
+    schedule: Annotated[str | None, typer.Option(help=f"constant or cosine.  {_usual('schedule')}")] = None,
+    warmup_epochs: Annotated[float | None, typer.Option(help=f"Of cosine.  {_usual('warmup_epochs')}")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help=f"Share of the truth given to all labels.  {_usual('label_smoothing')}")
+    ] = None,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Let rare labels count as much as frequent ones.")
+    ] = False,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option(help="Epochs without a better validation loss to end after; keeps the best."),
+    ] = None,
+    background_volume: BackgroundVolume = None,
+    background_frequency: BackgroundFrequency = None,
+    time_shift_ms: TimeShift = None,
+    gain_db: Gain = None,
+    speed_percent: Speed = None,
+    time_masks: Annotated[
+        int | None, typer.Option(help="SpecAugment: bands of frames left out.  [default: cnn 0, else 2]")
+    ] = None,
+    frequency_masks: Annotated[
+        int | None, typer.Option(help="SpecAugment: bands of bins left out.  [default: cnn 0, else 2]")
+    ] = None,
+    mixup_alpha: Annotated[float | None, typer.Option(help="Mix pairs of clips.  [default: 0, not]")] = None,
+    seed: Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")] = 0,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")
     ] = False,
@@ -51,23 +111,47 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a classifier on shards with one or more workers."""
+    from hybridspeech.recipes import recipe_for
     from hybridspeech.train import train
 
+    recipe = recipe_for(
+        shards,
+        features=features,
+        model=model,
+        width=width,
+        dropout=dropout,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        learning_rate_batch=learning_rate_batch,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup_epochs=warmup_epochs,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        early_stopping=early_stopping,
+        background_volume=background_volume,
+        background_frequency=background_frequency,
+        time_shift_ms=time_shift_ms,
+        gain_db=gain_db,
+        speed_percent=speed_percent,
+        time_masks=time_masks,
+        frequency_masks=frequency_masks,
+        mixup_alpha=mixup_alpha,
+        seed=seed,
+        deterministic=deterministic,
+        shuffle_buffer=shuffle_buffer,
+        keep_checkpoints=keep_checkpoints,
+        checkpoint_steps=checkpoint_steps,
+    )
     with ProgressReporter() as report:
         result = train(
             shards,
             run,
-            model=ModelConfig(name=model, dropout=dropout),
-            fit=FitConfig(
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                seed=seed,
-                deterministic=deterministic,
-                shuffle_buffer=shuffle_buffer,
-                keep_checkpoints=keep_checkpoints,
-                checkpoint_steps=checkpoint_steps,
-            ),
+            features=recipe.features,
+            model=recipe.model,
+            fit=recipe.fit,
             cluster=ClusterConfig(
                 num_workers=num_workers,
                 master=master,

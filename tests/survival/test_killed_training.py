@@ -25,7 +25,19 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(shards: Path, run: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "hybridspeech", "train", str(shards), str(run), "--batch-size", "8", *options]
+    return [
+        sys.executable,
+        "-m",
+        "hybridspeech",
+        "train",
+        str(shards),
+        str(run),
+        "--model",
+        "cnn",
+        "--batch-size",
+        "8",
+        *options,
+    ]
 
 
 def has_checkpoint(run: Path) -> bool:

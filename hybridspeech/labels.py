@@ -1,0 +1,37 @@
+"""How many clips of each label finished shards hold, by split; read from what lies beside them, not from the shards."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from hybridspeech.config import SPLITS
+from hybridspeech.errors import ShardError
+from hybridspeech.shards import MANIFEST_NAME, REJECTS_NAME, ShardIndex
+
+
+def read_rejects(folder: Path) -> dict[str, str]:
+    """Reason by clip id. No file: none was rejected."""
+    path = folder / REJECTS_NAME
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return {row["clip_id"]: row["reason"] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
+
+
+def count_labels(folder: Path, index: ShardIndex) -> dict[str, dict[str, int]]:
+    """Clips by label and split. Taken from the manifest, since reading all shards would take minutes."""
+    import pyarrow.parquet
+
+    rejects = read_rejects(folder)
+    path = folder / MANIFEST_NAME
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["clip_id", "label_name", "split"])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
+    clips = zip(*(table[name].to_pylist() for name in ("clip_id", "label_name", "split")), strict=True)
+    counts = Counter((label, split) for clip_id, label, split in clips if clip_id not in rejects)
+    splits = [split for split in SPLITS if split in index.splits]
+    return {label: {split: counts[label, split] for split in splits} for label in index.labels}

@@ -1,0 +1,153 @@
+"""The networks: ModelConfig -> uncompiled Keras model. Spectrograms in dB go in, probabilities come out.
+
+float32 [shape=(batch, num_bins, num_frames, 1)] -> float32 [shape=(batch, num_labels)]. Knows nothing of data and training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hybridspeech.config import ModelConfig
+
+if TYPE_CHECKING:
+    import tf_keras
+
+BATCH_NORM_MOMENTUM = 0.9
+"""The moving averages follow within about 20 steps, where Keras' 0.99 needs 200: a run of a few epochs can be evaluated."""
+
+
+def cnn(config: ModelConfig) -> tf_keras.Model:
+    """The network of the report of 2020: two convolutions and two dense layers; 1,935,070 parameters at its defaults.
+
+    96 % of them stand in the first dense layer, which sees every cell of the pooled spectrogram. ReLU comes after the
+    pooling: the largest of nine is the same before and after it, and there is a ninth to do.
+    """
+    from tf_keras import Sequential, layers
+
+    return Sequential(
+        [
+            layers.Input((*config.input_shape, 1)),
+            layers.Conv2D(_wide(16, config), 3),
+            layers.MaxPooling2D(3),
+            layers.ReLU(),
+            layers.Dropout(config.dropout),
+            layers.Conv2D(_wide(32, config), 3),
+            layers.MaxPooling2D(3),
+            layers.ReLU(),
+            layers.Dropout(config.dropout),
+            layers.Flatten(),
+            layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM),
+            layers.Dense(128, activation="relu"),
+            layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(config.num_labels, activation="softmax"),
+        ],
+        name="cnn",
+    )
+
+
+def dscnn(config: ModelConfig) -> tf_keras.Model:
+    """Depthwise-separable convolutions with residual connections; 105,280 parameters with 12 labels on 64 bands.
+
+    After DS-CNN ("Hello Edge", arXiv:1711.07128), with the residual connections of MobileNetV2 (arXiv:1801.04381). The
+    first convolution and the first block of each stage halve both axes: on a CPU time goes with the cells that are left,
+    and most of the multiplications stand where a map has an eighth of the bands. Each band is normalised by itself first.
+    """
+    from tf_keras import Model, layers
+
+    spectrogram = layers.Input((*config.input_shape, 1))
+    x = _normalised(spectrogram, axis=1)
+    x = layers.ReLU()(_normalised(_convolved(x, _wide(48, config), 5, strides=2)))
+    for channels, blocks in ((_wide(96, config), 2), (_wide(144, config), 4)):
+        for block in range(blocks):
+            x = _separable_block(x, channels, strides=1 if block else 2)
+    x = layers.Dropout(config.dropout)(layers.GlobalAveragePooling2D()(x))
+    return Model(spectrogram, layers.Dense(config.num_labels, activation="softmax")(x), name="dscnn")
+
+
+def _separable_block(x: Any, channels: int, strides: int) -> Any:
+    from tf_keras import layers
+
+    y = layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(x)
+    y = layers.ReLU()(_normalised(y))
+    y = _normalised(_convolved(y, channels, 1))
+    return layers.ReLU()(layers.Add()([x, y]) if x.shape == y.shape else y)
+
+
+def bcresnet(config: ModelConfig) -> tf_keras.Model:
+    """BC-ResNet (broadcasted residual learning), after arXiv:2106.04140, table 1; `width` is its tau.
+
+    A 2-D part along frequency; its mean over the bands goes through a 1-D part along time, and is added to every band
+    again. Normalisation is by sub-bands, five where the bands can be divided so, as in the paper (on 40 bands), else four.
+    """
+    from tf_keras import Model, layers
+
+    spectrogram = layers.Input((*config.input_shape, 1))
+    x = _normalised(spectrogram, axis=1)
+    x = layers.ReLU()(_normalised(_convolved(x, _wide(16, config), 5, strides=2)))
+    for channels, blocks, is_halving, dilation in (
+        (8, 2, False, 1),
+        (12, 2, True, 2),
+        (16, 4, True, 4),
+        (20, 4, False, 8),
+    ):
+        for block in range(blocks):
+            x = _broadcast_block(
+                x, _wide(channels, config), is_halving and block == 0, dilation, config.dropout, block == 0
+            )
+    x = layers.DepthwiseConv2D(5, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(_normalised(_convolved(x, _wide(32, config), 1)))
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(spectrogram, layers.Dense(config.num_labels, activation="softmax")(x), name="bcresnet")
+
+
+def _broadcast_block(
+    x: Any, channels: int, is_halving: bool, dilation: int, dropout: float, is_transition: bool
+) -> Any:
+    """One block of figure 2: a transition changes the channels and has no identity connection."""
+    from tf_keras import layers
+
+    y = layers.ReLU()(_normalised(_convolved(x, channels, 1))) if is_transition else x
+    y = layers.DepthwiseConv2D((3, 1), padding="same", use_bias=False)(y)
+    if is_halving:  # TensorFlow has no depthwise convolution with two strides on a CPU
+        y = layers.MaxPooling2D((1, 1), strides=(2, 1))(y)
+    y = _normalised_by_sub_bands(y)
+    z = layers.AveragePooling2D((y.shape[1], 1))(y)
+    z = layers.DepthwiseConv2D((1, 3), padding="same", dilation_rate=(1, dilation), use_bias=False)(z)
+    z = layers.Activation("swish")(_normalised(z))
+    z = layers.SpatialDropout2D(dropout)(_convolved(z, channels, 1))
+    return layers.ReLU()(layers.Add()([y, z] if is_transition else [x, y, z]))
+
+
+def _normalised_by_sub_bands(x: Any) -> Any:
+    """Sub-spectral normalisation (arXiv:2103.13620): BatchNorm of each channel in each of a few groups of bands."""
+    from tf_keras import layers
+
+    bands, frames, channels = x.shape[1:]
+    groups = next(count for count in (5, 4, 2, 1) if bands % count == 0)
+    x = layers.Permute((2, 3, 1))(x)  # the bands last, so that a group of them is an axis of its own
+    x = layers.Reshape((frames, channels * groups, bands // groups))(x)
+    x = _normalised(x, axis=2)
+    return layers.Permute((3, 1, 2))(layers.Reshape((frames, channels, bands))(x))
+
+
+def _normalised(x: Any, axis: int = -1) -> Any:
+    from tf_keras import layers
+
+    return layers.BatchNormalization(axis=axis, momentum=BATCH_NORM_MOMENTUM)(x)
+
+
+def _convolved(x: Any, channels: int, size: int, strides: int = 1) -> Any:
+    from tf_keras import layers
+
+    return layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
+
+
+def _wide(channels: int, config: ModelConfig) -> int:
+    return max(1, round(channels * config.width))
+
+
+MODELS: dict[str, Callable[[ModelConfig], Any]] = {"cnn": cnn, "dscnn": dscnn, "bcresnet": bcresnet}
+SMALLEST_INPUT = {"cnn": 17, "dscnn": 8, "bcresnet": 8}
+"""Bins and frames that a network needs at least."""

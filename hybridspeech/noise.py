@@ -1,0 +1,76 @@
+"""Background noise: which recordings of a source are in which split, and parts of them. Knows nothing of spectrograms.
+
+A source keeps them as ``_background_noise_/*.wav``, as Speech Commands does. No recording is in two splits where there are
+three or more: a network must not be tested on noise that it has been trained with. Of two, one is for training.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridspeech.audio import read_recording
+from hybridspeech.errors import AudioError
+from hybridspeech.manifest import AUDIO_SUFFIXES
+
+NOISE_FOLDER = "_background_noise_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """One recording: its file name without suffix, its absolute path, and the splits that it may be heard in."""
+
+    name: str
+    path: str
+    splits: tuple[str, ...]
+
+
+def find_noises(source: str | Path, seed: int = 0) -> tuple[Noise, ...]:
+    """The background noise of a source (a folder, or a table with the folder beside it), in the order of the names.
+
+    The order of a seeded hash of the names decides the splits: one in five, at least one, for testing, as many for
+    validation, the rest for training. Two recordings: one for training, one for both others. One: for training.
+    """
+    place = Path(source).absolute()
+    folder = (place if place.is_dir() else place.parent) / NOISE_FOLDER
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [path for path in found if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")]
+    drawn = sorted(paths, key=lambda path: hashlib.sha256(f"{seed}\0{path.name}".encode(errors="replace")).digest())
+    splits = dict(zip(drawn, _splits(len(drawn)), strict=True))
+    return tuple(Noise(name=path.stem, path=str(path), splits=splits[path]) for path in paths)
+
+
+def _splits(count: int) -> list[tuple[str, ...]]:
+    if count <= 2:
+        few: list[tuple[str, ...]] = [("training",), ("validation", "testing")]
+        return few[:count]
+    held_out = max(1, count // 5)
+    names = ["testing"] * held_out + ["validation"] * held_out + ["training"] * (count - 2 * held_out)
+    return [(name,) for name in names]
+
+
+@functools.lru_cache(maxsize=4)
+def load_noises(paths: tuple[str, ...], sample_rate_hz: int, num_samples: int) -> tuple[np.ndarray, ...]:
+    """The recordings, float32 [shape=(length,)], full scale = 1.0; each process keeps the last ones that it read.
+
+    Raises
+    ------
+    AudioError: one can't be used, or is shorter than `num_samples`.
+    """
+    recordings = tuple(read_recording(path, sample_rate_hz) for path in paths)
+    for path, recording in zip(paths, recordings, strict=True):
+        if recording.size < num_samples:
+            raise AudioError("too-short", f"{path}: {recording.size} samples of noise; expected {num_samples} or more")
+    return recordings
+
+
+def excerpt(recordings: Sequence[np.ndarray], which: float, where: float, num_samples: int) -> np.ndarray:
+    """float32 [shape=(num_samples,)], a view: a part of one of the recordings; `which` and `where` are from 0 to below 1."""
+    recording = recordings[int(which * len(recordings))]
+    start = int(where * (recording.size - num_samples + 1))
+    return recording[start : start + num_samples]
