@@ -14,6 +14,7 @@ from hybridspeech.terminal import ProgressReporter, print_table, print_text
 RESULTS = Path("docs/benchmarks.json")
 RESULTS_FULL = Path("docs/benchmarks-full.json")
 DOCUMENT = Path("docs/benchmarks.md")
+MODELS, MODELS_DOCUMENT = Path("docs/models.json"), Path("docs/models.md")
 
 app = typer.Typer(
     name="benchmarks",
@@ -45,19 +46,29 @@ def run(
     ] = None,
     size: Annotated[str, typer.Option(help="tiny (seconds), small (minutes a case), full (hours).")] = "small",
     data: Annotated[Path | None, typer.Option(help="Folder of real clips.  [default: synthesise them]")] = None,
+    task: Annotated[str, typer.Option(help="accuracy: all words, 12, or words:a,b,c.")] = "all",
     repeats: Annotated[int | None, typer.Option(min=1, help="Of each peer.  [default: as the size says]")] = None,
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = RESULTS,
+    out: Annotated[
+        Path | None, typer.Option(help=f"JSON file to write.  [default: {RESULTS}; accuracy alone: {MODELS}]")
+    ] = None,
 ) -> None:
-    """Measure. Exit code 1 if a peer failed or gave a wrong output."""
+    """Measure. Exit code 1 if a peer failed or gave a wrong output. `accuracy` writes docs/models.md, too."""
+    from benchmarks.models import write_models
+    from benchmarks.registry import select
     from benchmarks.runner import run
+
+    out = out or (MODELS if list(select(case or ())) == ["accuracy"] else RESULTS)
 
     try:
         with ProgressReporter() as report:
-            results = run(case or (), size=size, data=data, repeats=repeats, out=out, on_progress=report)
+            results = run(case or (), size=size, data=data, task=task, repeats=repeats, out=out, on_progress=report)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted; the cases that were done are in {out}\n")
         raise typer.Exit(130) from None
     print_text(str(out))
+    if any(measured.name == "accuracy" for measured in results.cases):
+        write_models(results, task, out.with_name(MODELS_DOCUMENT.name))
+        print_text(str(out.with_name(MODELS_DOCUMENT.name)))
     if any(peer.problem for case in results.cases for peer in case.peers):
         raise typer.Exit(1)
 

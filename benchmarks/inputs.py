@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybridspeech.config import EngineConfig, FeatureConfig
+from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest import Clip, read_manifest
 from hybridspeech.preprocess import preprocess
@@ -15,7 +15,8 @@ from hybridspeech.runtime import num_cores
 from hybridspeech.synthesize import WORDS, synthesize
 
 SEED = 0
-KINDS = ("clips", "stft-shards", "logmel-shards")
+KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards")
+NUM_SYNTHESISED = 1_200
 
 
 class Inputs:
@@ -24,13 +25,15 @@ class Inputs:
     Parameters
     ----------
     data : a folder in the layout of Speech Commands, for real clips; None synthesises them
+    task : which of its words shards are made of; see ManifestConfig
 
     Raises
     ------
     ConfigError, ManifestError: `data` is not such a folder.
     """
 
-    def __init__(self, folder: Path, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, data: Path | None = None, task: str = "all") -> None:
+        self._manifest = ManifestConfig(task=task)
         self._folder = folder
         self._data = data
         self._found = _shuffled(read_manifest(data).clips) if data else ()
@@ -43,7 +46,10 @@ class Inputs:
         return f"folder {self._data.name}" if self._data else f"synthesised with seed {SEED}"
 
     def get(self, kind: str, num_clips: int) -> Path:
-        """The folder of an input of this kind (one of KINDS), made of about `num_clips` clips."""
+        """The folder of an input of this kind (one of KINDS), made of about `num_clips` clips; of all for 0."""
+        if kind == "clips" and num_clips == 0 and self._data:
+            return self._data
+        num_clips = num_clips or (0 if self._data else NUM_SYNTHESISED)
         path = self._folder / f"{kind}-{num_clips}"
         if not path.exists():
             if kind == "clips":
@@ -65,7 +71,14 @@ class Inputs:
     def _make_shards(self, path: Path, features: str, num_clips: int) -> None:
         clips = self.get("clips", num_clips)
         processes = EngineConfig(num_executors=num_cores())
-        preprocess(clips, path, features=FeatureConfig.of(features), engine="local", engine_config=processes)
+        preprocess(
+            clips,
+            path,
+            features=FeatureConfig.of(features),
+            manifest=self._manifest,
+            engine="local",
+            engine_config=processes,
+        )
 
 
 def count_clips(source: Path) -> int:

@@ -29,6 +29,10 @@ def _reader(name: str, *needs: str, **options: Any) -> Peer:
     return Peer({"reader": f"benchmarks.peers.readers:{name}", **options}, needs)
 
 
+def _learner(features: str, model: str, **options: Any) -> Peer:
+    return Peer({"features": features, "model": model, **options}, ("tensorflow", "tf_keras"))
+
+
 def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
     return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
 
@@ -229,6 +233,26 @@ CASES: Mapping[str, Case] = {
         ),
         peers=_TRAINERS,
         than=("keras-fit", "bare-1", "bare-2"),
+    ),
+    "accuracy": Case(
+        title="What the networks learn",
+        about="Accuracy on speakers that were not heard in training, after each network's own recipe. Every repeat has a "
+        "seed of its own. The table is in docs/models.md.",
+        target="benchmarks.cases.accuracy:measure",
+        unit="of 1",
+        input="waveform-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240, settings={"epochs": 1}),
+            Size(0, timeout_s=7_200),
+            Size(0, repeats=5, timeout_s=36_000),
+        ),
+        peers={
+            "cnn-stft": _learner("stft", "cnn"),
+            "cnn-logmel": _learner("logmel", "cnn"),
+            "dscnn": _learner("logmel", "dscnn"),
+            "bcresnet": _learner("logmel", "bcresnet"),
+        },
+        seeded=True,
     ),
 }
 

@@ -41,7 +41,7 @@ def write_report(runs: Sequence[Results], path: Path) -> None:
 
     Of a case that stands in several runs of one size, the last one is taken; other sizes follow, with their name.
     """
-    last = {(case.name, run.size): (case, run) for run in runs for case in run.cases}
+    last = {(case.name, run.size): (case, run) for run in runs for case in run.cases if case.name != "accuracy"}
     measured = [found for name in CASES for (case, _), found in last.items() if case == name]
     sections = [_INTRODUCTION.format(commands=_commands(runs)), *(_machine(run) for run in _used(measured))]
     shown: set[str] = set()
@@ -60,7 +60,7 @@ def _commands(runs: Sequence[Results]) -> str:
     lines = []
     for run in runs:
         names = [case.name for case in run.cases]
-        chosen = "" if set(names) == set(CASES) else "".join(f" -k {name}" for name in names)
+        chosen = "" if set(names) >= set(CASES) - {"accuracy"} else "".join(f" -k {name}" for name in names)
         lines.append(f"    python -m benchmarks run --size {run.size}{chosen}")
     return "\n".join([*lines, "    python -m benchmarks report"])
 

@@ -36,6 +36,7 @@ def run(
     *,
     size: str = "small",
     data: Path | None = None,
+    task: str = "all",
     repeats: int | None = None,
     out: Path | None = None,
     on_progress: OnProgress = silent,
@@ -45,6 +46,7 @@ def run(
     Parameters
     ----------
     data : folder of real clips, in the layout of Speech Commands; None synthesises them
+    task : which of its words to take: all, 12, or words:a,b,c
     repeats : of each peer; None takes the size's
     out : JSON file; written after each case, so that an interrupted run keeps the cases that are done
 
@@ -56,7 +58,7 @@ def run(
     if any(size not in CASES[name].sizes for name in chosen):
         raise ConfigError(f"size {size!r} is unknown; choose one of {', '.join(CASES[next(iter(chosen))].sizes)}")
     with tempfile.TemporaryDirectory(prefix="hybridspeech-bench-") as folder:
-        inputs = Inputs(Path(folder), data)
+        inputs = Inputs(Path(folder), data, task)
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         results = Results(date=date, size=size, source=inputs.source, machine=describe_machine())
         for name, peers in chosen.items():
@@ -84,7 +86,7 @@ def run_case(
     runs: dict[str, list[Run]] = {peer: [] for peer in able}
     for repeat in range(repeats or work.repeats):
         for peer in able:
-            settings = {**work.settings, **case.peers[peer].settings}
+            settings = {**work.settings, **case.peers[peer].settings, **({"seed": repeat} if case.seeded else {})}
             job = Job(target=case.target, source=str(source), settings=settings)
             runs[peer].append(run_apart(job, folder, environment, work.timeout_s))
             on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))

@@ -24,7 +24,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. `timeout_s` is for one repeat."""
+    """How much is done. `timeout_s` is for one repeat. `num_clips` 0: all that there are (a synthesised set: 1,200)."""
 
     num_clips: int
     repeats: int = 3
@@ -54,6 +54,7 @@ class Case:
     target : "module:function", called with the input folder, a scratch folder, and the settings of the size and of the
         peer, in a fresh process; it returns an Outcome
     than : the peers that the others are compared with in the report; if empty, the first
+    seeded : give each repeat its number as `seed`
     single_threaded : keep numeric libraries to one thread, so that a value is one of a core
     """
 
@@ -63,8 +64,9 @@ class Case:
     unit: str
     sizes: Mapping[str, Size]
     peers: Mapping[str, Peer]
-    input: Literal["clips", "stft-shards", "logmel-shards"] = "clips"
+    input: Literal["clips", "stft-shards", "logmel-shards", "waveform-shards"] = "clips"
     better: Literal["higher", "lower"] = "higher"
     than: tuple[str, ...] = ()
     promises: tuple[Promise, ...] = ()
     single_threaded: bool = False
+    seeded: bool = False

@@ -55,6 +55,19 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tones(root, {"high": 1760.0, "low": 220.0, "middle": 660.0}, speakers=40)
 
 
+@pytest.fixture(scope="session")
+def noisy_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four words of 12 speakers each, and five recordings of background noise of 2 s. Read only."""
+    root = tmp_path_factory.mktemp("noisy")
+    write_tones(root, {"down": 330.0, "high": 1760.0, "low": 220.0, "middle": 660.0}, speakers=12)
+    generator = np.random.default_rng(1)
+    (root / "_background_noise_").mkdir()
+    for number in range(5):
+        noise = 0.1 * generator.standard_normal(32_000).astype("float32")
+        soundfile.write(root / "_background_noise_" / f"noise{number}.wav", noise, 16_000, subtype="PCM_16")
+    return root
+
+
 @pytest.fixture(
     scope="session",
     params=[case if case.startswith("local") else pytest.param(case, marks=pytest.mark.cluster) for case in CASES],

@@ -20,7 +20,15 @@ from disks import mounted
 from hybridspeech import train as verb
 from hybridspeech.backends import BACKENDS
 from hybridspeech.checkpoints import places
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan, WorkerReport
+from hybridspeech.config import (
+    AugmentConfig,
+    ClusterConfig,
+    FeatureConfig,
+    FitConfig,
+    ModelConfig,
+    TrainPlan,
+    WorkerReport,
+)
 from hybridspeech.errors import (
     ConfigError,
     HybridspeechError,
@@ -30,9 +38,12 @@ from hybridspeech.errors import (
     WorkerError,
 )
 from hybridspeech.evaluate import evaluate
+from hybridspeech.labels import count_labels
+from hybridspeech.loop import has_stopped_improving, make_optimizer
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
-from hybridspeech.train import TrainResult
+from hybridspeech.shards import ShardIndex
+from hybridspeech.train import TrainResult, make_plan
 from hybridspeech.worker import Worker, WorkerContext
 
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
@@ -298,10 +309,79 @@ def test_two_workers_learn_and_validate_each_example_once(
     assert (result.global_batch_size, result.steps_per_epoch) == (8, 11)
 
 
+@pytest.fixture(scope="module")
+def waveforms(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("waveforms") / "shards"
+    preprocess(tones, out, features=FeatureConfig.of("waveform"), engine="local")
+    return out
+
+
+VARIED = replace(FIT, augment=AugmentConfig(time_shift_ms=50, gain_db=3, speed_percent=2, time_masks=1))
+
+
+@pytest.fixture(scope="module")
+def varied(waveforms: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """Clips varied anew in each epoch, on the reference backend."""
+    return train(waveforms, tmp_path_factory.mktemp("run") / "run", features=SMALL, fit=VARIED, backend="local")
+
+
+def test_training_on_waveforms_varies_them_and_learns(
+    varied: TrainResult, waveforms: Path, shards: Path, trained: TrainResult
+) -> None:
+    assert varied.history[-1]["accuracy"] > 0.9
+    assert varied.history[-1]["loss"] != pytest.approx(trained.history[-1]["loss"], abs=1e-4)
+    by_waveforms, by_spectrograms = (evaluate(varied.run_dir, each, split="testing") for each in (waveforms, shards))
+    assert by_waveforms.accuracy == by_spectrograms.accuracy
+    assert by_waveforms.loss == pytest.approx(by_spectrograms.loss, abs=1e-6)
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_one_worker_gives_the_curve_of_the_reference(
-    backend: str, shards: Path, tmp_path: Path, trained: TrainResult
+    backend: str, waveforms: Path, tmp_path: Path, varied: TrainResult
 ) -> None:
-    result = train(shards, tmp_path / "run", fit=FIT, backend=backend)
-    assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
+    result = train(waveforms, tmp_path / "run", features=SMALL, fit=VARIED, backend=backend)
+    assert curve(result) == pytest.approx(curve(varied), abs=1e-5)
+
+
+def test_early_stopping_ends_in_time_and_keeps_the_best_epoch(waveforms: Path, tmp_path: Path) -> None:
+    fit = replace(VARIED, epochs=9, early_stopping=1, learning_rate=0.02)
+    result = train(waveforms, tmp_path / "run", features=SMALL, fit=fit, backend="local")
+    losses = [row["val_loss"] for row in result.history]
+    assert len(losses) < 9
+    assert losses[-1] > min(losses) == losses[-2]
+    assert evaluate(result.run_dir, waveforms, split="validation").loss == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_an_ended_training_that_has_stopped_improving_is_not_gone_on_with() -> None:
+    rows = [{"epoch": float(i + 1), "loss": 0.0, "val_loss": loss} for i, loss in enumerate((3.0, 1.0, 2.0, 1.5))]
+    assert has_stopped_improving(rows, 2)
+    assert not has_stopped_improving(rows, 3)
+    assert not has_stopped_improving(rows[:2], 1)
+    assert not has_stopped_improving(rows, None)
+
+
+def test_the_learning_rate_rises_and_falls_as_a_cosine() -> None:
+    fit = FitConfig(
+        epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2, optimizer="adamw", weight_decay=0.1
+    )
+    rate = make_optimizer(TrainPlan(shards="", run="", fit=fit), num_steps=5)._learning_rate
+    rates = [float(rate(step)) for step in range(51)]
+    assert rates[:11] == pytest.approx([0.01 * step for step in range(11)])
+    assert rates[30] == pytest.approx(0.05)
+    assert rates[50] == pytest.approx(0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Path, tmp_path: Path) -> None:
+    plan = make_plan(waveforms, tmp_path, None, FitConfig(class_weights=True), ClusterConfig(), "local")
+    counts = [count["training"] for count in count_labels(waveforms, ShardIndex.load(waveforms)).values()]
+    weights = plan.label_weights
+    assert [weight * count for weight, count in zip(weights, counts, strict=True)] == pytest.approx(
+        [sum(counts) / 3] * 3
+    )
+
+
+def test_variation_that_the_shards_can_not_give_is_refused(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="whose sound can't be varied any more"):
+        train(shards, tmp_path / "run", fit=VARIED, backend="local")

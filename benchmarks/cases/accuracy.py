@@ -1,0 +1,46 @@
+"""accuracy: what each network learns of a set of words by its own recipe, measured on speakers it has not heard."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks.records import Outcome
+from hybridspeech.evaluate import evaluate
+from hybridspeech.model import load_model
+from hybridspeech.recipes import recipe_for
+from hybridspeech.runs import RunDirectory
+from hybridspeech.train import train
+
+
+def measure(
+    source: Path,
+    scratch: Path,
+    *,
+    features: str,
+    model: str,
+    seed: int,
+    width: float | None = None,
+    epochs: int | None = None,
+) -> Outcome:
+    """Accuracy on the testing split, 0 to 1, after training on one worker with all cores; `source` are waveform shards."""
+    recipe = recipe_for(source, features=features, model=model, width=width, epochs=epochs, seed=seed)
+    started = time.monotonic()
+    run = scratch / "run"
+    result = train(source, run, features=recipe.features, model=recipe.model, fit=recipe.fit, backend="local")
+    seconds = time.monotonic() - started
+    tested = evaluate(run, source, split="testing")
+    facts = {
+        "interval": tested.accuracy_ci95,
+        "interval_method": tested.ci_method,
+        "num_clips": tested.num_clips,
+        "num_speakers": tested.num_speakers,
+        "labels": [record.label for record in tested.classes],
+        "validation_accuracy": result.history[-1].get("val_accuracy"),
+        "training_accuracy": result.history[-1]["accuracy"],
+        "num_parameters": load_model(RunDirectory(run)).count_params(),
+        "epochs": len(result.history),
+        "train_s": seconds,
+        "examples_per_s": result.examples_per_s,
+    }
+    return Outcome(value=tested.accuracy, startup_s=result.startup_s, facts=facts)

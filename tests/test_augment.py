@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridspeech.augment import Augmenter
+from hybridspeech.config import AugmentConfig
+from hybridspeech.errors import ConfigError
+
+RATE_HZ = 16_000
+NOISE = (np.full(20_000, 0.5, np.float32),)
+CLICK = np.zeros(RATE_HZ, np.float32)
+CLICK[8_000] = 1.0
+
+
+def augmenter(seed: int = 0, noises: tuple[np.ndarray, ...] = NOISE, **settings: float) -> Augmenter:
+    return Augmenter(AugmentConfig(**settings), sample_rate_hz=RATE_HZ, seed=seed, noises=noises)  # type: ignore[arg-type]
+
+
+ALL = {
+    "background_volume": 0.1,
+    "background_frequency": 0.8,
+    "time_shift_ms": 100,
+    "gain_db": 6,
+    "speed_percent": 10,
+}
+
+
+def test_a_version_depends_on_seed_copy_and_clip_alone() -> None:
+    wave = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
+    first = augmenter(**ALL).sound(wave, "yes/a.wav", 1)
+    other_order = augmenter(**ALL)
+    other_order.sound(wave, "no/b.wav", 7)
+    np.testing.assert_array_equal(other_order.sound(wave, "yes/a.wav", 1), first)
+    for changed in (
+        augmenter(**ALL).sound(wave, "yes/a.wav", 2),
+        augmenter(**ALL).sound(wave, "yes/b.wav", 1),
+        augmenter(seed=1, **ALL).sound(wave, "yes/a.wav", 1),
+    ):
+        assert not np.array_equal(changed, first)
+
+
+def test_the_clip_itself_is_left_alone() -> None:
+    before = CLICK.copy()
+    augmenter(**ALL).sound(CLICK, "a", 1)
+    np.testing.assert_array_equal(CLICK, before)
+
+
+def test_a_shift_moves_by_so_many_milliseconds_at_most_both_ways_and_silence_comes_in() -> None:
+    places = [int(augmenter(time_shift_ms=100).sound(CLICK, f"{i}", 1).argmax()) for i in range(200)]
+    assert 6_400 <= min(places) < 6_700
+    assert 9_300 < max(places) <= 9_600
+    assert augmenter(time_shift_ms=1_000).sound(np.ones(RATE_HZ, np.float32), "a", 1).min() == 0
+
+
+def test_gain_is_in_decibels_both_ways() -> None:
+    peaks_db = [20 * np.log10(augmenter(gain_db=6).sound(CLICK, f"{i}", 1).max()) for i in range(200)]
+    assert -6 <= min(peaks_db) < -5.5
+    assert 5.5 < max(peaks_db) <= 6
+
+
+def test_speed_changes_the_pitch() -> None:
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    pitches = [int(np.abs(np.fft.rfft(augmenter(speed_percent=10).sound(tone, f"{i}", 1))).argmax()) for i in range(50)]
+    assert 895 <= min(pitches) < 930
+    assert 1_070 < max(pitches) <= 1_105
+
+
+def test_noise_is_mixed_into_a_share_of_the_clips_at_up_to_a_volume() -> None:
+    silence = np.zeros(RATE_HZ, np.float32)
+    mixed = augmenter(background_volume=0.2, background_frequency=0.5)
+    levels = [float(mixed.sound(silence, f"{i}", 1).max()) for i in range(400)]
+    assert 0.4 < np.mean(np.array(levels) > 0) < 0.6
+    assert 0.09 < max(levels) <= 0.1
+
+
+def test_noise_without_a_recording_of_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match="put recordings of it"):
+        augmenter(background_volume=0.1, background_frequency=0.5, noises=())
+
+
+def test_masks_hide_whole_bands_of_frames_and_bins_up_to_a_share() -> None:
+    spectrogram = np.random.default_rng(0).standard_normal((64, 100)).astype(np.float32)
+    widths = []
+    for i in range(100):
+        masked = spectrogram.copy()
+        augmenter(time_masks=1, mask_fraction=0.2).mask(masked, f"{i}", 1)
+        changed = (masked != spectrogram).any(axis=0)
+        widths.append(int(changed.sum()))
+        np.testing.assert_allclose(masked[:, changed], spectrogram.mean(), rtol=1e-5)
+        assert changed.sum() == (masked != spectrogram).all(axis=0).sum()
+    assert 17 <= max(widths) <= 20
+    assert min(widths) <= 2
+    masked = spectrogram.copy()
+    augmenter(frequency_masks=2, mask_fraction=0.2).mask(masked, "a", 1)
+    assert 0 < (masked != spectrogram).all(axis=1).sum() <= 24
+
+
+def test_the_larger_share_of_a_mixture_is_the_clips_own() -> None:
+    shares = [augmenter(mixup_alpha=0.4).mixing_share(f"{i}", 1) for i in range(100)]
+    assert min(shares) >= 0.5
+    assert max(shares) <= 1
+    assert len(set(shares)) == 100
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"background_volume": 2.0}, "background_volume is 2.0; expected 0 to 1"),
+        ({"time_shift_ms": -1}, "time_shift_ms is -1; expected 0 or more"),
+        ({"speed_percent": 80}, "speed_percent is 80; expected 0 to 50"),
+        ({"gain_db": float("nan")}, "gain_db is nan"),
+    ],
+)
+def test_a_setting_that_can_not_be_is_refused(settings: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        AugmentConfig(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,201 @@
+"""From stored clips to network inputs: the same numbers wherever they are computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridspeech.augment import Augmenter
+from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
+from hybridspeech.dataset import worker_dataset
+from hybridspeech.engines import Engine
+from hybridspeech.errors import ConfigError
+from hybridspeech.inputs import ClipTransform, view_of
+from hybridspeech.noise import load_noises
+from hybridspeech.preprocess import preprocess
+from hybridspeech.shards import Example, ShardIndex, read_shard
+
+WAVEFORM, LOGMEL, STFT = (FeatureConfig.of(kind) for kind in ("waveform", "logmel", "stft"))
+SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def waveforms(noisy_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("inputs") / "waveforms"
+    preprocess(noisy_tones, out, features=WAVEFORM, engine="local")
+    return out
+
+
+def examples(shards: Path, split: str = "training") -> dict[str, Example]:
+    index = ShardIndex.load(shards)
+    return {example.clip_id: example for shard in index.of_split(split) for example in read_shard(shards / shard.name)}
+
+
+def transform(shards: Path, features: FeatureConfig, augment: AugmentConfig) -> ClipTransform:
+    index = ShardIndex.load(shards)
+    noises = load_noises(index.noise_paths(shards, "training"), 16_000, 16_000)
+    return ClipTransform(index.features, features, Augmenter(augment, sample_rate_hz=16_000, seed=SEED, noises=noises))
+
+
+@pytest.mark.parametrize("features", [LOGMEL, STFT], ids=["logmel", "stft"])
+def test_features_of_waveform_shards_are_those_of_preprocessing_to_the_bit(
+    noisy_tones: Path, waveforms: Path, tmp_path: Path, features: FeatureConfig
+) -> None:
+    preprocess(noisy_tones, tmp_path / "shards", features=features, engine="local")
+    see = transform(waveforms, features, AugmentConfig())
+    stored = examples(tmp_path / "shards", "testing")
+    for clip_id, example in examples(waveforms, "testing").items():
+        made = see(example.values.reshape(1, -1), [clip_id], 0)
+        np.testing.assert_array_equal(made[0], stored[clip_id].values.reshape(features.shape))
+
+
+def test_copies_of_any_engine_are_the_versions_that_training_makes(
+    noisy_tones: Path, waveforms: Path, tmp_path: Path, engine: Engine
+) -> None:
+    made = preprocess(
+        noisy_tones,
+        tmp_path / "shards",
+        features=LOGMEL,
+        shards=ShardConfig(seed=SEED),
+        augment=SOUND,
+        augment_copies=2,
+        engine=engine,
+    )
+    recorded, stored = examples(waveforms), examples(tmp_path / "shards")
+    assert made.splits["training"] == 3 * len(recorded) == len(stored)
+    see = transform(waveforms, LOGMEL, SOUND)
+    for clip_id, example in recorded.items():
+        for copy, mark in enumerate(("", "#1", "#2")):
+            on_the_fly = see(example.values.reshape(1, -1), [clip_id], copy)[0]
+            np.testing.assert_array_equal(stored[clip_id + mark].values.reshape(LOGMEL.shape), on_the_fly)
+
+
+def test_validation_and_testing_are_never_varied(noisy_tones: Path, waveforms: Path, tmp_path: Path) -> None:
+    preprocess(noisy_tones, tmp_path / "shards", features=LOGMEL, augment=SOUND, augment_copies=1, engine="local")
+    for split in ("validation", "testing"):
+        assert set(examples(tmp_path / "shards", split)) == set(examples(waveforms, split))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_a_clip_is_varied_alike_whatever_the_number_of_workers(waveforms: Path, num_workers: int) -> None:
+    index = ShardIndex.load(waveforms)
+    see = transform(waveforms, LOGMEL, SOUND)
+    expected = {
+        see(example.values.reshape(1, -1), [clip_id], 4)[0].tobytes()
+        for clip_id, example in examples(waveforms).items()
+    }
+    seen = set()
+    for rank in range(num_workers):
+        dataset = worker_dataset(
+            waveforms,
+            index,
+            "training",
+            rank=rank,
+            num_workers=num_workers,
+            batch_size=5,
+            shuffle=(0, 3, 16),
+            transform=see,
+            copy=4,
+        )
+        for inputs, targets, weights in dataset.as_numpy_iterator():
+            assert (inputs.shape, targets.shape) == ((5, 64, 101, 1), (5, 4))
+            seen |= {clip.tobytes() for clip, weight in zip(inputs, weights, strict=True) if weight}
+    assert seen == expected
+
+
+def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
+    index = ShardIndex.load(waveforms)
+    see = transform(waveforms, LOGMEL, AugmentConfig(mixup_alpha=0.4))
+    dataset = worker_dataset(
+        waveforms, index, "training", rank=0, num_workers=1, batch_size=8, shuffle=(0, 0, 64), transform=see, copy=1
+    )
+    targets = np.concatenate([targets for _, targets, _ in dataset.as_numpy_iterator()])
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    assert (np.sort(targets, axis=1)[:, -1] >= 0.5).all()
+    assert ((targets > 0) & (targets < 1)).any()
+
+
+def test_rare_labels_count_more_if_asked_for(waveforms: Path) -> None:
+    index = ShardIndex.load(waveforms)
+    dataset = worker_dataset(
+        waveforms, index, "training", rank=0, num_workers=1, batch_size=8, label_weights=(4.0, 3.0, 2.0, 1.0)
+    )
+    for _, targets, weights in dataset.as_numpy_iterator():
+        counted = weights > 0
+        np.testing.assert_array_equal(weights[counted], 4.0 - targets.argmax(axis=1)[counted])
+
+
+def test_masks_work_on_spectrogram_shards_too(noisy_tones: Path, tmp_path: Path) -> None:
+    preprocess(noisy_tones, tmp_path / "shards", features=LOGMEL, engine="local")
+    clip_id, example = next(iter(examples(tmp_path / "shards").items()))
+    augmenter = Augmenter(AugmentConfig(time_masks=2), sample_rate_hz=16_000, seed=0)
+    see = ClipTransform(LOGMEL, LOGMEL, augmenter)
+    spectrogram = example.values.reshape(1, *LOGMEL.shape)
+    np.testing.assert_array_equal(see(spectrogram, [clip_id], 0), spectrogram)
+    assert (see(spectrogram, [clip_id], 1) != spectrogram).any()
+
+
+def test_waveform_shards_bring_their_noise_and_notice_its_loss(waveforms: Path, tmp_path: Path) -> None:
+    index = ShardIndex.load(waveforms)
+    assert sorted(noise.splits for noise in index.noises) == [("testing",), *[("training",)] * 3, ("validation",)]
+    assert index.lacking(waveforms) == index.verify(waveforms) == []
+    assert index.lacking(tmp_path)[-1].endswith(".wav: missing")
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind", "sentence"),
+    [
+        (LOGMEL, "stft", "choose logmel, which the shards hold"),
+        (WAVEFORM, "waveform", "choose stft or logmel"),
+        (STFT, "waveform", "choose stft, which the shards hold"),
+    ],
+)
+def test_features_that_shards_can_not_give_are_refused(stored: FeatureConfig, kind: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        view_of(stored, kind)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"features": WAVEFORM, "augment_copies": 2}, "which `train` varies anew in each epoch"),
+        ({"features": LOGMEL, "augment": SOUND}, "augment_copies is 0; expected 1 or more"),
+        ({"features": LOGMEL, "augment_copies": -1}, "augment_copies is -1"),
+        ({"features": WAVEFORM, "shards": ShardConfig()}, "dtype is float32 for features 'waveform'; expected int16"),
+        ({"features": LOGMEL, "shards": ShardConfig(dtype="int16")}, "dtype is int16 for features 'logmel'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    noisy_tones: Path, tmp_path: Path, settings: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        preprocess(noisy_tones, tmp_path / "out", engine="local", **settings)  # type: ignore[arg-type]
+
+
+def test_noise_that_is_asked_for_and_not_there_is_an_error_and_else_a_note(tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="put recordings of it"):
+        preprocess(tones, tmp_path / "out", features=LOGMEL, augment=SOUND, augment_copies=1, engine="local")
+    notes: list[str] = []
+    preprocess(
+        tones,
+        tmp_path / "out",
+        features=LOGMEL,
+        augment_copies=1,
+        engine="local",
+        on_progress=lambda progress: notes.append(progress.message),
+    )
+    assert "there is no SOURCE/_background_noise_: copies are made without background noise" in notes
+
+
+def test_other_variation_is_another_output(noisy_tones: Path, tmp_path: Path) -> None:
+    def digest(name: str, **settings: object) -> str:
+        return preprocess(noisy_tones, tmp_path / name, features=LOGMEL, engine="local", **settings).digest  # type: ignore[arg-type]
+
+    made = digest("a", augment_copies=1)
+    assert made == digest("b", augment_copies=1)
+    assert made != digest("c", augment_copies=1, augment=AugmentConfig(gain_db=6))
+    with pytest.raises(ConfigError, match="made with other augment"):
+        digest("a", augment_copies=1, augment=AugmentConfig(gain_db=6), resume=True)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridspeech.config import ModelConfig
+from hybridspeech.errors import ConfigError
+from hybridspeech.model import build_model, check_model
+from hybridspeech.networks import MODELS
+
+LOGMEL = (64, 101)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shape", "num_labels", "parameters"),
+    [
+        ("cnn", 1.0, (1025, 50), 30, 1_935_070),
+        ("dscnn", 1.0, LOGMEL, 12, 105_052),
+        ("dscnn", 0.5, LOGMEL, 12, 30_196),
+        ("bcresnet", 1.0, LOGMEL, 12, 11_168),
+        ("bcresnet", 3.0, LOGMEL, 12, 59_464),
+    ],
+)
+def test_a_network_has_its_size(
+    name: str, width: float, shape: tuple[int, int], num_labels: int, parameters: int
+) -> None:
+    model = build_model(ModelConfig(name=name, input_shape=shape, num_labels=num_labels, width=width))
+    assert model.count_params() == parameters
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [LOGMEL, (40, 98), (17, 33)])
+def test_any_network_gives_probabilities_of_any_features(name: str, shape: tuple[int, int]) -> None:
+    model = build_model(ModelConfig(name=name, input_shape=shape, num_labels=5))
+    spectrograms = np.random.default_rng(0).uniform(-80, 20, (2, *shape, 1)).astype(np.float32)
+    probabilities = model.predict_on_batch(spectrograms)
+    assert probabilities.shape == (2, 5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_network_of_your_own_is_built_by_name() -> None:
+    model = build_model(ModelConfig(name="own_network:small", input_shape=(8, 9), num_labels=3))
+    assert model.count_params() == 8 * 9 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("dscnnn", "choose one of cnn, dscnn, bcresnet, or module:function of your own"),
+        ("no_such_module:build", "there is no module 'no_such_module' to import"),
+        ("own_network:", "expected module:function"),
+        ("own_network:absent", "has no function 'absent'"),
+        ("own_network:wrong", r"gives \(None, 4\); expected .* and \(None, 3\)"),
+    ],
+)
+def test_a_network_that_can_not_be_is_refused(name: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_model(ModelConfig(name=name, input_shape=(8, 9), num_labels=3))
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("cnn", 17), ("dscnn", 8), ("bcresnet", 8)])
+def test_too_small_a_spectrogram_is_refused_on_the_driver(name: str, smallest: int) -> None:
+    check_model(ModelConfig(name=name, input_shape=(smallest, smallest)))
+    build_model(ModelConfig(name=name, input_shape=(smallest, smallest)))
+    with pytest.raises(ConfigError, match=f"needs spectrograms of {smallest} x {smallest} or more"):
+        check_model(ModelConfig(name=name, input_shape=(smallest - 1, 50)))
