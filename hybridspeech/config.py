@@ -221,10 +221,11 @@ class AugmentConfig:
     @property
     def of_spectrograms(self) -> AugmentConfig:
         """The part that works on spectrograms; the rest is left out."""
-        return AugmentConfig(**{name: getattr(self, name) for name in _ON_SPECTROGRAMS})
+        return AugmentConfig(**{name: getattr(self, name) for name in ON_SPECTROGRAMS})
 
 
-_ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
+ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
+"""Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
 
 
 @dataclass(frozen=True, kw_only=True)

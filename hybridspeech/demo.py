@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import ClusterConfig, EngineConfig, FitConfig, ManifestConfig, OnProgress, Progress, silent
+from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, ManifestConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.export import export
@@ -17,13 +17,15 @@ from hybridspeech.manifest import read_manifest
 from hybridspeech.output import claim_output
 from hybridspeech.predict import Prediction, predict
 from hybridspeech.preprocess import PreprocessResult, preprocess
+from hybridspeech.recipes import recipe_for
 from hybridspeech.synthesize import synthesize
 from hybridspeech.train import TrainResult, train
 
 ENGINE_OF = {"tfos": "spark", "ray": "raydp", "local": "local"}
+FEATURES = FeatureConfig.of("waveform")
 CLIPS_PER_WORD = 40
-EPOCHS = 6
-BATCH_SIZE = 16
+EPOCHS = 20
+BATCH_SIZE = 32
 NUM_PREDICTED = 6
 
 
@@ -55,7 +57,8 @@ class DemoResult:
                 f"shards      {self.out}/shards        hybridspeech inspect {self.out}/shards",
                 f"run         {self.out}/run           metrics.jsonl, tensorboard/, evaluation-testing/confusion.png",
                 f"SavedModel  {self.out}/savedmodel    raw audio in, probabilities out",
-                "next        hybridspeech preprocess YOUR_FOLDER SHARDS; hybridspeech train SHARDS RUN --num-workers 2",
+                "next        real voices: hybridspeech data download speech-commands-v0.02 words",
+                "            hybridspeech preprocess words shards --features waveform --task 12; hybridspeech train shards run",
             ]
         )
 
@@ -89,14 +92,22 @@ def demo(
         _announce(on_progress, f"2/5  preprocess on {ENGINE_OF[backend]}")
         engine_config = EngineConfig(verbose=verbose)
         preprocessed = preprocess(
-            audio, shards, engine=ENGINE_OF[backend], engine_config=engine_config, on_progress=on_progress
+            audio,
+            shards,
+            features=FEATURES,
+            engine=ENGINE_OF[backend],
+            engine_config=engine_config,
+            on_progress=on_progress,
         )
         workers = 1 if backend == "local" else 2
         _announce(on_progress, f"3/5  train through {backend} on {workers} workers")
+        recipe = recipe_for(shards, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=seed)
         trained = train(
             shards,
             run,
-            fit=FitConfig(epochs=EPOCHS, batch_size=BATCH_SIZE, seed=seed),
+            features=recipe.features,
+            model=recipe.model,
+            fit=recipe.fit,
             cluster=ClusterConfig(num_workers=workers, verbose=verbose),
             backend=backend,
             on_progress=on_progress,

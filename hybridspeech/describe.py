@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig, to_json
+from hybridspeech.config import SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.labels import count_labels, read_rejects
@@ -25,8 +25,9 @@ WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length"
 class Description:
     """What `describe` found; counts are of clips.
 
-    `labels` gives for each label its clips by split, without the rejects; `rejects` counts by reason. `problems` is
-    what the verification found, None if none was asked for; `plot` is the path of the picture, if one was asked for.
+    `labels` gives for each label its clips (varied copies too) by split, without the rejects; `rejects` counts by reason.
+    `problems` is what the verification found, None if none was asked for; `plot` is the path of the picture, if one was
+    asked for.
     """
 
     shards: str
@@ -40,6 +41,9 @@ class Description:
     features: FeatureConfig
     shards_config: ShardConfig
     spectrogram_shape: tuple[int, int]
+    augment: AugmentConfig
+    augment_copies: int
+    num_noises: int
     digest: str
     problems: tuple[str, ...] | None = None
     plot: str | None = None
@@ -62,6 +66,12 @@ class Description:
             "shape": f"{frames} samples" if self.features.kind == "waveform" else f"{bins} bins x {frames} frames",
             "features": _listed(self.features, WITHOUT[self.features.kind]),
             "stored as": _listed(self.shards_config),
+            **(
+                {"varied": f"{self.augment_copies} copies a training clip: {_listed(self.augment)}"}
+                if self.augment_copies
+                else {}
+            ),
+            **({"noise": f"{self.num_noises} recordings"} if self.num_noises else {}),
             "digest": self.digest,
         }
         if self.problems is not None:
@@ -69,7 +79,7 @@ class Description:
         return facts | ({"plot": self.plot} if self.plot else {})
 
 
-def _listed(settings: FeatureConfig | ShardConfig, without: tuple[str, ...] = ()) -> str:
+def _listed(settings: FeatureConfig | ShardConfig | AugmentConfig, without: tuple[str, ...] = ()) -> str:
     return ", ".join(f"{name} {value}" for name, value in to_json(settings).items() if name not in without)
 
 
@@ -104,6 +114,9 @@ def describe(
         features=index.features,
         shards_config=index.shards_config,
         spectrogram_shape=index.features.shape,
+        augment=index.augment,
+        augment_copies=index.augment_copies,
+        num_noises=len(index.noises),
         digest=index.digest,
         problems=tuple(index.verify(folder)) if verify else None,
         plot=str(plot) if plot else None,

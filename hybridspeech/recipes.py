@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """By the features that a network takes."""
 
 _AUGMENTS = {item.name for item in fields(AugmentConfig)}
-_OF_SOUND = {"background_volume", "background_frequency", "time_shift_ms", "gain_db", "speed_percent"}
+_OF_SOUND = _AUGMENTS - set(ON_SPECTROGRAMS)
 
 
 @dataclass(frozen=True, kw_only=True)
