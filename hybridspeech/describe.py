@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
+from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.labels import count_labels, read_rejects
@@ -66,14 +66,13 @@ class Description:
             "shape": f"{frames} samples" if self.features.kind == "waveform" else f"{bins} bins x {frames} frames",
             "features": _listed(self.features, WITHOUT[self.features.kind]),
             "stored as": _listed(self.shards_config),
-            **(
-                {"varied": f"{self.augment_copies} copies a training clip: {_listed(self.augment)}"}
-                if self.augment_copies
-                else {}
-            ),
-            **({"noise": f"{self.num_noises} recordings"} if self.num_noises else {}),
-            "digest": self.digest,
         }
+        if self.augment_copies:
+            varied = _listed(self.augment, ON_SPECTROGRAMS)
+            facts["varied"] = f"{self.augment_copies} copies of each training clip: {varied}"
+        if self.num_noises:
+            facts["noise"] = f"{self.num_noises} recordings"
+        facts["digest"] = self.digest
         if self.problems is not None:
             facts["verified"] = "; ".join(self.problems) or "every shard is there and as it was written"
         return facts | ({"plot": self.plot} if self.plot else {})
