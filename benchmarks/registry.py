@@ -234,6 +234,22 @@ CASES: Mapping[str, Case] = {
         peers=_TRAINERS,
         than=("keras-fit", "bare-1", "bare-2"),
     ),
+    "curve-by-workers": Case(
+        title="One worker and two: what is learnt",
+        about="`dscnn` on waveform shards, 64 clips a step in all, whichever the backend; validation accuracy and loss are "
+        "means of the last quarter of the epochs. Each repeat has a seed of its own: the brackets are the spread of the "
+        "seeds. Every worker normalises its own part of a batch (BatchNorm), so that the numbers differ as seeds do.",
+        target="benchmarks.cases.accuracy:by_workers",
+        unit="of 1",
+        input="waveform-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240, settings={"epochs": 1}),
+            Size(1_200, timeout_s=1_800, settings={"epochs": 24}),
+            Size(6_000, repeats=5, timeout_s=7_200, settings={"epochs": 48}),
+        ),
+        peers={name: _TRAINERS[name] for name in ("local-1", "tfos-2", "ray-2")},
+        seeded=True,
+    ),
     "accuracy": Case(
         title="What the networks learn",
         about="Accuracy on speakers that were not heard in training, after each network's own recipe. Every repeat has a "

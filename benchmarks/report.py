@@ -32,6 +32,7 @@ _FACTS = {
     "bytes_per_clip": ("bytes a clip", "{:,.0f}"),
     "mb_per_s": ("read", "{:,.0f} MB/s"),
     "loss": ("last loss", "{:.3f}"),
+    "val_loss": ("validation loss", "{:.3f}"),
     "shutdown_s": ("shut-down", "{:.1f} s"),
 }
 

@@ -1,11 +1,16 @@
-"""accuracy: what each network learns of a set of words by its own recipe, measured on speakers it has not heard."""
+"""accuracy: what each network learns of a set of words by its own recipe, measured on speakers it has not heard.
+
+curve-by-workers: whether one network learns the same on more workers, at the same global batch.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 
 from benchmarks.records import Outcome
+from hybridspeech.config import ClusterConfig
 from hybridspeech.evaluate import evaluate
 from hybridspeech.model import load_model
 from hybridspeech.recipes import recipe_for
@@ -44,3 +49,18 @@ def measure(
         "examples_per_s": result.examples_per_s,
     }
     return Outcome(value=tested.accuracy, startup_s=result.startup_s, facts=facts)
+
+
+def by_workers(source: Path, scratch: Path, *, backend: str, num_workers: int, seed: int, epochs: int) -> Outcome:
+    """Validation accuracy, 0 to 1, after training `dscnn` with 64 clips a step in all; mean of the last quarter's epochs."""
+    recipe = recipe_for(source, epochs=epochs, seed=seed, batch_size=64 // num_workers)
+    cluster = ClusterConfig(num_workers=num_workers)
+    run = scratch / "run"
+    result = train(source, run, model=recipe.model, fit=recipe.fit, cluster=cluster, backend=backend)
+    last = result.history[-max(1, epochs // 4) :]
+    facts = {
+        "val_loss": statistics.mean(row["val_loss"] for row in last),
+        "loss": result.history[-1]["loss"],
+        "examples_per_s": result.examples_per_s,
+    }
+    return Outcome(value=statistics.mean(row["val_accuracy"] for row in last), startup_s=result.startup_s, facts=facts)

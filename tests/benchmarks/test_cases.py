@@ -19,7 +19,7 @@ HERE = [
     *(f"stft-kernel/{peer}" for peer in CASES["stft-kernel"].peers),
     *("write/tf-append", "write/tf-floatlist", "write/tf-bytes", "write/hybridspeech"),
     *("read/tf-data", "read/hybridspeech", "read/hybridspeech-unverified"),
-    *("sizes/float16-gzip", "sizes/logmel", "ingest/cold", "accuracy/bcresnet"),
+    *("sizes/float16-gzip", "sizes/logmel", "ingest/cold", "accuracy/bcresnet", "curve-by-workers/local-1"),
 ]
 """Run in this process: it imports TensorFlow once for all of them."""
 APART = [
@@ -52,7 +52,7 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     seed = {"seed": 0} if case.seeded else {}
     outcome: Outcome = load(case.target)(source, tmp_path, **size.settings, **case.peers[peer].settings, **seed)
     assert outcome.problem == ""
-    assert outcome.value >= 0 if name.startswith("accuracy") else outcome.value > 0  # one epoch may not teach anything
+    assert outcome.value > 0 or case.seeded  # one epoch may not teach anything
 
 
 @pytest.mark.parametrize("name", [*APART, *(pytest.param(name, marks=pytest.mark.cluster) for name in CLUSTER)])
