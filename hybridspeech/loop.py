@@ -123,7 +123,15 @@ def make_strategy(num_workers: int) -> tf.distribute.Strategy:
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=tf.distribute.experimental.CommunicationImplementation.RING
     )
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    except tf.errors.UnknownError as error:
+        if "gRPC server" not in error.message:
+            raise
+        raise OSError(
+            f"TensorFlow could not listen on its address in {os.environ['TF_CONFIG']}: another program has taken the "
+            "port since it was chosen; train again, or with --max-restarts 1"
+        ) from error
 
 
 class Trainer:

