@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hybridspeech.augment import Augmenter
-from hybridspeech.checkpoints import Checkpoints, Place, best_of, published
+from hybridspeech.checkpoints import Checkpoints, Place, best_of, places, published
 from hybridspeech.config import FitConfig, TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
@@ -25,6 +25,7 @@ from hybridspeech.model import build_model, import_tensorflow
 from hybridspeech.noise import load_noises
 from hybridspeech.runtime import LOOPBACK
 from hybridspeech.shards import ShardIndex
+from hybridspeech.stopping import Looks, Stopped
 from hybridspeech.worker import WorkerContext
 
 if TYPE_CHECKING:
@@ -51,15 +52,21 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     trainer = Trainer(plan, context, strategy)
     begun = trainer.restore()
     history = context.run.read_metrics()[: begun.epochs]
-    for epoch in range(begun.epochs, plan.fit.epochs):
-        if has_stopped_improving(history, plan.fit.early_stopping):
-            break
-        row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
-        history.append(row)
-        trainer.save_epoch(row)
-    if plan.fit.early_stopping:
-        trainer.take_best(history)
-    trainer.save_model()
+    try:
+        for epoch in range(begun.epochs, plan.fit.epochs):
+            if has_stopped_improving(history, plan.fit.early_stopping):
+                break
+            row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
+            history.append(row)
+            trainer.save_epoch(row)
+        if plan.fit.early_stopping:
+            trainer.take_best(history)
+        trainer.save_model()
+    except Stopped:
+        pass  # the driver, who has asked for it, tells the user
+    except KeyboardInterrupt:
+        trainer.save_interrupted()
+        raise
     return WorkerReport(
         rank=context.rank,
         history=tuple(context.run.read_metrics() if context.is_chief else history),
@@ -141,6 +148,8 @@ class Trainer:
         import tensorflow as tf
 
         self.plan, self.context, self.strategy = plan, context, strategy
+        self.looks = Looks(context)
+        self.begun, self.begun_at, self.unsaved = Place(), 0.0, dict[str, float]()
         context.say("data")
         self.index = ShardIndex.load(plan.shards)
         ranks = range(context.num_workers)
@@ -177,22 +186,30 @@ class Trainer:
         skip : steps of this epoch that were taken before a checkpoint; their part in the metrics is in it
         """
         fit = self.plan.fit
-        started = time.monotonic()
+        self.begun, self.begun_at = Place(epoch, skip), time.monotonic()
         data, steps = self._data("training", (fit.seed, epoch, fit.shuffle_buffer), skip)
-        watcher = self._watcher(Place(epoch, skip), steps)
+        watcher = self._watcher(self.begun, steps)
         with self._shards_named():
             logs = self.model.fit(data, steps_per_epoch=steps - skip, epochs=1, verbose=0, callbacks=[watcher]).history
-        seconds = time.monotonic() - started
-        row: dict[str, float] = {
-            "epoch": epoch + 1,
-            "loss": logs["cross_entropy"][0],
-            "accuracy": logs["accuracy"][0],
-            "examples_per_s": self.num_examples * (1 - skip / steps) / seconds,
+        self.unsaved = self._row(logs["cross_entropy"][0], logs["accuracy"][0], steps)
+        self._agree_on_statistics()
+        return self._validate(self.unsaved, (epoch + 1) * steps)
+
+    def _row(self, loss: float, accuracy: float, steps: int) -> dict[str, float]:
+        """The line of the epoch that has been trained now."""
+        seconds = time.monotonic() - self.begun_at
+        return {
+            "epoch": self.begun.epochs + 1,
+            "loss": loss,
+            "accuracy": accuracy,
+            "examples_per_s": self.num_examples * (1 - self.begun.steps / steps) / seconds,
             "seconds": seconds,
         }
-        self._agree_on_statistics()
+
+    def _validate(self, row: dict[str, float], step: int) -> dict[str, float]:
+        """`row` with the losses of the validation split, if there is one."""
         if self.index.of_split("validation"):
-            self.context.say("validate", (epoch + 1) * steps)
+            self.context.say("validate", step)
             data, steps = self._data("validation", None)
             with self._shards_named():
                 logs = self.model.evaluate(data, steps=steps, verbose=0, return_dict=True)
@@ -260,6 +277,8 @@ class Trainer:
             place = Place(begun.epochs, begun.steps + batch + 1)
             is_due = every is not None and place.steps % every == 0 and place.steps < steps
             step = place.epochs * steps + place.steps
+            stops = trainer.looks.is_time() and place.steps < steps  # else with the epoch's own checkpoint
+            is_due = is_due or stops
             if time.monotonic() - said > 1 or place.steps == steps or is_due:
                 said = time.monotonic()
                 if not math.isfinite(logs["loss"]):
@@ -269,11 +288,18 @@ class Trainer:
                 trainer._agree_on_statistics()  # a checkpoint has their mean only: who resumes must not see others
                 trainer.checkpoints.save(place)
                 trainer.context.say("step", step)
+            if stops:
+                raise Stopped
 
         return tf_keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin, on_batch_end=on_batch_end)
 
     def save_epoch(self, row: dict[str, float]) -> None:
-        """A checkpoint, and the epoch's line in the metrics; every rank takes part."""
+        """A checkpoint, and the epoch's line in the metrics; every rank takes part.
+
+        Raises
+        ------
+        Stopped: after it, if that was asked for and epochs are left.
+        """
         run, epoch = self.context.run, int(row["epoch"])
 
         def note() -> None:
@@ -285,6 +311,25 @@ class Trainer:
         if self.summary:
             with self.summary.as_default(step=epoch):
                 write_scalars(row)
+        self.unsaved = {}
+        if self.looks.is_time() and epoch < self.plan.fit.epochs:
+            raise Stopped
+
+    def save_interrupted(self) -> None:
+        """Save what an interrupt of this very process would lose (backend `local`): an epoch that only wants validation,
+        or the steps of one. Weights, optimizer and metrics of a step change in one call, between two of Python's own.
+        """
+        if self.context.num_workers > 1:
+            return  # the others take no part in it
+        steps = count_steps(self.index, "training", 1, self.plan.fit.batch_size)
+        step = int(self.model.optimizer.iterations.numpy())
+        place = Place(*divmod(step, steps))
+        if place.epochs == self.begun.epochs and place > self.begun:
+            self.context.say("save", step)
+            self.checkpoints.save(place)
+        elif place == Place(self.begun.epochs + 1) and place not in places(self.context.run):
+            loss, accuracy = (float(metric.result()) for metric in self.metrics)
+            self.save_epoch(self._validate(self.unsaved or self._row(loss, accuracy, steps), step))
 
     def take_best(self, history: Sequence[Mapping[str, float]]) -> None:
         """Go back to the weights after the epoch with the least validation loss."""

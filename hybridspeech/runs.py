@@ -7,7 +7,7 @@
       tensorboard/       the same curves as event files
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained model as a SavedModel plus weights; its presence means: training ended
-      workers/           rank-NNN.json status and rank-NNN.log of each worker
+      workers/           rank-NNN.json status and rank-NNN.log of each worker; stop, stop-at: see `stopping`
 
 Knows nothing of TensorFlow.
 """
@@ -161,7 +161,7 @@ class RunDirectory:
 
     def write_status(self, rank: int, **fields: Any) -> None:
         """Merge `fields` into the status of one rank. Only that rank writes it."""
-        status = {**self.read_status(rank), **fields, "rank": rank, "at": time.time()}
+        status = {**self.read_status(rank), "at": time.time(), **fields, "rank": rank}
         write_atomically(self.status_path(rank), json.dumps(status))
 
     def read_status(self, rank: int) -> dict[str, Any]:
@@ -171,3 +171,41 @@ class RunDirectory:
         except FileNotFoundError:
             return {}
         return status
+
+    @property
+    def _stop_request_path(self) -> Path:
+        return self.workers_dir / "stop"
+
+    @property
+    def _stop_order_path(self) -> Path:
+        return self.workers_dir / "stop-at"
+
+    def forget_workers(self, num_workers: int) -> None:
+        """Remove what the ranks of an earlier attempt have said, and what they were told: it would be taken for this one's."""
+        self.workers_dir.mkdir(parents=True, exist_ok=True)
+        for rank in range(num_workers):
+            self.status_path(rank).unlink(missing_ok=True)
+        self._stop_request_path.unlink(missing_ok=True)
+        self._stop_order_path.write_bytes(
+            b""
+        )  # NFS asks the server anew for a file that is there, not for a missing one
+
+    def request_stop(self) -> None:
+        """Ask the chief to let all ranks save and stop; the driver calls it."""
+        self._stop_request_path.touch()
+
+    def is_stop_requested(self) -> bool:
+        """Whether the driver has asked."""
+        return self._stop_request_path.exists()
+
+    def order_stop(self, look: int) -> None:
+        """Tell all ranks at which of their looks to stop; the chief calls it. Written in place, for the same reason."""
+        self._stop_order_path.write_text(f"{look}\n", encoding="ascii")
+
+    def stop_ordered_at(self) -> int | None:
+        """What the chief has told, if it has."""
+        try:
+            text = self._stop_order_path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+        return int(text) if text.endswith("\n") else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
+from hybridspeech.checkpoints import places
 from hybridspeech.config import (
     ClusterConfig,
     FeatureConfig,
@@ -88,6 +89,7 @@ def train(
     ------
     ConfigError: a setting can't work, e.g. fewer shards than workers; said before anything starts. ShardError.
     OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
+    KeyboardInterrupt: after what was done is saved, if that took no longer than some seconds.
     """
     started = time.time()
     cluster = cluster or ClusterConfig()
@@ -101,7 +103,7 @@ def train(
         if resume:
             check_resumable(directory, plan)
         directory.create(plan)
-        with _reported(directory, plan, on_progress):
+        with _interrupt_explained(directory, on_progress), _reported(directory, plan, on_progress):
             chief = run_with_restarts(starter, plan, on_progress)[0]
     epochs = [row for row in chief.history if row["epoch"] > 1] or list(chief.history)
     return TrainResult(
@@ -239,9 +241,12 @@ def _reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> It
 
     def report(seen: int) -> None:
         on_progress(Progress(stage="start", message=f"starting {plan.cluster.num_workers} workers on {plan.backend}"))
-        phase = ""
+        phase, stops = "", False
         while True:
             last = ended.wait(POLL_S)
+            if run.is_stop_requested() and not stops:
+                stops = True
+                on_progress(Progress(stage="stop", message="saving a checkpoint first; once more ends at once"))
             status = run.read_status(0)
             if status.get("phase") not in (None, phase, "step", "validate", "save"):
                 phase = status["phase"]
@@ -261,6 +266,21 @@ def _reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> It
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def _interrupt_explained(run: RunDirectory, on_progress: OnProgress) -> Iterator[None]:
+    """After an interrupt, say what is saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        saved = "nothing is saved yet"
+        if found := places(run):
+            last = found[-1]
+            steps = f" and {last.steps} steps of epoch {last.epochs + 1}" if last.steps else ""
+            saved = f"{last.epochs} epochs{steps} are saved in {run.checkpoints_dir / last.name}"
+        on_progress(Progress(stage="stop", message=f"stopped; {saved}"))
+        raise
 
 
 def _line(row: Mapping[str, float]) -> str:

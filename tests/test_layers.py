@@ -17,7 +17,7 @@ LAYERS = [
     {"demo"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"engines", "backends", "loop"},
-    {"dataset", "model", "frontend", "checkpoints", "recipes", "speakers"},
+    {"dataset", "model", "frontend", "checkpoints", "stopping", "recipes", "speakers"},
     {
         "networks",
         "labels",

@@ -7,18 +7,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from attack import Attack
 from disks import mounted
+from struck import Struck, interrupt, kill_me, power_cut
 
 from hybridspeech import train as verb
-from hybridspeech.backends import BACKENDS
 from hybridspeech.checkpoints import places
 from hybridspeech.config import (
     AugmentConfig,
@@ -27,7 +25,6 @@ from hybridspeech.config import (
     FitConfig,
     ModelConfig,
     TrainPlan,
-    WorkerReport,
 )
 from hybridspeech.errors import (
     ConfigError,
@@ -44,7 +41,6 @@ from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
 from hybridspeech.shards import ShardIndex
 from hybridspeech.train import TrainResult, make_plan
-from hybridspeech.worker import Worker, WorkerContext
 
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
@@ -98,38 +94,6 @@ def test_the_same_seed_gives_the_same_curve(trained: TrainResult, shards: Path, 
     assert curve(again) == pytest.approx(curve(trained), abs=1e-5)
 
 
-class Struck:
-    """A backend whose last rank is struck once it says that it has reached a step, the first time it gets there."""
-
-    def __init__(self, backend: str, step: int, marker: Path, blow: Callable[[], None]) -> None:
-        self.name, self.step, self.marker, self.blow = backend, step, marker, blow
-
-    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        step, marker, blow = self.step, self.marker, self.blow
-
-        @dataclass(frozen=True, kw_only=True)
-        class Mortal(WorkerContext):
-            def say(self, phase: str, step_: int = 0) -> None:
-                super().say(phase, step_)
-                last = self.rank == self.num_workers - 1
-                if last and phase == "step" and step_ >= step and not marker.exists():
-                    marker.touch()
-                    blow()
-
-        def mortal(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
-            return worker(plan, Mortal(rank=context.rank, num_workers=context.num_workers, run=context.run))
-
-        return BACKENDS.load(self.name)().run(plan, mortal)
-
-
-def power_cut() -> None:
-    raise RuntimeError("power cut")
-
-
-def kill_me() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
     """Cut in the middle of the second epoch, two steps after a checkpoint; 11 steps an epoch."""
     run, fit = tmp_path / "run", replace(FIT, checkpoint_steps=4)
@@ -142,6 +106,43 @@ def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, s
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
     assert [place.name for place in places(RunDirectory(run))][-1] == "epoch-0003"
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "checkpoint_steps", "saved"),
+    [
+        ("build", 0, None, None),
+        ("step", 1, None, "epoch-0000-step-000001"),
+        ("save", 11 + 5, 5, "epoch-0001-step-000005"),
+        ("step", 2 * 11, None, "epoch-0002"),
+        ("validate", 11, None, "epoch-0001"),
+        ("save", 0, None, "epoch-0001"),
+    ],
+)
+def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_an_undisturbed_one(
+    trained: TrainResult,
+    shards: Path,
+    tmp_path: Path,
+    phase: str,
+    step: int,
+    checkpoint_steps: int | None,
+    saved: str | None,
+) -> None:
+    run, lines = tmp_path / "run", list[str]()
+    struck = Struck("local", step, tmp_path / "struck", interrupt, phase=phase)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            shards,
+            run,
+            fit=replace(FIT, checkpoint_steps=checkpoint_steps),
+            backend=struck,
+            on_progress=lambda progress: lines.append(progress.message),
+        )
+    assert [place.name for place in places(RunDirectory(run))][-1:] == ([saved] if saved else [])
+    assert lines[-1].endswith(f"are saved in {run}/checkpoints/{saved}" if saved else "stopped; nothing is saved yet")
+    assert not list(run.glob("**/*.tmp"))
+    result = train(shards, run, fit=FIT, backend="local", resume=True)
+    assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
 
 
 def test_a_training_that_may_restart_goes_on_by_itself(trained: TrainResult, shards: Path, tmp_path: Path) -> None:

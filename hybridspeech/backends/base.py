@@ -86,10 +86,7 @@ def _redirect_output(log: Path) -> None:
 
 def forget(plan: TrainPlan) -> None:
     """Remove what the ranks of an earlier run have said: it would be taken for this one's."""
-    run = RunDirectory(plan.run)
-    run.workers_dir.mkdir(parents=True, exist_ok=True)
-    for rank in range(plan.cluster.num_workers):
-        run.status_path(rank).unlink(missing_ok=True)
+    RunDirectory(plan.run).forget_workers(plan.cluster.num_workers)
 
 
 def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> WorkerError | None:

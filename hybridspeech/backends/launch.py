@@ -21,6 +21,7 @@ from pathlib import Path
 import cloudpickle
 
 from hybridspeech.backends.base import Worker, collect, forget
+from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, HybridspeechError, one_line
@@ -110,6 +111,7 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: Worker) -> list[WorkerRep
     Raises
     ------
     WorkerError, BackendError: as `TrainingBackend.run`. HybridspeechError: as the driver raised it.
+    KeyboardInterrupt: after the ranks have saved a checkpoint, or had time for it.
     """
     forget(plan)
     log = RunDirectory(plan.run).launcher_log_path
@@ -124,7 +126,11 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: Worker) -> list[WorkerRep
         command = [sys.executable, "-m", "hybridspeech.backends.launch", folder]
         with GuardedProcess(command, env=variables, log=log, terminate_s=launch.leave_s) as process:
             watch = Watch(plan, f"{launch.advice}; the output is in {log}")
-            code = _supervise(process, watch, show)
+            try:
+                code = _supervise(process, watch, show)
+            except KeyboardInterrupt:
+                stop_in_order(watch, is_over=lambda: process.poll() is not None)
+                raise
             if code is not None:
                 watch.conclude()
                 _explain(Path(folder), code, log)

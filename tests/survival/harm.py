@@ -20,6 +20,7 @@ from ill_formed import noise, sound
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.preprocess import PROGRESS_NAME, SETTINGS_NAME, ShardRecord
 from hybridspeech.processes import end_all, is_alive
+from hybridspeech.runs import RunDirectory
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)
@@ -148,10 +149,11 @@ class Job:
 
 
 @contextlib.contextmanager
-def job(arguments: Sequence[str]) -> Iterator[Job]:
+def job(arguments: Sequence[str], stderr: Path = Path(os.devnull)) -> Iterator[Job]:
     """Start a command; nothing of it runs afterwards."""
-    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    child = subprocess.Popen(arguments, start_new_session=True, **output)
+    with stderr.open("wb") as said:
+        output = {"stdout": subprocess.DEVNULL, "stderr": said, "stdin": subprocess.DEVNULL}
+        child = subprocess.Popen(arguments, start_new_session=True, **output)
     started = Job(child, {psutil.Process(child.pid)})
     try:
         yield started
@@ -159,6 +161,24 @@ def job(arguments: Sequence[str]) -> Iterator[Job]:
         started.look()
         end_all([process for process in started.seen if process.is_running()])
         child.wait(timeout=30)
+
+
+def command_of_training(shards: Path, run: Path, *options: str) -> list[str]:
+    """The command line of training."""
+    return [sys.executable, "-m", "hybridspeech", "train", str(shards), str(run), *options]
+
+
+@contextlib.contextmanager
+def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
+    """A training whose chief stands still, soon after its first step; all ranks wait for it. It goes on afterwards."""
+    running.run_until(lambda: bool(run.read_status(0).get("step")))
+    assert running.child.poll() is None, "the training has ended before its first step"
+    chief = psutil.Process(run.read_status(0)["pid"])
+    chief.suspend()
+    try:
+        yield
+    finally:
+        chief.resume()
 
 
 class PeakMemory:

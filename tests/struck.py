@@ -1,0 +1,57 @@
+"""Trainings whose last rank is struck at a chosen place, in its own process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridspeech.backends import BACKENDS
+from hybridspeech.config import TrainPlan, WorkerReport
+from hybridspeech.worker import Worker, WorkerContext
+
+
+class Struck:
+    """A backend whose last rank is struck once it says that it has reached a step of a phase, the first time it gets there."""
+
+    def __init__(self, backend: str, step: int, marker: Path, blow: Callable[[], None], *, phase: str = "step") -> None:
+        self.name, self.step, self.marker, self.blow, self.phase = backend, step, marker, blow, phase
+
+    def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
+        step, marker, blow, struck_in = self.step, self.marker, self.blow, self.phase
+
+        @dataclass(frozen=True, kw_only=True)
+        class Mortal(WorkerContext):
+            def say(self, phase: str, step_: int = 0) -> None:
+                super().say(phase, step_)
+                last = self.rank == self.num_workers - 1
+                if last and phase == struck_in and step_ >= step and not marker.exists():
+                    marker.touch()
+                    blow()
+
+        def mortal(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
+            return worker(plan, Mortal(rank=context.rank, num_workers=context.num_workers, run=context.run))
+
+        return BACKENDS.load(self.name)().run(plan, mortal)
+
+
+def power_cut() -> None:
+    """Raise."""
+    raise RuntimeError("power cut")
+
+
+def interrupt() -> None:
+    """What Ctrl-C does to a process that waits for it nowhere."""
+    raise KeyboardInterrupt
+
+
+def kill_me() -> None:
+    """End without a word."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_me() -> None:
+    """Stand still, and keep all connections open."""
+    os.kill(os.getpid(), signal.SIGSTOP)
