@@ -23,6 +23,7 @@ from hybridspeech.inputs import ClipTransform
 from hybridspeech.loopback import keep_to_loopback
 from hybridspeech.model import build_model, import_tensorflow
 from hybridspeech.noise import load_noises
+from hybridspeech.pulse import Pulse
 from hybridspeech.runtime import LOOPBACK
 from hybridspeech.shards import ShardIndex
 from hybridspeech.stopping import Looks, Stopped
@@ -49,24 +50,25 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     context.say("import")
     configure_tensorflow(plan)
     strategy = make_strategy(context.num_workers)
-    trainer = Trainer(plan, context, strategy)
-    begun = trainer.restore()
-    history = context.run.read_metrics()[: begun.epochs]
-    try:
-        for epoch in range(begun.epochs, plan.fit.epochs):
-            if has_stopped_improving(history, plan.fit.early_stopping):
-                break
-            row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
-            history.append(row)
-            trainer.save_epoch(row)
-        if plan.fit.early_stopping:
-            trainer.take_best(history)
-        trainer.save_model()
-    except Stopped:
-        pass  # the driver, who has asked for it, tells the user
-    except KeyboardInterrupt:
-        trainer.save_interrupted()
-        raise
+    with Pulse(context, quiet_s=plan.cluster.stall_timeout_s / 3) as pulse:
+        trainer = Trainer(plan, context, strategy, pulse)
+        begun = trainer.restore()
+        history = context.run.read_metrics()[: begun.epochs]
+        try:
+            for epoch in range(begun.epochs, plan.fit.epochs):
+                if has_stopped_improving(history, plan.fit.early_stopping):
+                    break
+                row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
+                history.append(row)
+                trainer.save_epoch(row)
+            if plan.fit.early_stopping:
+                trainer.take_best(history)
+            trainer.save_model()
+        except Stopped:
+            pass  # the driver, who has asked for it, tells the user
+        except KeyboardInterrupt:
+            trainer.save_interrupted()
+            raise
     return WorkerReport(
         rank=context.rank,
         history=tuple(context.run.read_metrics() if context.is_chief else history),
@@ -144,10 +146,10 @@ def make_strategy(num_workers: int) -> tf.distribute.Strategy:
 class Trainer:
     """One rank's model, data and checkpoints."""
 
-    def __init__(self, plan: TrainPlan, context: WorkerContext, strategy: tf.distribute.Strategy) -> None:
+    def __init__(self, plan: TrainPlan, context: WorkerContext, strategy: tf.distribute.Strategy, pulse: Pulse) -> None:
         import tensorflow as tf
 
-        self.plan, self.context, self.strategy = plan, context, strategy
+        self.plan, self.context, self.strategy, self.pulse = plan, context, strategy, pulse
         self.looks = Looks(context)
         self.begun, self.begun_at, self.unsaved = Place(), 0.0, dict[str, float]()
         context.say("data")
@@ -191,6 +193,7 @@ class Trainer:
         watcher = self._watcher(self.begun, steps)
         with self._shards_named():
             logs = self.model.fit(data, steps_per_epoch=steps - skip, epochs=1, verbose=0, callbacks=[watcher]).history
+        self.pulse.rest()
         self.unsaved = self._row(logs["cross_entropy"][0], logs["accuracy"][0], steps)
         self._agree_on_statistics()
         return self._validate(self.unsaved, (epoch + 1) * steps)
@@ -241,7 +244,7 @@ class Trainer:
         workers, batch_size = self.context.num_workers, self.plan.fit.batch_size
 
         def make(_: Any = None) -> tf.data.Dataset:
-            return worker_dataset(
+            dataset = worker_dataset(
                 self.plan.shards,
                 self.index,
                 split,
@@ -254,6 +257,7 @@ class Trainer:
                 copy=1 + shuffle[1] if shuffle else 0,
                 label_weights=self.plan.label_weights if shuffle else (),
             )
+            return self.pulse.counted(dataset) if split == "training" else dataset
 
         data = make() if workers == 1 else self.strategy.distribute_datasets_from_function(make)
         return data, count_steps(self.index, split, workers, batch_size)
@@ -277,6 +281,7 @@ class Trainer:
             place = Place(begun.epochs, begun.steps + batch + 1)
             is_due = every is not None and place.steps % every == 0 and place.steps < steps
             step = place.epochs * steps + place.steps
+            trainer.pulse.tick()
             stops = trainer.looks.is_time() and place.steps < steps  # else with the epoch's own checkpoint
             is_due = is_due or stops
             if time.monotonic() - said > 1 or place.steps == steps or is_due:

@@ -43,6 +43,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process of this machine is there, and stands still (SIGSTOP, a debugger)."""
+    try:
+        return bool(psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def end_all(processes: Sequence[psutil.Process], terminate_s: float = 0.0) -> None:
     """Ask processes to end, wait at most `terminate_s`, then kill the rest; with 0, kill at once."""
     alive = list(processes)

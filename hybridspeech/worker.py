@@ -27,7 +27,12 @@ class WorkerContext:
 
         `phase` is one of import, data, build, restore, step, validate, save.
         """
-        self.run.write_status(self.rank, state="running", phase=phase, step=step)
+        self.run.write_status(self.rank, state="running", phase=phase, step=step, waits=None)
+
+    def wait_in(self, waits: str) -> None:
+        """Say for what the phase lasts, "data" or "step", without giving a sign of life."""
+        said_at = self.run.read_status(self.rank).get("at")
+        self.run.write_status(self.rank, waits=waits, at=said_at)
 
 
 Worker = Callable[[TrainPlan, WorkerContext], WorkerReport]

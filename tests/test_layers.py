@@ -17,7 +17,7 @@ LAYERS = [
     {"demo"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"engines", "backends", "loop"},
-    {"dataset", "model", "frontend", "checkpoints", "stopping", "recipes", "speakers"},
+    {"dataset", "model", "frontend", "checkpoints", "stopping", "pulse", "recipes", "speakers"},
     {
         "networks",
         "labels",
@@ -42,7 +42,7 @@ FREE_WITHIN = [
     {"labels", "sharding", "shards", "features", "inputs", "augment", "noise", "tasks", "audio", "plots", "espeak"}
 ]
 HOMES = {
-    "tensorflow": {"dataset", "model", "checkpoints", "loop", "frontend", "evaluate", "predict", "export"},
+    "tensorflow": {"dataset", "model", "checkpoints", "pulse", "loop", "frontend", "evaluate", "predict", "export"},
     "tf_keras": {"dataset", "model", "networks", "loop", "frontend", "evaluate", "predict", "export"},
     "pyspark": {"engines.spark", "engines.spark_job", "engines.spark_daemon", "engines.raydp", "backends.tfos"},
     "raydp": {"engines.raydp"},

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hybridspeech.backends.base import first_failure
 from hybridspeech.config import TrainPlan
 from hybridspeech.errors import BackendError, WorkerError
-from hybridspeech.processes import is_alive
+from hybridspeech.processes import is_alive, is_stopped
 from hybridspeech.runs import RunDirectory
 
 GRACE_S = 1.0
 """After a failure is seen, how long to wait for the word of a rank that failed earlier but writes later."""
+
+HEARTBEATS = "stopped sending heartbeats"
+"""What TensorFlow says on the other ranks when the process of one stands still."""
 
 
 @dataclass
@@ -67,8 +71,16 @@ class Watch:
         return all(state == "finished" for state in states)
 
     def conclude(self) -> None:
-        """Raise the earliest failure known by now, if any: WorkerError."""
+        """Raise the earliest failure known by now, if any: WorkerError.
+
+        TensorFlow notices after some 10 s that a process stands still, and ends the others: these are not to blame.
+        """
         failure = first_failure(self.plan, self.lost)
+        if failure and HEARTBEATS in failure.cause:
+            seen = [each for each in self.seen if each.status.get("state") == "running"]
+            if seen:
+                stuck = min(seen, key=lambda each: _innocence(each.status))
+                raise self._stuck(stuck.status, time.monotonic() - stuck.changed_at) from failure
         if failure:
             raise failure
 
@@ -82,24 +94,47 @@ class Watch:
                 status = self.run.read_status(rank)  # it may have written its report and ended since
                 if status["state"] == "running":
                     self.lost.setdefault(rank, seen.alive_at or status["at"])
-        if status != seen.status:
-            seen.status, seen.changed_at = status, now
+        if {**status, "waits": None} != {**seen.status, "waits": None}:  # what it waits in is no sign of life
+            seen.changed_at = now
+        seen.status = status
 
     def _check_start(self, started: int, now: float) -> None:
         limit_s = self.plan.cluster.start_timeout_s
         if now - self.started_at > limit_s:
-            raise BackendError(f"{started} of {len(self.seen)} workers started within {limit_s:g} s; {self.advice}")
+            absent = ", ".join(str(rank) for rank, seen in enumerate(self.seen) if not seen.status)
+            raise BackendError(
+                f"{started} of {len(self.seen)} workers started within {limit_s:g} s; stuck in phase 'reservation', "
+                f"waiting for room or for each other: {absent}; {self.advice}"
+            )
 
     def _check_progress(self, now: float) -> None:
-        """Of several silent ranks, the one that spoke last longest ago is stuck, and the others wait for it."""
+        """Of several silent ranks one is stuck, and the others, which spoke at about the same time, wait for it."""
         limit_s = self.plan.cluster.stall_timeout_s
         running = [seen for seen in self.seen if seen.status["state"] == "running"]
-        silent = [seen.status for seen in running if now - max(seen.changed_at, self.complete_at) > limit_s]
-        if silent:
-            status = min(silent, key=lambda status: float(status["at"]))
-            raise WorkerError(
-                status["rank"],
-                f"no sign of life for {limit_s:g} s, stuck in phase {status['phase']!r} at step {status['step']} "
-                f"(process {status['pid']} on {status['host']}, output in {self.run.log_path(status['rank'])}); raise "
-                "the stall time-out if one step may take that long",
-            )
+        silence_s = [now - max(seen.changed_at, self.complete_at) for seen in running]
+        if max(silence_s) > limit_s:
+            silent = [seen.status for seen, silent_s in zip(running, silence_s, strict=True) if silent_s > limit_s / 2]
+            raise self._stuck(min(silent, key=_innocence), limit_s)
+
+    def _stuck(self, status: Mapping[str, Any], silent_s: float) -> WorkerError:
+        stopped = ", its process is stopped" if _is_stopped(status) else ""
+        return WorkerError(
+            status["rank"],
+            f"no sign of life for {silent_s:.3g} s, stuck in phase {(status.get('waits') or status['phase'])!r} at step "
+            f"{status['step']}{stopped} (process {status['pid']} on {status['host']}, output in "
+            f"{self.run.log_path(status['rank'])}); raise the stall time-out if one step may take that long",
+        )
+
+
+def _is_stopped(status: Mapping[str, Any]) -> bool:
+    """Whether the rank's process is on this host, and was stopped (SIGSTOP, a debugger)."""
+    return bool(status["host"] == socket.gethostname() and is_stopped(status["pid"]))
+
+
+def _innocence(status: Mapping[str, Any]) -> tuple[int, float]:
+    """Least for the silent rank that the others wait for: stopped, else waiting for data, else nobody knows what for.
+
+    One that waits in a step is likely to wait for the others. Of equals, the one that spoke last longest ago.
+    """
+    waits = ("data", None, "step").index(status.get("waits"))
+    return (-1 if _is_stopped(status) else waits, float(status["at"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, WorkerError
 from hybridspeech.runs import RunDirectory
+from hybridspeech.worker import WorkerContext
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
 
@@ -87,7 +89,9 @@ def test_processes_of_other_machines_are_not_looked_for(plan, run):
 def test_too_few_workers_are_counted_with_advice(plan, run):
     eye = Watch(impatient(plan, start_timeout_s=1e-9), "free some cores")
     run.write_status(1, state="running", **HERE, phase="start", step=0)
-    with pytest.raises(BackendError, match=r"1 of 2 workers started within 1e-09 s; free some cores"):
+    with pytest.raises(
+        BackendError, match=r"1 of 2 workers started within 1e-09 s; stuck in phase 'reservation', .*: 0; free"
+    ):
         eye.look()
 
 
@@ -112,3 +116,78 @@ def test_a_rank_that_has_finished_is_not_stuck(plan, run):
     run.write_status(1, state="running", **HERE, phase="save", step=8)
     with pytest.raises(WorkerError, match="worker 1 failed: no sign of life"):
         eye.look() or eye.look()
+
+
+@pytest.mark.parametrize("phase", ["import", "data", "build", "restore", "step", "validate", "save"])
+def test_a_stall_is_named_by_its_phase(phase, plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    for rank in range(2):
+        run.write_status(rank, state="running", **HERE, phase="start", step=0)
+    WorkerContext(rank=0, num_workers=2, run=run).say("finished all but a word", 8)
+    WorkerContext(rank=1, num_workers=2, run=run).say(phase, 7)
+    run.write_status(0, at=time.time() + 60)
+    with pytest.raises(WorkerError, match=f"worker 1 failed: no sign of life .* in phase '{phase}' at step 7 "):
+        eye.look() or eye.look()
+
+
+@pytest.mark.parametrize(
+    ("waits", "stuck", "phase"),
+    [
+        (("step", "data"), 1, "data"),
+        (("data", "step"), 0, "data"),
+        (("step", None), 1, "save"),
+        (("step",) * 2, 0, "step"),
+    ],
+)
+def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase, plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    for rank in range(2):
+        run.write_status(rank, state="running", **HERE, phase="save", step=8)
+        if waits[rank]:
+            WorkerContext(rank=rank, num_workers=2, run=run).wait_in(waits[rank])
+    with pytest.raises(WorkerError, match=f"worker {stuck} failed: no sign of life .* in phase '{phase}' at step 8 "):
+        eye.look() or eye.look()
+
+
+def test_to_say_what_one_waits_in_is_no_sign_of_life(plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=600), "")
+    for rank in range(2):
+        run.write_status(rank, state="running", **HERE, phase="step", step=8)
+    eye.look()
+    before = [seen.changed_at for seen in eye.seen]
+    WorkerContext(rank=1, num_workers=2, run=run).wait_in("data")
+    eye.look()
+    assert [seen.changed_at for seen in eye.seen] == before
+    WorkerContext(rank=1, num_workers=2, run=run).say("step", 8)
+    eye.look()
+    assert [seen.changed_at for seen in eye.seen] > before
+
+
+def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
+    sleeper = subprocess.Popen(["sleep", "600"])
+    try:
+        sleeper.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+        run.write_status(0, state="running", **HERE, phase="step", step=3, waits="data")
+        run.write_status(1, state="running", pid=sleeper.pid, host=socket.gethostname(), phase="step", step=3)
+        eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+        with pytest.raises(WorkerError, match=r"worker 1 failed: .* in phase 'step' at step 3, its process is stopped"):
+            eye.look() or eye.look()
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_who_misses_the_heartbeats_of_another_is_not_to_blame(plan, run, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    run.write_status(0, state="failed", cause="UnavailableError: ... (stopped sending heartbeats) ...", failed_at=9.0)
+    run.write_status(1, state="running", **HERE, phase="step", step=3)
+    with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'step' at step 3"):
+        Watch(plan, "").look()
+
+
+def test_who_waits_for_room_is_in_phase_reservation(plan, run):
+    eye = Watch(impatient(plan, start_timeout_s=1e-9), "lower --num-workers")
+    message = r"0 of 2 workers started .* in phase 'reservation', .*: 0, 1; lower --num-workers"
+    with pytest.raises(BackendError, match=message):
+        eye.look()
