@@ -30,7 +30,7 @@ test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes
 test-quick: setup ## the tests that start no cluster
 	$(BIN)/python -m pytest -m "not cluster"
 
-soak: setup ## the long random tests of survival, about 10 minutes
+soak: setup ## the long random tests of survival, about 25 minutes
 	$(BIN)/python -m pytest -m soak
 
 check: setup ## ruff, mypy, layers

@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from attack import Attack
 from disks import mounted
 from struck import Struck, interrupt, kill_me, power_cut
+from traces import traces
 
 from hybridspeech import train as verb
 from hybridspeech.checkpoints import places
@@ -45,6 +48,20 @@ from hybridspeech.train import TrainResult, make_plan
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All the trainings of this module, on every backend, leave no process, port, thread or temporary file."""
+    tmp_path_factory.getbasetemp()  # it must not stand below the folder of this fixture
+    with tempfile.TemporaryDirectory(prefix="t-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        before = traces(Path(folder))
+        yield
+        after = traces(Path(folder))
+        for kind in ("processes", "ports", "threads of Python", "files"):
+            assert after[kind] == before[kind]
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,8 @@ def test_a_joined_ray_is_used_and_stays_and_what_it_lacks_is_said(address, tmp_p
         RayBackend().run(plan(2), worker)
     assert [report.values["plan"] for report in RayBackend().run(plan(1), worker)] == ["ray"]
     let_it_be("busy", tmp_path)
-    with pytest.raises(BackendError, match=r"0 of 1 workers started within 20 s; .*: 0; each worker needs 1 free CPU"):
-        RayBackend().run(plan(1, start_timeout_s=20), worker)
+    with pytest.raises(BackendError, match=r"0 of 1 workers started within 10 s; .*: 0; each worker needs 1 free CPU"):
+        RayBackend().run(plan(1, start_timeout_s=10), worker)
     let_it_be("old", tmp_path)
     with pytest.raises(BackendError, match=r"Version mismatch.*3\.9\.1.*; use this Python and this Ray on every node"):
         RayBackend().run(plan(1), worker)

@@ -1,0 +1,128 @@
+"""Trainings in a row in one process leave it as it was; ranks that are killed again and again do not change the end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from traces import traces
+
+from hybridspeech import train as verb
+from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.preprocess import preprocess
+from hybridspeech.runs import RunDirectory
+from hybridspeech.train import TrainResult
+
+train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
+FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)
+TWO = ClusterConfig(num_workers=2, threads_per_worker=1, executor_memory="512m")
+LONG = [pytest.mark.soak, pytest.mark.cluster]
+
+
+@pytest.fixture(scope="module")
+def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("training") / "shards"
+    preprocess(clips, out, features=FeatureConfig.of("logmel", n_mels=24, hop_length=500), engine="local")
+    return out
+
+
+@pytest.fixture
+def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go; short, since sockets stand below."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.mark.timeout(1800, method="thread")  # the other method is an alarm
+@pytest.mark.parametrize(
+    ("backend", "count"),
+    [
+        ("local", 3),
+        pytest.param("local", 10, marks=LONG),
+        pytest.param("tfos", 10, marks=LONG),
+        pytest.param("ray", 10, marks=LONG),
+    ],
+)
+def test_trainings_in_a_row_leave_nothing_behind(
+    backend: str, count: int, shards: Path, tmp_path: Path, scratch: Path
+) -> None:
+    cluster = ClusterConfig() if backend == "local" else TWO
+    # Before the count: TensorFlow, once imported, keeps threads and variables.
+    train(shards, tmp_path / "first", fit=FIT, cluster=cluster, backend=backend)
+    before = traces(scratch)
+    for number in range(count):
+        train(shards, tmp_path / str(number), fit=FIT, cluster=cluster, backend=backend)
+        assert traces(scratch) == before, f"after run {number}"
+    assert not list(tmp_path.glob("**/.*.tmp"))
+
+
+class RankKiller(threading.Thread):
+    """Kills a rank of a run again and again, each time after a random number of steps since it has (re)started."""
+
+    def __init__(self, run: RunDirectory, seed: int, count: int) -> None:
+        super().__init__(name="rank killer", daemon=True)
+        self.run_directory, self.random, self.count = run, random.Random(seed), count
+        self.killed: list[int] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Until there were so many, or it is over."""
+        while len(self.killed) < self.count:
+            rank, wait_s = self.random.randrange(2), self.random.uniform(0, 1.5)
+            while not self.over.is_set():
+                status = self.run_directory.read_status(rank)
+                if status.get("state") == "running" and status["step"] and status["pid"] not in self.killed:
+                    break
+                self.over.wait(0.01)
+            if self.over.wait(wait_s):
+                return
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(status["pid"]).kill()
+                self.killed.append(status["pid"])
+
+
+def curve(result: TrainResult) -> list[float]:
+    return [row[name] for row in result.history for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+
+
+@pytest.mark.soak
+@pytest.mark.cluster
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_ranks_killed_many_times_end_with_the_numbers_of_undisturbed_ones(
+    backend: str, shards: Path, tmp_path: Path
+) -> None:
+    fit = replace(FIT, epochs=20, checkpoint_steps=7)
+    undisturbed = train(shards, tmp_path / "undisturbed", fit=fit, cluster=TWO, backend=backend)
+    for seed in range(2):
+        run, lines = tmp_path / str(seed), list[str]()
+        killer = RankKiller(RunDirectory(run), seed, count=4)
+        killer.start()
+        try:
+            cluster = replace(TWO, max_restarts=4)
+            made = train(
+                shards,
+                run,
+                fit=fit,
+                cluster=cluster,
+                backend=backend,
+                on_progress=lambda p, to=lines: to.append(p.message),
+            )
+        finally:
+            killer.over.set()
+            killer.join(30)
+        restarts = [line for line in lines if "starting again" in line]
+        assert len(restarts) == len(killer.killed) >= 2
+        assert all("was killed" in line for line in restarts), restarts
+        assert curve(made) == pytest.approx(curve(undisturbed), abs=1e-5)
+        assert psutil.Process().children(recursive=True) == []

@@ -1,0 +1,48 @@
+"""Whether a long step waits for its batch or for something else is written down, though Python is not asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from hybridspeech.pulse import Pulse
+from hybridspeech.runs import RunDirectory
+from hybridspeech.worker import WorkerContext
+
+
+def await_word(run: RunDirectory, waits: str) -> None:
+    deadline = time.monotonic() + 60
+    while run.read_status(0).get("waits") != waits:
+        assert time.monotonic() < deadline, run.read_status(0)
+        time.sleep(0.01)
+
+
+def test_a_long_step_says_whether_it_has_its_data(tmp_path: Path) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    run, released = RunDirectory(tmp_path), threading.Event()
+    run.forget_workers(1)
+    context = WorkerContext(rank=0, num_workers=1, run=run)
+    context.say("step", 7)
+    said_at = run.read_status(0)["at"]
+
+    def read(number: np.int64) -> np.int64:
+        assert released.wait(60)
+        return number
+
+    stuck = tf.data.Dataset.range(2).map(lambda number: tf.numpy_function(read, [number], tf.int64))
+    with Pulse(context, quiet_s=0.05) as pulse:
+        batches = iter(pulse.counted(stuck))
+        reader = threading.Thread(target=next, args=(batches,), daemon=True)
+        reader.start()
+        await_word(run, "data")
+        released.set()
+        reader.join(60)
+        await_word(run, "step")
+        for _ in range(2):  # TensorFlow has fetched the second one ahead
+            pulse.tick()
+        await_word(run, "data")
+        pulse.rest()
+    assert (run.read_status(0)["phase"], run.read_status(0)["at"]) == ("step", said_at)

@@ -1,0 +1,29 @@
+"""What a process may leave behind: processes, ports, threads, open files, files, alarms, handlers, variables."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+
+TENSORFLOWS_OWN = "__autograph_generated_file"
+"""Code that TensorFlow writes once for a function, and removes when the process ends."""
+
+
+def traces(folder: Path) -> dict[str, object]:
+    """What this process has now, and what stands in `folder`, where temporary files go."""
+    process = psutil.Process()
+    return {
+        "processes": sorted(child.pid for child in process.children(recursive=True)),
+        "ports": sorted(each.laddr.port for each in process.net_connections("inet")),
+        "threads of Python": sorted(thread.name for thread in threading.enumerate()),
+        "open files": process.num_fds(),
+        "files": sorted(path.name for path in folder.iterdir() if not path.name.startswith(TENSORFLOWS_OWN)),
+        "alarm": signal.getitimer(signal.ITIMER_REAL),
+        "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "variables": dict(os.environ),
+        "working directory": Path.cwd(),
+    }
