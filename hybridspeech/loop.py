@@ -1,14 +1,12 @@
 """The only training loop: what each worker does, whichever backend has started it. Knows nothing of Spark and Ray.
 
-Where TF_CONFIG names more than one worker, the model is mirrored by MultiWorkerMirroredStrategy. Whatever reads BatchNorm
-statistics is then a collective, so every rank saves; the chief's files are kept, the others' go to a scratch folder.
+With more than one worker, whatever reads BatchNorm statistics is a collective, so every rank saves; the chief's files are
+kept, the others' go to a scratch folder.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from hybridspeech.augment import Augmenter
 from hybridspeech.checkpoints import Checkpoints, Place, best_of, places, published
-from hybridspeech.config import FitConfig, TrainPlan, WorkerReport
+from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
 from hybridspeech.inputs import ClipTransform
-from hybridspeech.loopback import keep_to_loopback
-from hybridspeech.model import build_model, import_tensorflow
+from hybridspeech.model import build_model
 from hybridspeech.noise import load_noises
+from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse
-from hybridspeech.runtime import LOOPBACK
+from hybridspeech.session import configure_tensorflow, make_strategy
 from hybridspeech.shards import ShardIndex
 from hybridspeech.stopping import Looks, Stopped
 from hybridspeech.worker import WorkerContext
@@ -81,66 +79,6 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
 def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int | None) -> bool:
     """Whether so many epochs have gone by since the one with the least validation loss; all ranks see the same losses."""
     return patience is not None and bool(history) and len(history) - best_of(history) >= patience
-
-
-def configure_tensorflow(plan: TrainPlan) -> None:
-    """Threads, seeds and determinism; must come before any TensorFlow operation of the process.
-
-    In a process that has used TensorFlow already (the local backend, run twice) its threads stay as they were.
-    """
-    import_tensorflow()
-    import tensorflow as tf
-    import tf_keras
-
-    threads = plan.cluster.threads_per_worker or own_cores()
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
-    except RuntimeError:
-        if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
-            raise
-    tf_keras.backend.clear_session()
-    tf_keras.utils.set_random_seed(plan.fit.seed)
-    if plan.fit.deterministic:
-        tf.config.experimental.enable_op_determinism()
-
-
-def own_cores() -> int:
-    """Cores for this worker: those of the machine, shared with the ranks that TF_CONFIG places on the same host."""
-    hosts = hosts_of_ranks()
-    ranks_here = max((hosts.count(host) for host in hosts), default=1)
-    return max(1, len(os.sched_getaffinity(0)) // ranks_here)
-
-
-def hosts_of_ranks() -> list[str]:
-    """Host of every rank, as TF_CONFIG has it; empty where it names none."""
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    return [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
-
-
-def make_strategy(num_workers: int) -> tf.distribute.Strategy:
-    """MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default (no) strategy.
-
-    Where all ranks are on this machine, TensorFlow's servers, which nobody asks who he is, are kept to loopback.
-    """
-    import tensorflow as tf
-
-    if num_workers == 1:
-        return tf.distribute.get_strategy()
-    if set(hosts_of_ranks()) <= {LOOPBACK}:
-        keep_to_loopback()
-    options = tf.distribute.experimental.CommunicationOptions(
-        implementation=tf.distribute.experimental.CommunicationImplementation.RING
-    )
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    except tf.errors.UnknownError as error:
-        if "gRPC server" not in error.message:
-            raise
-        raise OSError(
-            f"TensorFlow could not listen on its address in {os.environ['TF_CONFIG']}: another program has taken the "
-            "port since it was chosen; train again, or with --max-restarts 1"
-        ) from error
 
 
 class Trainer:
@@ -356,76 +294,6 @@ def make_transform(plan: TrainPlan, index: ShardIndex) -> ClipTransform:
     noises = load_noises(paths, rate_hz, plan.features.num_samples)
     augmenter = Augmenter(augment, sample_rate_hz=rate_hz, seed=plan.fit.seed, noises=noises)
     return ClipTransform(plan.stored, plan.features, augmenter)
-
-
-def compile_model(model: tf_keras.Model, plan: TrainPlan, num_steps: int) -> list[tf_keras.metrics.Metric]:
-    """Optimizer and cross-entropy. Returns the metrics: the reported loss is one, since fillers have weight 0.
-
-    Parameters
-    ----------
-    num_steps : of one epoch
-    """
-    import tf_keras
-
-    metrics = [
-        tf_keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
-        tf_keras.metrics.CategoricalAccuracy(name="accuracy"),
-    ]
-    model.compile(
-        optimizer=make_optimizer(plan, num_steps),
-        loss=tf_keras.losses.CategoricalCrossentropy(label_smoothing=plan.fit.label_smoothing),
-        weighted_metrics=metrics,
-    )
-    model.optimizer.build(model.trainable_variables)
-    dropouts = [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Dropout)]
-    for number, layer in enumerate(dropouts):
-        layer._random_generator = _Masks(plan.fit.seed, number, model.optimizer.iterations)
-    return metrics
-
-
-def make_optimizer(plan: TrainPlan, num_steps: int) -> tf_keras.optimizers.Optimizer:
-    """Adam or AdamW with the plan's schedule; biases and BatchNorm do not decay."""
-    import tf_keras
-
-    fit = plan.fit
-    rate = highest_learning_rate(fit, plan.cluster.num_workers)
-    if fit.schedule == "cosine":
-        warmup = round(fit.warmup_epochs * num_steps)
-        rate = tf_keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            decay_steps=max(1, fit.epochs * num_steps - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    if fit.optimizer == "adam":
-        return tf_keras.optimizers.Adam(rate)
-    optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=fit.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def highest_learning_rate(fit: FitConfig, num_workers: int) -> float:
-    """The rate of the plan, for the global batch."""
-    if fit.learning_rate_batch is None:
-        return fit.learning_rate
-    return fit.learning_rate * math.sqrt(fit.batch_size * num_workers / fit.learning_rate_batch)
-
-
-class _Masks:
-    """The random generator of a dropout layer, whose masks follow from the seed, the layer and the step alone.
-
-    Keras' own draws from a state that no checkpoint holds: a resumed training would see other masks.
-    """
-
-    def __init__(self, seed: int, layer: int, step: tf.Variable) -> None:
-        self._seed, self._layer, self._step = seed, layer, step
-
-    def dropout(self, inputs: tf.Tensor, rate: float, noise_shape: Any = None) -> tf.Tensor:
-        """What `tf.nn.dropout` gives."""
-        import tensorflow as tf
-
-        seed = tf.stack([tf.constant(1_000 * self._seed + self._layer, tf.int64), tf.cast(self._step, tf.int64)])
-        return tf.nn.experimental.stateless_dropout(inputs, rate, seed, noise_shape=noise_shape)
 
 
 def write_scalars(row: dict[str, float]) -> None:

@@ -17,7 +17,18 @@ LAYERS = [
     {"demo"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"engines", "backends", "loop"},
-    {"dataset", "model", "frontend", "checkpoints", "stopping", "pulse", "recipes", "speakers"},
+    {
+        "dataset",
+        "model",
+        "session",
+        "optimization",
+        "frontend",
+        "checkpoints",
+        "stopping",
+        "pulse",
+        "recipes",
+        "speakers",
+    },
     {
         "networks",
         "labels",
@@ -39,11 +50,18 @@ LAYERS = [
     {"errors", ""},
 ]
 FREE_WITHIN = [
-    {"labels", "sharding", "shards", "features", "inputs", "augment", "noise", "tasks", "audio", "plots", "espeak"}
+    {"session", "model"},
+    {"labels", "sharding", "shards", "features", "inputs", "augment", "noise", "tasks", "audio", "plots", "espeak"},
 ]
 HOMES = {
-    "tensorflow": {"dataset", "model", "checkpoints", "pulse", "loop", "frontend", "evaluate", "predict", "export"},
-    "tf_keras": {"dataset", "model", "networks", "loop", "frontend", "evaluate", "predict", "export"},
+    "tensorflow": {
+        *("dataset", "model", "session", "optimization", "checkpoints", "pulse", "loop", "frontend"),
+        *("evaluate", "predict", "export"),
+    },
+    "tf_keras": {
+        *("dataset", "model", "networks", "session", "optimization", "loop", "frontend"),
+        *("evaluate", "predict", "export"),
+    },
     "pyspark": {"engines.spark", "engines.spark_job", "engines.spark_daemon", "engines.raydp", "backends.tfos"},
     "raydp": {"engines.raydp"},
     "ray": {"engines.raydp", "backends.ray"},

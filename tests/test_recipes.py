@@ -6,7 +6,7 @@ import pytest
 
 from hybridspeech.config import FeatureConfig, FitConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.loop import highest_learning_rate
+from hybridspeech.optimization import highest_learning_rate
 from hybridspeech.preprocess import preprocess
 from hybridspeech.recipes import COMPACT, recipe_for
 

@@ -39,7 +39,8 @@ from hybridspeech.errors import (
 )
 from hybridspeech.evaluate import evaluate
 from hybridspeech.labels import count_labels
-from hybridspeech.loop import has_stopped_improving, make_optimizer
+from hybridspeech.loop import has_stopped_improving
+from hybridspeech.optimization import make_optimizer
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
 from hybridspeech.shards import ShardIndex

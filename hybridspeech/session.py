@@ -1,0 +1,79 @@
+"""TensorFlow in a training worker, before there is a network: threads, seeds, and the strategy that joins the ranks.
+
+Where TF_CONFIG names more than one worker, the model is mirrored by MultiWorkerMirroredStrategy. Knows nothing of data and
+networks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from hybridspeech.config import TrainPlan
+from hybridspeech.loopback import keep_to_loopback
+from hybridspeech.model import import_tensorflow
+from hybridspeech.runtime import LOOPBACK
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def configure_tensorflow(plan: TrainPlan) -> None:
+    """Threads, seeds and determinism; must come before any TensorFlow operation of the process.
+
+    In a process that has used TensorFlow already (the local backend, run twice) its threads stay as they were.
+    """
+    import_tensorflow()
+    import tensorflow as tf
+    import tf_keras
+
+    threads = plan.cluster.threads_per_worker or own_cores()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() not in (0, threads):
+            raise
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(plan.fit.seed)
+    if plan.fit.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def own_cores() -> int:
+    """Cores for this worker: those of the machine, shared with the ranks that TF_CONFIG places on the same host."""
+    hosts = hosts_of_ranks()
+    ranks_here = max((hosts.count(host) for host in hosts), default=1)
+    return max(1, len(os.sched_getaffinity(0)) // ranks_here)
+
+
+def hosts_of_ranks() -> list[str]:
+    """Host of every rank, as TF_CONFIG has it; empty where it names none."""
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    return [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
+
+
+def make_strategy(num_workers: int) -> tf.distribute.Strategy:
+    """MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default (no) strategy.
+
+    Where all ranks are on this machine, TensorFlow's servers, which nobody asks who he is, are kept to loopback.
+    """
+    import tensorflow as tf
+
+    if num_workers == 1:
+        return tf.distribute.get_strategy()
+    if set(hosts_of_ranks()) <= {LOOPBACK}:
+        keep_to_loopback()
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=tf.distribute.experimental.CommunicationImplementation.RING
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    except tf.errors.UnknownError as error:
+        if "gRPC server" not in error.message:
+            raise
+        raise OSError(
+            f"TensorFlow could not listen on its address in {os.environ['TF_CONFIG']}: another program has taken the "
+            "port since it was chosen; train again, or with --max-restarts 1"
+        ) from error
