@@ -122,7 +122,7 @@ def test_ranks_killed_many_times_end_with_the_numbers_of_undisturbed_ones(
             killer.over.set()
             killer.join(30)
         restarts = [line for line in lines if "starting again" in line]
-        assert len(restarts) == len(killer.killed) >= 2
+        assert 2 <= len(restarts) <= len(killer.killed)  # both ranks of one attempt may be struck
         assert all("was killed" in line for line in restarts), restarts
         assert curve(made) == pytest.approx(curve(undisturbed), abs=1e-5)
         assert psutil.Process().children(recursive=True) == []
