@@ -24,12 +24,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridspeech.audio import load_decoder, read_clip
+from hybridspeech.audio import load_decoder
 from hybridspeech.augment import Augmenter
 from hybridspeech.config import (
     AugmentConfig,
@@ -45,16 +46,17 @@ from hybridspeech.config import (
 )
 from hybridspeech.containers import canonical_header
 from hybridspeech.engines import ENGINES, Engine
-from hybridspeech.errors import AudioError, ConfigError, EngineError, ShardError, TooManyRejectsError
+from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.making import Reject, ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest import Clip, Manifest, read_manifest, write_parquet
-from hybridspeech.noise import NOISE_FOLDER, Noise, excerpt, find_noises, load_noises
+from hybridspeech.noise import NOISE_FOLDER, Noise, find_noises, load_noises
 from hybridspeech.output import claim_output
 from hybridspeech.recipes import SOUND
 from hybridspeech.records import to_pcm16
 from hybridspeech.runs import write_atomically
-from hybridspeech.sharding import ShardTask, choose_num_shards, group_tasks, plan_shards, rebalance
-from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex, ShardInfo, ShardWriter
+from hybridspeech.sharding import ShardTask, choose_num_shards, group_tasks, plan_shards
+from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex, ShardWriter
 from hybridspeech.tasks import add_copies, select_task
 
 NOISE_NAME = "noise"
@@ -84,25 +86,6 @@ class PreprocessResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reject:
-    """One clip that could not be used, and why."""
-
-    clip_id: str
-    split: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardRecord:
-    """What one task brings back, and leaves in _progress; `key` is a hash of all that decides the shard's bytes."""
-
-    key: str
-    info: ShardInfo
-    rejects: tuple[Reject, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class ShardMaker:
     """What every task needs. Called by the engine with a few ShardTasks a partition; picklable; imports no TensorFlow."""
 
@@ -123,18 +106,13 @@ class ShardMaker:
         finished = out / PROGRESS_NAME / f"{task.name}.json"
         finished.unlink(missing_ok=True)  # of the same shard with other clips: a record speaks of what is there
         extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
-        rejects = []
+
+        def read(clip: Clip) -> np.ndarray:
+            wave = read_wave(clip, self.features)
+            return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
+
         with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
-            for clip in task.clips:
-                try:
-                    wave = self._read(clip)
-                    varied = augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
-                    extractor(varied, out=writer.payload)
-                except AudioError as error:
-                    detail = error.detail.removeprefix(f"{clip.path}: ")
-                    rejects.append(Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=detail))
-                else:
-                    writer.write(clip.clip_id, clip.label, clip.label_name, clip.speaker, writer.payload)
+            rejects = [reject for reject in encode_clips(task.clips, extractor, writer.encoder, read) if reject]
         assert writer.info is not None
         record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
         with _writing(out):
@@ -147,15 +125,6 @@ class ShardMaker:
         rate_hz = self.features.sample_rate_hz
         noises = load_noises(self.noises, rate_hz, self.features.num_samples) if self.augment.needs_noise else ()
         return Augmenter(self.augment, sample_rate_hz=rate_hz, seed=self.shards.seed, noises=noises)
-
-    def _read(self, clip: Clip) -> np.ndarray:
-        if clip.excerpt is None:
-            return read_clip(clip.path, self.features)
-        num_samples, (where, volume) = self.features.num_samples, clip.excerpt
-        if not clip.path:
-            return np.zeros(num_samples, np.float32)
-        recording = load_noises((clip.path,), self.features.sample_rate_hz, num_samples)
-        return np.float32(volume) * excerpt(recording, 0.0, where, num_samples)
 
     def key_of(self, task: ShardTask) -> str:
         """Hash of all that decides the bytes of a shard, apart from the audio itself."""
@@ -416,16 +385,12 @@ class _Job:
 
         More than once, if a clip that was good becomes unusable meanwhile.
         """
-        planned = tasks = plan_shards(self.manifest.clips, self.shards)
-        made: dict[str, tuple[tuple[Clip, ...], ShardRecord]] = {}
-        stage = "shards"
-        while todo := [task for task in tasks if task.name not in made or made[task.name][0] != task.clips]:
-            for task, record in zip(todo, self._run(engine, todo, stage), strict=True):
-                made[task.name] = tuple(clip for clip in task.clips if clip.clip_id not in self.rejects), record
-            if len(self.rejects) == len(self.manifest.clips):
-                raise TooManyRejectsError(self._complain())
-            tasks, stage = rebalance(planned, self.rejects, self.shards), "equal shards"
-        return [made[task.name][1] for task in tasks]
+        stages = chain(["shards"], repeat("equal shards"))
+        planned = plan_shards(self.manifest.clips, self.shards)
+        records = make_level(planned, self.shards, lambda tasks: self._run(engine, tasks, next(stages)))
+        if not records:
+            raise TooManyRejectsError(self._complain())
+        return records
 
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
         """Records of `tasks`, in order; only what has no valid record yet is computed."""

@@ -23,7 +23,7 @@ import os
 import re
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,7 @@ REJECTS_NAME = "rejects.jsonl"
 _UTF8 = ("utf-8", "surrogateescape")  # bytes of a file name that are not UTF-8 come through as they are (PEP 383)
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's own gzip header: no time, no name
 _GZIP_LEVEL = 1
-_NAME = re.compile(r"(?P<split>[a-z]+)-\d{5}-of-\d{5}\.tfrecord(\.gz)?")
+_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<number>\d{5})-of-\d{5}\.tfrecord(\.gz)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +98,86 @@ def split_of(name: str) -> str:
     ------
     ShardError: it is not the name of a shard.
     """
+    return _parts_of(name)["split"]
+
+
+def number_of(name: str) -> int:
+    """The number, from 0, in a shard's file name; errors as `split_of`."""
+    return int(_parts_of(name)["number"])
+
+
+def _parts_of(name: str) -> re.Match[str]:
     match = _NAME.fullmatch(str(name))
     if match is None:
         raise ShardError(f"{name!r} is not the name of a shard; expected e.g. {shard_name('training', 0, 4)}")
-    return match["split"]
+    return match
+
+
+class ShardEncoder:
+    """The bytes of one shard, given away piece by piece.
+
+    The record is one buffer whose tail is the spectrogram, so a kernel can write straight into `payload`.
+
+    Parameters
+    ----------
+    name : as `shard_name` gives it
+    shape : (num_bins, num_frames) of every spectrogram
+    sink : called with the next bytes, which are valid during the call only
+
+    Raises
+    ------
+    ConfigError: a spectrogram is of another shape; a spectrogram, or its names, are too large for one record.
+    """
+
+    def __init__(
+        self, name: str, config: ShardConfig, shape: tuple[int, int], sink: Callable[[bytes | memoryview], object]
+    ) -> None:
+        self._name, self._split, self._sink = name, split_of(name), sink
+        self._record = RecordBuffer("waveform" if config.dtype == "int16" else "spectrogram", shape, config.dtype)
+        gzipped = config.compression == "gzip"
+        self._packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzipped else None
+        self._sha256 = hashlib.sha256()
+        self._num_examples = self._num_bytes = 0
+
+    @property
+    def payload(self) -> np.ndarray:
+        """float32 [shape=(num_bins, num_frames)], C order: where the next spectrogram may be written without a copy."""
+        return self._record.payload
+
+    def write(self, clip_id: str, label: int, label_name: str, speaker: str, spectrogram: np.ndarray) -> None:
+        """Append one example; `spectrogram` is `payload` itself, or an array of its shape that is copied there."""
+        if spectrogram is not self.payload:
+            if spectrogram.shape != self.payload.shape:
+                raise ConfigError(f"{clip_id}: spectrogram of shape {spectrogram.shape}; expected {self.payload.shape}")
+            self.payload[...] = spectrogram
+        names = {"clip_id": clip_id, "label_name": label_name, "speaker": speaker}
+        small: dict[str, bytes | int] = {key: text.encode(*_UTF8) for key, text in names.items()}
+        record = self._record.packed({**small, "label": int(label)})
+        self._give(self._packer.compress(record) if self._packer else record)
+        self._num_examples += 1
+
+    def _give(self, data: bytes | memoryview) -> None:
+        self._sha256.update(data)
+        self._num_bytes += len(data)
+        self._sink(data)
+
+    def finish(self) -> ShardInfo:
+        """Give away what is left, and say what the shard is."""
+        if self._packer:
+            self._give(self._packer.flush())
+        return ShardInfo(
+            name=self._name,
+            split=self._split,
+            num_examples=self._num_examples,
+            num_bytes=self._num_bytes,
+            sha256=self._sha256.hexdigest(),
+        )
 
 
 class ShardWriter:
     """Writes one shard: a context manager whose clean exit publishes the file and sets `info`; an error leaves nothing.
 
-    The record is one buffer whose tail is the spectrogram, so a kernel can write straight into it::
+    Spectrograms are written as a `ShardEncoder` takes them::
 
         with ShardWriter(out / "training-00000-of-00004.tfrecord", config, features.shape) as writer:
             extractor(wave, out=writer.payload)
@@ -127,42 +197,31 @@ class ShardWriter:
     def __init__(self, path: str | Path, config: ShardConfig, shape: tuple[int, int]) -> None:
         self.path = Path(path)
         self.info: ShardInfo | None = None
-        self._split = split_of(self.path.name)
-        self._compression = config.compression
-        self._record = RecordBuffer("waveform" if config.dtype == "int16" else "spectrogram", shape, config.dtype)
+        self._encoder = ShardEncoder(self.path.name, config, shape, self._append)
         self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
 
     @property
+    def encoder(self) -> ShardEncoder:
+        """What makes the bytes."""
+        return self._encoder
+
+    @property
     def payload(self) -> np.ndarray:
-        """float32 [shape=(num_bins, num_frames)], C order: where the next spectrogram may be written without a copy."""
-        return self._record.payload
+        """As `ShardEncoder.payload`."""
+        return self._encoder.payload
 
     def __enter__(self) -> ShardWriter:
         try:
             self._file = self._temporary.open("xb", buffering=0)
         except OSError as error:
             raise self._translated(error) from error
-        gzipped = self._compression == "gzip"
-        self._packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzipped else None
-        self._sha256 = hashlib.sha256()
-        self._num_examples = self._num_bytes = 0
         return self
 
     def write(self, clip_id: str, label: int, label_name: str, speaker: str, spectrogram: np.ndarray) -> None:
-        """Append one example; `spectrogram` is `payload` itself, or an array of its shape that is copied there."""
-        if spectrogram is not self.payload:
-            if spectrogram.shape != self.payload.shape:
-                raise ConfigError(f"{clip_id}: spectrogram of shape {spectrogram.shape}; expected {self.payload.shape}")
-            self.payload[...] = spectrogram
-        names = {"clip_id": clip_id, "label_name": label_name, "speaker": speaker}
-        small: dict[str, bytes | int] = {key: text.encode(*_UTF8) for key, text in names.items()}
-        record = self._record.packed({**small, "label": int(label)})
-        self._append(self._packer.compress(record) if self._packer else record)
-        self._num_examples += 1
+        """As `ShardEncoder.write`."""
+        self._encoder.write(clip_id, label, label_name, speaker, spectrogram)
 
     def _append(self, data: bytes | memoryview) -> None:
-        self._sha256.update(data)
-        self._num_bytes += len(data)
         rest = memoryview(data)
         try:
             while rest:
@@ -181,20 +240,13 @@ class ShardWriter:
             self._temporary.unlink(missing_ok=True)
 
     def _publish(self) -> None:
-        if self._packer:
-            self._append(self._packer.flush())
+        info = self._encoder.finish()
         try:
             os.fsync(self._file.fileno())
             self._temporary.replace(self.path)
         except OSError as error:
             raise self._translated(error) from error
-        self.info = ShardInfo(
-            name=self.path.name,
-            split=self._split,
-            num_examples=self._num_examples,
-            num_bytes=self._num_bytes,
-            sha256=self._sha256.hexdigest(),
-        )
+        self.info = info
 
     def _translated(self, error: OSError) -> ShardError:
         return ShardError(

@@ -32,6 +32,7 @@ LAYERS = [
     {
         "networks",
         "labels",
+        "making",
         "sharding",
         "shards",
         "features",
@@ -49,10 +50,7 @@ LAYERS = [
     {"config"},
     {"errors", ""},
 ]
-FREE_WITHIN = [
-    {"session", "model"},
-    {"labels", "sharding", "shards", "features", "inputs", "augment", "noise", "tasks", "audio", "plots", "espeak"},
-]
+FREE_WITHIN = [{"session", "model"}, next(layer for layer in LAYERS if "shards" in layer)]
 HOMES = {
     "tensorflow": {
         *("dataset", "model", "session", "optimization", "checkpoints", "pulse", "loop", "frontend"),
