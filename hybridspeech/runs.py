@@ -7,7 +7,9 @@
       tensorboard/       the same curves as event files
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained model as a SavedModel plus weights; its presence means: training ended
-      workers/           rank-NNN.json status and rank-NNN.log of each worker; stop, stop-at: see `stopping`
+      workers/           rank-NNN.json status and rank-NNN.log of each worker; feed*.json: how far a feed is;
+                         stop, stop-at: see `stopping`
+      rejects.jsonl      of `run`: clips that could not be used, with the reason
 
 Knows nothing of TensorFlow.
 """
@@ -94,6 +96,15 @@ class RunDirectory:
         """Output of the process that starts the workers."""
         return self.workers_dir / "launcher.log"
 
+    @property
+    def feed_path(self) -> Path:
+        """How far the features are that are fed to the workers."""
+        return self.workers_dir / "feed.json"
+
+    @property
+    def rejects_path(self) -> Path:
+        return self.path / "rejects.jsonl"
+
     def log_path(self, rank: int) -> Path:
         return self.workers_dir / f"rank-{rank:03d}.log"
 
@@ -166,11 +177,7 @@ class RunDirectory:
 
     def read_status(self, rank: int) -> dict[str, Any]:
         """Last status of one rank; empty if it has not spoken yet."""
-        try:
-            status: dict[str, Any] = json.loads(self.status_path(rank).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        return status
+        return _read_json(self.status_path(rank))
 
     @property
     def _stop_request_path(self) -> Path:
@@ -185,6 +192,8 @@ class RunDirectory:
         self.workers_dir.mkdir(parents=True, exist_ok=True)
         for rank in range(num_workers):
             self.status_path(rank).unlink(missing_ok=True)
+        for path in self.workers_dir.glob("feed*.json"):
+            path.unlink(missing_ok=True)
         self._stop_request_path.unlink(missing_ok=True)
         self._stop_order_path.write_bytes(
             b""
@@ -209,3 +218,27 @@ class RunDirectory:
         except FileNotFoundError:
             return None
         return int(text) if text.endswith("\n") else None
+
+    def write_feed(self, **fields: Any) -> None:
+        """Say how far the features are that are fed to the workers. Only the driver writes it."""
+        write_atomically(self.feed_path, json.dumps(fields))
+
+    def read_feed(self) -> dict[str, Any]:
+        """What `write_feed` was last given; empty if nothing is fed."""
+        return _read_json(self.feed_path)
+
+    def write_feeder(self, rank: int, round_: int) -> None:
+        """Say that the task which feeds a rank has started, in this round of the feed. Only that task writes it."""
+        write_atomically(self.workers_dir / f"feeder-{rank:03d}.json", json.dumps({"round": round_}))
+
+    def read_feeder(self, rank: int) -> int:
+        """The last round in which a task has started that feeds a rank; 0 if none has."""
+        return int(_read_json(self.workers_dir / f"feeder-{rank:03d}.json").get("round", 0))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content

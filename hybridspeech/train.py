@@ -7,7 +7,7 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,14 +103,19 @@ def train(
         if resume:
             check_resumable(directory, plan)
         directory.create(plan)
-        with _interrupt_explained(directory, on_progress), _reported(directory, plan, on_progress):
-            chief = run_with_restarts(starter, plan, on_progress)[0]
+        with interrupt_explained(directory, on_progress), reported(directory, plan, on_progress):
+            reports = run_with_restarts(starter, plan, on_progress)
+    return result_of(plan, reports[0], steps, started)
+
+
+def result_of(plan: TrainPlan, chief: WorkerReport, steps: int, started: float) -> TrainResult:
+    """What a training that was called at `started` (seconds since the epoch) has made."""
     epochs = [row for row in chief.history if row["epoch"] > 1] or list(chief.history)
     return TrainResult(
         run_dir=plan.run,
-        backend=starter.name,
-        num_workers=cluster.num_workers,
-        global_batch_size=fit.batch_size * cluster.num_workers,
+        backend=plan.backend,
+        num_workers=plan.cluster.num_workers,
+        global_batch_size=plan.fit.batch_size * plan.cluster.num_workers,
         steps_per_epoch=steps,
         startup_s=(chief.first_step_at or chief.finished_at) - started,
         train_s=chief.finished_at - (chief.first_step_at or chief.finished_at),
@@ -180,15 +185,18 @@ def make_plan(
         model=model,
         fit=fit,
         cluster=cluster,
-        label_weights=_label_weights(Path(shards), index) if fit.class_weights else (),
+        label_weights=weights_of(_training_counts(Path(shards), index)) if fit.class_weights else (),
         resume=resume,
-        versions=_versions(),
+        versions=versions_here(),
     )
 
 
-def _label_weights(shards: Path, index: ShardIndex) -> tuple[float, ...]:
-    """Inverse to the number of training clips, and 1 on average over the clips; 0 for a label without any."""
-    counts = [of_split.get("training", 0) for of_split in count_labels(shards, index).values()]
+def _training_counts(shards: Path, index: ShardIndex) -> list[int]:
+    return [of_split.get("training", 0) for of_split in count_labels(shards, index).values()]
+
+
+def weights_of(counts: Sequence[int]) -> tuple[float, ...]:
+    """Inverse to the number of training clips of each label, and 1 on average over the clips; 0 for one without any."""
     present = sum(count > 0 for count in counts)
     return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
 
@@ -223,7 +231,8 @@ def _describe(plan: TrainPlan, index: ShardIndex, steps: int) -> str:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions_here() -> dict[str, str]:
+    """Versions of what decides the numbers of a run, as far as it is installed."""
     versions = {"python": platform.python_version()}
     for name in VERSIONS_OF:
         try:
@@ -234,7 +243,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
+def reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
     """Pass on what the workers write down while they train: phases of the chief, and each epoch's line."""
     ended = threading.Event()
     seen = len(run.read_metrics()) if plan.resume else 0
@@ -269,7 +278,7 @@ def _reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> It
 
 
 @contextmanager
-def _interrupt_explained(run: RunDirectory, on_progress: OnProgress) -> Iterator[None]:
+def interrupt_explained(run: RunDirectory, on_progress: OnProgress) -> Iterator[None]:
     """After an interrupt, say what is saved."""
     try:
         yield

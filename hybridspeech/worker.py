@@ -25,7 +25,7 @@ class WorkerContext:
     def say(self, phase: str, step: int = 0) -> None:
         """Sign of life, cheap enough for every second.
 
-        `phase` is one of import, data, build, restore, step, validate, save.
+        `phase` is one of feed, import, data, build, restore, step, validate, save.
         """
         self.run.write_status(self.rank, state="running", phase=phase, step=step, waits=None)
 

@@ -61,17 +61,18 @@ def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
     return report
 
 
-def execute_apart(packed: bytes, plan: TrainPlan, rank: int) -> None:
+def execute_apart(packed: bytes, plan: TrainPlan, rank: int, *given: object) -> None:
     """`execute` where the process is the worker's own: its output goes to the rank's log.
 
     Parameters
     ----------
     packed : the worker function by cloudpickle; it is opened here and not before, so that nobody else needs its imports
+    given : further arguments for it, after the plan and the context
     """
     _redirect_output(RunDirectory(plan.run).log_path(rank))
     if plan.cluster.num_workers == 1:
         os.environ.pop("TF_CONFIG", None)  # a cluster of one is none
-    execute(lambda plan, context: cloudpickle.loads(packed)(plan, context), plan, rank)
+    execute(lambda plan, context: cloudpickle.loads(packed)(plan, context, *given), plan, rank)
 
 
 def _redirect_output(log: Path) -> None:

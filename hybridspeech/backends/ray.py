@@ -1,4 +1,7 @@
-"""Training workers on Ray, placed and introduced to each other by TensorflowTrainer of Ray Train, known here only."""
+"""Training workers on Ray, placed and introduced to each other by TensorflowTrainer of Ray Train.
+
+Besides this module only `feeds.ray` knows it.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,20 @@ import secrets
 import shutil
 import sys
 import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from hybridspeech.backends.base import Worker, execute_apart
-from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
+from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, one_line
 from hybridspeech.runs import RunDirectory
 from hybridspeech.runtime import LOOPBACK, num_cores, ray_environment, refusals
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 OBJECT_STORE_BYTES = 80 * 1024**2  # nothing but the worker function goes through it; Ray's least is 75 MiB
 
 
@@ -34,18 +41,35 @@ class RayBackend:
         ------
         MissingExtraError: Ray or TensorFlow is not installed; before anything starts.
         """
-        cluster = plan.cluster
-        check_installed("ray", self.name, ("ray", "tensorflow"))
-        launch = Launch(
-            driver=drive,
-            advice=(
-                f"each worker needs {_cpus(cluster)} free CPU(s) of the Ray at {cluster.ray_address or 'this machine'} "
-                "and the run directory at the same path: free some, lower --num-workers, or raise the start time-out"
-            ),
-            environment=_environment(cluster),
-            leave_s=0.0 if cluster.ray_address is None else 20.0,
-        )
-        return run_apart(launch, plan, worker)
+        return launch(plan, worker, drive)
+
+
+def launch(
+    plan: TrainPlan,
+    worker: Worker,
+    driver: Driver,
+    needs: Sequence[str] = (),
+    environment: Mapping[str, str] = _NOTHING,
+) -> list[WorkerReport]:
+    """Check what can be checked, and run `driver` apart; as `RayBackend.run`.
+
+    Parameters
+    ----------
+    needs : packages, besides those of every run on Ray
+    environment : variables for the driver process, besides those
+    """
+    cluster = plan.cluster
+    check_installed("ray", RayBackend.name, ("ray", "tensorflow", *needs))
+    apart = Launch(
+        driver=driver,
+        advice=(
+            f"each worker needs {_cpus(cluster)} free CPU(s) of the Ray at {cluster.ray_address or 'this machine'} "
+            "and the run directory at the same path: free some, lower --num-workers, or raise the start time-out"
+        ),
+        environment={**_environment(cluster), **environment},
+        leave_s=0.0 if cluster.ray_address is None else 20.0,
+    )
+    return run_apart(apart, plan, worker)
 
 
 def _cpus(cluster: ClusterConfig) -> int:
@@ -74,19 +98,36 @@ def _environment(cluster: ClusterConfig) -> dict[str, str]:
 
 def drive(job: Job) -> None:
     """The driver process: start or join Ray, run the workers, wait until they have ended."""
+    with connected(job.plan.cluster):
+        _train(job)
+
+
+@contextmanager
+def connected(
+    cluster: ClusterConfig, more_cpus: int = 0, object_store_bytes: int = OBJECT_STORE_BYTES
+) -> Iterator[None]:
+    """Connected to the Ray that is joined, or to one that is started here; it has CPUs for all workers.
+
+    Parameters
+    ----------
+    more_cpus, object_store_bytes : of a Ray that is started here: CPUs besides the workers', and its store
+
+    Raises
+    ------
+    BackendError: Ray can't be started or joined, or has too few CPUs.
+    """
     import ray
 
-    cluster = job.plan.cluster
     _check_reachable(cluster)
     try:
-        _connect(ray, cluster)
+        _connect(ray, cluster, more_cpus, object_store_bytes)
     except Exception as error:
         where = f"be joined at {cluster.ray_address}" if cluster.ray_address else "start"
         advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
         raise BackendError(f"Ray could not {where}: {one_line(error)}{advice}") from error
     try:
         _check_cpus(ray, cluster)
-        _train(job)
+        yield
     finally:
         if cluster.ray_address is not None:
             ray.shutdown()  # a Ray of our own ends with this process
@@ -100,7 +141,7 @@ def _check_reachable(cluster: ClusterConfig) -> None:
         raise BackendError(f"no Ray answers at {reasons[0]}; start it, mend --ray-address, or leave it out")
 
 
-def _connect(ray: Any, cluster: ClusterConfig) -> None:
+def _connect(ray: Any, cluster: ClusterConfig, more_cpus: int, object_store_bytes: int) -> None:
     joined = cluster.ray_address is not None
     surroundings = {
         "env_vars": worker_environment(cluster, joined=joined),
@@ -112,10 +153,10 @@ def _connect(ray: Any, cluster: ClusterConfig) -> None:
     settings = {
         "runtime_env": surroundings,
         "address": "local",
-        "num_cpus": max(num_cores(), cluster.num_workers),
+        "num_cpus": max(num_cores(), cluster.num_workers) + more_cpus,
         "num_gpus": 0,
         "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE_BYTES,
+        "object_store_memory": object_store_bytes,
         "_node_ip_address": LOOPBACK,
         "_temp_dir": str(Path.cwd()),
     }
@@ -150,16 +191,29 @@ def leave_tensorflow_out() -> None:
 
 def _train(job: Job) -> None:
     leave_tensorflow_out()
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
-    from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
+    from ray.train import get_context
 
     plan, packed = job.plan, job.packed
-    joined = plan.cluster.ray_address is not None
-    storage = RunDirectory(plan.run).workers_dir / "ray" if joined else Path.cwd() / "storage"
 
     def loop() -> None:
         execute_apart(packed, plan, get_context().get_world_rank())
 
+    fit(plan, loop)
+
+
+def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
+    """Run `loop` in every worker through TensorflowTrainer; `data` is what that takes of datasets.
+
+    Raises
+    ------
+    BackendError: Ray Train failed; the cause is in the words of the ranks.
+    """
+    leave_tensorflow_out()
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
+
+    joined = plan.cluster.ray_address is not None
+    storage = RunDirectory(plan.run).workers_dir / "ray" if joined else Path.cwd() / "storage"
     trainer = TensorflowTrainer(
         loop,
         scaling_config=ScalingConfig(
@@ -168,6 +222,7 @@ def _train(job: Job) -> None:
         run_config=RunConfig(
             name="hybridspeech", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)
         ),
+        **data,
     )
     try:
         trainer.fit()

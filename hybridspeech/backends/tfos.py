@@ -1,7 +1,7 @@
 """Training workers on Spark executors, placed and introduced to each other by TensorFlowOnSpark.
 
-TensorFlowOnSpark 2.2.5 is used through `TFCluster.run` in InputMode.TENSORFLOW. Its traps (exits, alarms, globals, a
-service open to everybody) end here. The only module that knows it.
+TensorFlowOnSpark 2.2.5 is used through `TFCluster.run`, here in InputMode.TENSORFLOW. Its traps (exits, alarms, globals,
+a service open to everybody) end here. Besides this module only `feeds.tfos` knows it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hybridspeech.backends.base import Worker, execute_apart
-from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart, worker_environment
+from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.backends.messages import receive, send
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
-from hybridspeech.errors import BackendError, ConfigError, one_line
+from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
 from hybridspeech.runtime import LIGHT_JVM, LOOPBACK, executor_environment, loopback_conf, refusals, spark_environment
 
 POLL_S = 0.1
@@ -42,29 +43,34 @@ class TFoSBackend:
         ------
         MissingExtraError, ConfigError: before anything starts. JavaError: no Java that Spark can use.
         """
-        cluster = plan.cluster
-        check_installed("tfos", self.name, ("pyspark", "tensorflowonspark", "tensorflow"))
-        check_master(cluster)
-        launch = Launch(
-            driver=drive,
-            advice=(
-                f"each worker needs an executor with {_cores(cluster)} core(s) and {cluster.executor_memory} of memory "
-                f"at {_master(cluster)} and the run directory at the same path: free some, lower --num-workers, or "
-                "raise the start time-out"
-            ),
-            leave_s=0.0 if _is_here(cluster) else 20.0,
-        )
-        return run_apart(launch, plan, worker)
+        return launch(plan, worker, drive)
 
 
-def _is_here(cluster: ClusterConfig) -> bool:
+def launch(plan: TrainPlan, worker: Worker, driver: Driver) -> list[WorkerReport]:
+    """Check what can be checked, and run `driver` apart; as `TFoSBackend.run`."""
+    cluster = plan.cluster
+    check_installed("tfos", TFoSBackend.name, ("pyspark", "tensorflowonspark", "tensorflow"))
+    check_master(cluster)
+    apart = Launch(
+        driver=driver,
+        advice=(
+            f"each worker needs an executor with {_cores(cluster)} core(s) and {cluster.executor_memory} of memory "
+            f"at {_master(cluster)} and the run directory at the same path: free some, lower --num-workers, or "
+            "raise the start time-out"
+        ),
+        leave_s=0.0 if is_here(cluster) else 20.0,
+    )
+    return run_apart(apart, plan, worker)
+
+
+def is_here(cluster: ClusterConfig) -> bool:
     """Whether the cluster lives in processes of the driver, and goes with it."""
     return cluster.master is None or cluster.master.startswith("local")
 
 
 def _cores(cluster: ClusterConfig) -> int:
     """Cores that a worker holds. Here one is as good as many: the count is Spark's book-keeping, not a limit."""
-    return 1 if _is_here(cluster) else cluster.threads_per_worker or 1
+    return 1 if is_here(cluster) else cluster.threads_per_worker or 1
 
 
 def _memory_mb(cluster: ClusterConfig) -> int:
@@ -101,7 +107,7 @@ def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
 
     `cluster.conf` overrides the ones that are a matter of taste.
     """
-    cores, here = str(_cores(cluster)), _is_here(cluster)
+    cores, here = str(_cores(cluster)), is_here(cluster)
     wishes = {
         "spark.app.name": "hybridspeech train",
         "spark.executor.memory": f"{_memory_mb(cluster)}m",
@@ -136,23 +142,39 @@ def _check_reachable(cluster: ClusterConfig) -> None:
 
 def drive(job: Job) -> None:
     """The driver process: start Spark, place the workers, wait until they have ended. Works in its scratch folder."""
+    with spark_of(job) as context:
+        _train(context, job)
+
+
+@contextmanager
+def spark_of(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """A SparkContext with an executor for each worker; it has stopped afterwards.
+
+    Parameters
+    ----------
+    conf : settings that win over those of `spark_conf`
+
+    Raises
+    ------
+    BackendError: Spark or its executors do not start.
+    """
     cluster, scratch = job.plan.cluster, Path.cwd()
     _check_reachable(cluster)
-    os.environ.update(spark_environment(scratch, loopback=_is_here(cluster)))
+    os.environ.update(spark_environment(scratch, loopback=is_here(cluster)))
     os.environ["PYSPARK_PYTHON"] = cluster.conf.get("spark.pyspark.python", os.environ["PYSPARK_PYTHON"])
     os.environ["SPARK_HOME"] = str(_linked_home(Path(os.environ["SPARK_HOME"]), scratch))
     from pyspark import SparkConf, SparkContext
 
-    conf = SparkConf().setMaster(_master(cluster)).setAll(list(spark_conf(cluster, scratch).items()))
+    settings = {**spark_conf(cluster, scratch), **(conf or {})}
     try:
-        context = SparkContext(conf=conf)
+        context = SparkContext(conf=SparkConf().setMaster(_master(cluster)).setAll(list(settings.items())))
     except Exception as error:
         cause = first_cause(str(error))
         advice = "; choose another port, or leave the setting out" if "BindException" in cause else ""
         raise BackendError(f"Spark could not start at master {_master(cluster)}: {cause}{advice}") from error
     try:
         _await_executors(context, job)
-        _train(context, job)
+        yield context
     finally:
         context.stop()
 
@@ -187,30 +209,56 @@ def _train(context: Any, job: Job) -> None:
     `TFCluster.shutdown` is left out: with nothing to feed it only waits (10 s and more), starts a second round of
     Python workers, arms an alarm and exits. Spark's own job says when the workers have ended.
     """
-    cluster = job.plan.cluster
-    address = LOOPBACK if _is_here(cluster) else None
-    node = Node(job, secrets.token_bytes(32), address)
-    prepare(node.key, address)
-    from tensorflowonspark import TFCluster
-
-    try:
-        TFCluster.run(
-            context,
-            node,
-            {},
-            cluster.num_workers,
-            num_ps=0,
-            master_node="chief",
-            input_mode=TFCluster.InputMode.TENSORFLOW,
-            reservation_timeout=max(RESERVATION_TIMEOUT_S, cluster.start_timeout_s),
-        )
+    with failures_told():
+        introduce(context, job.plan.cluster, Node(job, *secret_and_address(job.plan.cluster)), "TENSORFLOW")
         while context.statusTracker().getActiveJobsIds():
             time.sleep(POLL_S)
+
+
+def secret_and_address(cluster: ClusterConfig) -> tuple[bytes, str | None]:
+    """What `prepare` takes, for a new run."""
+    return secrets.token_bytes(32), LOOPBACK if is_here(cluster) else None
+
+
+def introduce(context: Any, cluster: ClusterConfig, node: Node, mode: str) -> Any:
+    """Start the nodes and let them know each other; the TFCluster. `mode` is the name of an InputMode."""
+    prepare(node.key, node.address)
+    from tensorflowonspark import TFCluster
+
+    return TFCluster.run(
+        context,
+        node,
+        {},
+        cluster.num_workers,
+        num_ps=0,
+        master_node="chief",
+        input_mode=getattr(TFCluster.InputMode, mode),
+        reservation_timeout=max(RESERVATION_TIMEOUT_S, cluster.start_timeout_s),
+    )
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Turn whatever TensorFlowOnSpark raises, or notes in its global, into a BackendError with the cause.
+
+    Raises
+    ------
+    ConfigError, TooManyRejectsError: pass as they are.
+    """
+    try:
+        yield
+    except (ConfigError, TooManyRejectsError):
+        raise
     except (Exception, SystemExit) as error:
-        cause = TFCluster.tf_status.get("error") or one_line(error)
-        raise _failed(cause) from error
-    if "error" in TFCluster.tf_status:
-        raise _failed(TFCluster.tf_status["error"])
+        raise _failed(_noted_error() or one_line(error)) from error
+    if noted := _noted_error():
+        raise _failed(noted)
+
+
+def _noted_error() -> str:
+    from tensorflowonspark import TFCluster  # only now: `prepare` must come before its first import
+
+    return str(TFCluster.tf_status.get("error", ""))
 
 
 def _failed(trace: str) -> BackendError:
@@ -246,7 +294,11 @@ class Node:
 
     def __call__(self, arguments: object, context: Any) -> None:
         rank = 0 if context.job_name == "chief" else 1 + context.task_index
-        execute_apart(self.job.packed, self.job.plan, rank)
+        execute_apart(self.job.packed, self.job.plan, rank, *self.given(context))
+
+    def given(self, context: Any) -> tuple[object, ...]:
+        """Further arguments for the worker function."""
+        return ()
 
 
 def prepare(key: bytes, address: str | None) -> None:

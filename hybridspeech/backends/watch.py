@@ -47,6 +47,7 @@ class Watch:
         self.failed_at: float | None = None
         self.seen = [_Seen() for _ in range(plan.cluster.num_workers)]
         self.lost: dict[int, float] = {}
+        self.feed = _Seen()
 
     def look(self) -> bool:
         """Whether all ranks have finished.
@@ -63,6 +64,8 @@ class Watch:
             self.failed_at = self.failed_at or now
             if now - self.failed_at >= GRACE_S or (None not in states and "running" not in states):
                 self.conclude()
+        elif self._is_fed(now):
+            self.started_at = self.complete_at = now  # until then workers wait, or are not there yet
         elif None in states:
             self.complete_at = now
             self._check_start(len(states) - states.count(None), now)
@@ -97,6 +100,26 @@ class Watch:
         if {**status, "waits": None} != {**seen.status, "waits": None}:  # what it waits in is no sign of life
             seen.changed_at = now
         seen.status = status
+
+    def _is_fed(self, now: float) -> bool:
+        """Whether features are still on their way to the workers; what moves is the feed, or any rank.
+
+        Raises
+        ------
+        BackendError: nothing has moved for longer than the stall time-out.
+        """
+        status, limit_s = self.run.read_feed(), self.plan.cluster.stall_timeout_s
+        if status.get("state") != "running":
+            return False
+        if status != self.feed.status:
+            self.feed.status, self.feed.changed_at = status, now
+        moved_at = max([self.feed.changed_at, *(seen.changed_at for seen in self.seen)])
+        if now - moved_at > limit_s:
+            raise BackendError(
+                f"no features for {limit_s:g} s, stuck at clip {status['done']:,} of {status['total']:,}; raise the stall "
+                "time-out if so few clips may take that long"
+            )
+        return True
 
     def _check_start(self, started: int, now: float) -> None:
         limit_s = self.plan.cluster.start_timeout_s

@@ -20,7 +20,7 @@ ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "p
 """Of the commands in --help: that of their use."""
 
 GO_ON = "what is finished stays: the same command with --resume goes on from there"
-INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "demo": "start it anew with --overwrite"}
+INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "run": GO_ON, "demo": "start it anew with --overwrite"}
 
 
 class Terminated(KeyboardInterrupt):

@@ -71,12 +71,17 @@ class RayDPEngine(SparkEngine):
     name: ClassVar[str] = "raydp"
 
     def _session(self) -> contextlib.AbstractContextManager[SparkContext]:
-        return _session(self._config)
+        return spark_on_ray(self._config)
 
 
 @contextlib.contextmanager
-def _session(config: EngineConfig) -> Iterator[SparkContext]:
-    """Ray, and Spark on it; what was started here has ended, and its files are gone, afterwards."""
+def spark_on_ray(config: EngineConfig, to_datasets: bool = False) -> Iterator[SparkContext]:
+    """Ray, and Spark on it; what was started here has ended, and its files are gone, afterwards.
+
+    Parameters
+    ----------
+    to_datasets : let Spark's driver JVM join Ray too, which `ray.data.from_spark` asks for
+    """
     if SparkContext._active_spark_context is not None:
         raise EngineError(
             f"a SparkContext ({SparkContext._active_spark_context.master}) is active in this process, and RayDP needs "
@@ -94,7 +99,7 @@ def _session(config: EngineConfig) -> Iterator[SparkContext]:
                 opened.callback(_read_access_anew)
             opened.enter_context(_ray(config, scratch))
             opened.enter_context(private_jvm())
-            context = opened.enter_context(_spark_on_ray(config, scratch, here))
+            context = opened.enter_context(_open_spark(config, scratch, here, to_datasets))
         for folder in _unpacked_libraries(scratch):
             afterwards.callback(shutil.rmtree, folder, ignore_errors=True)
         yield context
@@ -218,7 +223,7 @@ def _unpacked_libraries(scratch: Path) -> set[Path]:
 
 
 @contextlib.contextmanager
-def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[SparkContext]:
+def _open_spark(config: EngineConfig, scratch: Path, here: bool, to_datasets: bool) -> Iterator[SparkContext]:
     import raydp
 
     num_executors, cores = _executors(config)
@@ -236,7 +241,7 @@ def _spark_on_ray(config: EngineConfig, scratch: Path, here: bool) -> Iterator[S
                 num_executors=num_executors,
                 executor_cores=cores,
                 executor_memory=config.executor_memory or "1g",
-                fault_tolerant_mode=False,
+                fault_tolerant_mode=to_datasets,
                 configs=conf,
             )
     except Exception as error:

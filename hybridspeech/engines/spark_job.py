@@ -44,7 +44,7 @@ def run_partitions(
     if not partitions:
         return []
     arrivals: queue.SimpleQueue[tuple[int, bytes] | BaseException | None] = queue.SimpleQueue()
-    accumulator = context.accumulator([], _Arrivals(arrivals))
+    accumulator = context.accumulator([], Arrivals(arrivals))
     tag = f"hybridspeech-{uuid.uuid4().hex}"
 
     def task(items: Iterable[tuple[int, Sequence[T]]]) -> None:
@@ -126,19 +126,19 @@ def leave_out_archives() -> None:
             del sys.path_importer_cache[path]
 
 
-class _Arrivals(AccumulatorParam):  # type: ignore[misc]
-    """Collects a list in a task; on the driver, passes what arrives to a queue, which does not travel."""
+class Arrivals(AccumulatorParam):  # type: ignore[misc]
+    """Collects a list in a task; on the driver, passes what arrives to a queue (a thing with `put`), which stays there."""
 
-    def __init__(self, arrivals: queue.SimpleQueue[Any] | None = None) -> None:
+    def __init__(self, arrivals: Any = None) -> None:
         self._arrivals = arrivals
 
-    def __reduce__(self) -> tuple[type[_Arrivals], tuple[()]]:
-        return (_Arrivals, ())
+    def __reduce__(self) -> tuple[type[Arrivals], tuple[()]]:
+        return (Arrivals, ())
 
-    def zero(self, value: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    def zero(self, value: list[Any]) -> list[Any]:
         return []
 
-    def addInPlace(self, value1: list[tuple[int, bytes]], value2: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:
         if self._arrivals is None:
             return value1 + value2
         for item in value2:

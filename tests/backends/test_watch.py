@@ -191,3 +191,27 @@ def test_who_waits_for_room_is_in_phase_reservation(plan, run):
     message = r"0 of 2 workers started .* in phase 'reservation', .*: 0, 1; lower --num-workers"
     with pytest.raises(BackendError, match=message):
         eye.look()
+
+
+def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
+    eye = Watch(impatient(plan, start_timeout_s=0.01, stall_timeout_s=60), "")
+    run.write_feed(state="running", done=3, total=10)
+    run.write_status(0, state="running", **HERE, phase="feed", step=3)
+    time.sleep(0.05)
+    assert not eye.look()
+    run.write_feed(state="finished", done=10, total=10)
+    time.sleep(0.05)
+    with pytest.raises(BackendError, match=r"1 of 2 workers started within 0\.01 s"):
+        eye.look()
+
+
+def test_a_feed_that_is_stuck_is_said(plan, run):
+    eye = Watch(impatient(plan, stall_timeout_s=0.2), "")
+    run.write_feed(state="running", done=3, total=10)
+    for step in range(5):  # what the ranks receive counts as progress
+        run.write_status(0, state="running", **HERE, phase="feed", step=step)
+        assert not eye.look()
+        time.sleep(0.05)
+    time.sleep(0.25)
+    with pytest.raises(BackendError, match=r"no features for 0\.2 s, stuck at clip 3 of 10; raise the stall time-out"):
+        eye.look()

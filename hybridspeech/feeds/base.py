@@ -1,0 +1,220 @@
+"""What every feed does, whoever carries the records: clips to chunks, the account of them, and the worker's end.
+
+    driver     Feeding.prepare: which shards are made for which rank, and again where clips were rejected
+    executor   ClipSource.chunks: one shard's clips -> chunks of records
+    worker     Fed: chunks -> a store -> the worker function, which reads it like a folder of shards
+
+The plan of the shards decides which rank gets which clips in which order, as if the shards were on disk. So nothing
+depends on how Spark cuts its partitions, and the numbers are those of training from shards. Knows neither Spark, Ray nor
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport, to_json
+from hybridspeech.dataset import count_steps, rank_shards
+from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
+from hybridspeech.features import FeatureExtractor
+from hybridspeech.making import Reject, ShardRecord, encode_clips, make_level
+from hybridspeech.runs import RunDirectory, write_atomically
+from hybridspeech.sharding import ShardTask
+from hybridspeech.shards import ShardEncoder, ShardIndex, number_of
+from hybridspeech.store import Chunk, RecordStore
+from hybridspeech.worker import Worker, WorkerContext
+
+CHUNK_BYTES = 4 << 20
+SAY_S = 0.5
+
+Make = Callable[[list[list[ShardTask]], int], None]
+"""make(parts, generation): bring the shards of parts[rank] to that rank, and each one's ShardRecord to `Feeding.put`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSource:
+    """What is to be fed: the clips in the places that `preprocess` would give them, and how they are encoded.
+
+    `max_rejects` as in `preprocess`.
+    """
+
+    tasks: tuple[ShardTask, ...]
+    labels: tuple[str, ...]
+    features: FeatureConfig
+    shards: ShardConfig
+    max_rejects: float = math.inf
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of all shards."""
+        return sum(len(task.clips) for task in self.tasks)
+
+    def training_counts(self) -> list[int]:
+        """Training clips of each label, in index order; some may turn out to be unusable."""
+        counts = Counter(clip.label for task in self.tasks if task.split == "training" for clip in task.clips)
+        return [counts[label] for label in range(len(self.labels))]
+
+    def chunks(self, tasks: Iterable[ShardTask], generation: int) -> Iterator[Chunk | ShardRecord]:
+        """On an executor: the chunks of each shard, in order, and then its record."""
+        extractor = FeatureExtractor(self.features)
+        for task in tasks:
+            pieces = _Pieces(task.name, generation)
+            encoder = ShardEncoder(task.name, self.shards, self.features.shape, pieces.pending.extend)
+            rejects: list[Reject] = []
+            for reject in encode_clips(task.clips, extractor, encoder):
+                if reject:
+                    rejects.append(reject)
+                else:
+                    pieces.num_records += 1
+                if len(pieces.pending) >= CHUNK_BYTES:
+                    yield pieces.cut()
+            info = encoder.finish()
+            yield pieces.cut()
+            yield ShardRecord(info=info, rejects=tuple(rejects))
+
+
+class _Pieces:
+    """One shard's bytes, of which the head is cut off again and again."""
+
+    def __init__(self, shard: str, generation: int) -> None:
+        self.pending = bytearray()
+        self.num_records = 0
+        self._shard, self._generation, self._offset = shard, generation, 0
+
+    def cut(self) -> Chunk:
+        chunk = Chunk(
+            shard=self._shard,
+            generation=self._generation,
+            offset=self._offset,
+            data=bytes(self.pending),
+            num_records=self.num_records,
+        )
+        self._offset += len(self.pending)
+        self.pending.clear()
+        self.num_records = 0
+        return chunk
+
+
+class Feeding:
+    """The driver's account of one feed: what has been made, what was rejected, how far it is."""
+
+    def __init__(self, source: ClipSource, plan: TrainPlan) -> None:
+        self._source, self._plan = source, plan
+        self._run = RunDirectory(plan.run)
+        self._records: dict[str, ShardRecord] = {}
+        self._rejects: dict[str, Reject] = {}
+        self._generation = 0
+        self._said_at, self._done = 0.0, 0
+
+    def put(self, record: ShardRecord) -> None:
+        """A shard has been made; called from any one thread at a time."""
+        self._records[record.info.name] = record
+        self._done += record.info.num_examples + len(record.rejects)
+        if time.monotonic() - self._said_at > SAY_S:
+            self._say("running")
+
+    def prepare(self, make: Make) -> ShardIndex:
+        """Bring every usable clip to its rank; the index of the shards that the ranks then hold.
+
+        Raises
+        ------
+        TooManyRejectsError. ConfigError: too few clips of a split for so many workers.
+        """
+        self._say("running")
+
+        def make_round(tasks: list[ShardTask]) -> list[ShardRecord]:
+            self._generation += 1
+            self._records = {}
+            make(self._parts(tasks), self._generation)
+            lost = [task.name for task in tasks if task.name not in self._records]
+            if lost:
+                raise BackendError(
+                    f"no word of {len(lost)} shards that were fed (the first is {lost[0]}); run it again"
+                )
+            records = [self._records[task.name] for task in tasks]
+            self._note([reject for record in records for reject in record.rejects])
+            return records
+
+        records = make_level(self._source.tasks, self._source.shards, make_round)
+        index = ShardIndex(
+            features=self._source.features,
+            shards_config=self._source.shards,
+            labels=self._source.labels,
+            shards=tuple(record.info for record in records),
+            num_rejects=len(self._rejects),
+        )
+        workers = self._plan.cluster.num_workers
+        if not index.of_split("training"):
+            raise ConfigError(f"no clip for training is left; {self._complaint()}")
+        for split in index.splits:
+            rank_shards(index, split, 0, workers)
+        steps = count_steps(index, "training", workers, self._plan.fit.batch_size)
+        self._say("finished", num_rejects=len(self._rejects), splits=index.splits, steps=steps)
+        return index
+
+    def _parts(self, tasks: Sequence[ShardTask]) -> list[list[ShardTask]]:
+        """The shards of each rank: those that `rank_shards` gives it."""
+        workers = self._plan.cluster.num_workers
+        return [[task for task in tasks if number_of(task.name) % workers == rank] for rank in range(workers)]
+
+    def _note(self, rejects: Sequence[Reject]) -> None:
+        self._rejects |= {reject.clip_id: reject for reject in rejects}
+        lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self._rejects.items())]
+        write_atomically(self._run.rejects_path, "".join(lines))
+        limit = self._source.max_rejects
+        if len(self._rejects) > limit * (self._source.num_clips if limit < 1 else 1):
+            raise TooManyRejectsError(self._complaint())
+
+    def _complaint(self) -> str:
+        first = next(iter(self._rejects.values()))
+        return (
+            f"{len(self._rejects):,} of {self._source.num_clips:,} clips could not be used (max_rejects is "
+            f"{self._source.max_rejects:g}); the first: {first.clip_id}: {first.reason}: {first.detail}; all are in "
+            f"{self._run.rejects_path}; mend or remove the files, then run it again"
+        )
+
+    def _say(self, state: str, **fields: object) -> None:
+        self._said_at = time.monotonic()
+        done = min(self._done, self._source.num_clips)
+        self._run.write_feed(state=state, done=done, total=self._source.num_clips, **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed:
+    """A worker function that is given what arrives, and lets `worker` read it like a folder of shards."""
+
+    worker: Worker
+    memory_bytes: int
+
+    def __call__(self, plan: TrainPlan, context: WorkerContext, arriving: Iterable[Chunk | ShardIndex]) -> WorkerReport:
+        """Keep the chunks until the index comes, which is the last; then work."""
+        context.say("feed")
+        with RecordStore(self.memory_bytes) as store:
+            index = _receive(store, context, arriving)
+            mine = [
+                shard
+                for split in index.splits
+                for shard in rank_shards(index, split, context.rank, context.num_workers)
+            ]
+            folder = store.publish(index, mine)
+            report = self.worker(replace(plan, shards=str(folder)), context)
+            held = {"memory_bytes": store.memory_bytes, "spilled_bytes": store.spilled_bytes}
+            return replace(report, values={**report.values, **held})
+
+
+def _receive(store: RecordStore, context: WorkerContext, arriving: Iterable[Chunk | ShardIndex]) -> ShardIndex:
+    said_at, num_records = 0.0, 0
+    for item in arriving:
+        if isinstance(item, ShardIndex):
+            return item
+        store.put(item)
+        num_records += item.num_records
+        if time.monotonic() - said_at > SAY_S:
+            said_at = time.monotonic()
+            context.run.write_status(context.rank, received=num_records)
+    raise BackendError("the feed ended without a word of what it was; run it again")

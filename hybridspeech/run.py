@@ -1,0 +1,257 @@
+"""The verb `run`: clips -> run directory, without shards on disk, through a feed. Knows nothing of Spark, Ray, TensorFlow.
+
+It stands above `preprocess` and `train`, whose plan, restarts and reports it has in common with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.config import (
+    ClusterConfig,
+    FeatureConfig,
+    FitConfig,
+    ManifestConfig,
+    ModelConfig,
+    OnProgress,
+    Progress,
+    ShardConfig,
+    TrainPlan,
+    silent,
+    to_json,
+)
+from hybridspeech.errors import ConfigError
+from hybridspeech.feeds import FEEDS, ClipSource
+from hybridspeech.manifest import read_manifest
+from hybridspeech.model import check_model
+from hybridspeech.noise import find_noises
+from hybridspeech.output import claim_output
+from hybridspeech.recipes import Recipe, recipe_for
+from hybridspeech.runs import PLAN_NAME, RunDirectory
+from hybridspeech.sharding import choose_num_shards, plan_shards
+from hybridspeech.shards import ShardIndex
+from hybridspeech.tasks import select_task
+from hybridspeech.train import (
+    TrainResult,
+    check_resumable,
+    interrupt_explained,
+    reported,
+    result_of,
+    run_with_restarts,
+    versions_here,
+    weights_of,
+)
+
+POLL_S = 0.5
+FED_SPLITS = ("training", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(TrainResult):
+    """What `run` made. `num_clips` were fed, `num_rejects` could not be used; `startup_s` has the features in it.
+
+    Of all workers together: `memory_bytes` of records were kept in memory, `spilled_bytes` in scratch files.
+    """
+
+    num_clips: int
+    num_rejects: int
+    memory_bytes: int
+    spilled_bytes: int
+
+
+def run(
+    source: str | Path,
+    run: str | Path,
+    *,
+    features: FeatureConfig | None = None,
+    manifest: ManifestConfig | None = None,
+    shards: ShardConfig | None = None,
+    model: ModelConfig | None = None,
+    fit: FitConfig | None = None,
+    cluster: ClusterConfig | None = None,
+    backend: str = "tfos",
+    memory_per_worker: str = "1g",
+    max_rejects: float = math.inf,
+    overwrite: bool = False,
+    resume: bool = False,
+    on_progress: OnProgress = silent,
+) -> RunResult:
+    """Train a classifier on a folder (or table) of recorded words; the curve is that of `preprocess` and `train`.
+
+    Clips for testing are left out, and there are no varied copies. What was begun is resumed with its features made anew.
+
+    Parameters
+    ----------
+    source, manifest, max_rejects : as of `preprocess`; features too, but not waveforms
+    run, model, fit, cluster : as of `train`
+    shards : dtype, and the seed and number of the shards in whose order the clips are read
+    backend : a name in FEEDS
+    memory_per_worker : how much of a worker's records is kept in memory, e.g. 512m or 4g; the rest goes to a scratch file
+
+    Raises
+    ------
+    As `preprocess` and `train`.
+    """
+    started = time.time()
+    cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
+    memory_bytes = _bytes_of(memory_per_worker)
+    feed = FEEDS.load(backend)
+    clips = make_source(source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster, max_rejects)
+    plan = make_plan(clips, run, model, fit, cluster, backend, resume)
+    on_progress(Progress(stage="plan", message=_describe(plan, clips)))
+    directory = RunDirectory(plan.run)
+    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=resume):
+        if resume:
+            check_resumable(directory, plan)
+        directory.create(plan)
+        with (
+            interrupt_explained(directory, on_progress),
+            reported(directory, plan, on_progress),
+            _feed_reported(directory, plan, on_progress),
+        ):
+            reports = run_with_restarts(feed(clips, memory_bytes), plan, on_progress)
+    fed = directory.read_feed()
+    result = result_of(plan, reports[0], fed["steps"], started)
+    held = {name: sum(report.values[name] for report in reports) for name in ("memory_bytes", "spilled_bytes")}
+    return RunResult(**vars(result), num_clips=sum(fed["splits"].values()), num_rejects=fed["num_rejects"], **held)
+
+
+def make_source(
+    source: str | Path,
+    features: FeatureConfig,
+    manifest: ManifestConfig,
+    shards: ShardConfig,
+    cluster: ClusterConfig,
+    max_rejects: float,
+) -> ClipSource:
+    """The clips in the order in which `preprocess` would write them; more shards only where workers outnumber them.
+
+    Raises
+    ------
+    ConfigError: fewer clips of a split than workers, or none for training. ManifestError.
+    """
+    if math.isnan(max_rejects) or max_rejects < 0:
+        raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")
+    if features.kind == "waveform":
+        raise ConfigError(
+            "features are 'waveform', which are made while training; choose stft or logmel for Spark to make"
+        )
+    found = select_task(read_manifest(source, manifest), manifest, find_noises(source, manifest.seed))
+    workers = cluster.num_workers
+    num_shards = shards.num_shards or max(choose_num_shards(found, features, shards), workers)
+    shards = replace(shards, num_shards=num_shards)
+    tasks = tuple(task for task in plan_shards(found.clips, shards) if task.split in FED_SPLITS)
+    counts = Counter(task.split for task in tasks)
+    if not counts["training"]:
+        raise ConfigError(f"{source}: has no clips for training; use other splits")
+    for split, count in counts.items():
+        if count < workers:
+            raise ConfigError(
+                f"{source}: {workers} workers share {found.counts()[split]} clips of split {split!r} in {count} parts; "
+                f"each worker needs one or more: use fewer workers, or --shards {workers}"
+            )
+    return ClipSource(tasks=tasks, labels=found.labels, features=features, shards=shards, max_rejects=max_rejects)
+
+
+def usual_training(features: FeatureConfig, shards: ShardConfig | None = None, **overrides: Any) -> Recipe:
+    """The usual training on such features, with the overrides that are not None; see `recipe_for`."""
+    return recipe_for(
+        ShardIndex(features=features, shards_config=shards or ShardConfig(), labels=(), shards=()), **overrides
+    )
+
+
+def make_plan(
+    clips: ClipSource,
+    run: str | Path,
+    model: ModelConfig | None,
+    fit: FitConfig | None,
+    cluster: ClusterConfig,
+    backend: str,
+    resume: bool = False,
+) -> TrainPlan:
+    """Everything that the workers need. Where `train` has the digest of shards, here is one of the clips and settings.
+
+    Raises
+    ------
+    ConfigError: the sound is to be varied, which it can't once it is a spectrogram.
+    """
+    usual = usual_training(clips.features, clips.shards, model=model.name if model else None)
+    fit = fit or usual.fit
+    if fit.augment != fit.augment.of_spectrograms:
+        raise ConfigError(
+            f"augment is {fit.augment}; here Spark makes {clips.features.kind} spectrograms, whose sound can't be varied any "
+            "more: preprocess with --features waveform, and train"
+        )
+    model = replace(model or usual.model, input_shape=clips.features.shape, num_labels=len(clips.labels))
+    check_model(model)
+    settings = [to_json(clips.features), to_json(clips.shards), clips.labels]
+    named = [
+        [task.name, *([clip.clip_id, clip.label, clip.path, clip.excerpt] for clip in task.clips)]
+        for task in clips.tasks
+    ]
+    return TrainPlan(
+        shards="",
+        run=str(Path(run).absolute()),
+        backend=backend,
+        digest=hashlib.sha256(json.dumps([settings, named]).encode()).hexdigest(),
+        labels=clips.labels,
+        features=clips.features,
+        stored=clips.features,
+        model=model,
+        fit=fit,
+        cluster=cluster,
+        label_weights=weights_of(clips.training_counts()) if fit.class_weights else (),
+        resume=resume,
+        versions=versions_here(),
+    )
+
+
+def _bytes_of(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([kmgt])b?", text.strip().lower())
+    if match is None:
+        raise ConfigError(f"memory per worker is {text!r}; expected a number and a unit, such as 512m or 4g")
+    return int(int(match[1]) * 1024.0 ** (1 + "kmgt".index(match[2])))
+
+
+def _describe(plan: TrainPlan, clips: ClipSource) -> str:
+    workers, batch = plan.cluster.num_workers, plan.fit.batch_size
+    return (
+        f"{plan.model.name} on {clips.num_clips:,} clips of {len(clips.labels)} words, without shards on disk; {workers} "
+        f"workers x {batch} = {workers * batch} clips a step (the global batch)"
+    )
+
+
+@contextmanager
+def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
+    """Pass on how many clips have been made: what the driver knows of, or what the ranks have received if that is more."""
+    ended = threading.Event()
+
+    def report() -> None:
+        before = -1
+        while not ended.wait(POLL_S):
+            fed = run.read_feed()
+            statuses = [run.read_status(rank) for rank in range(plan.cluster.num_workers)] if fed else []
+            received = sum(status.get("received", 0) for status in statuses)
+            done = max(fed.get("done", 0), received)
+            if fed and done != before:
+                before = done
+                on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
+
+    thread = threading.Thread(target=report, name="hybridspeech-feed", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,125 @@
+"""A feed without a cluster: what reaches the workers is what `preprocess` would have written, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig, TrainPlan, WorkerReport
+from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
+from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.making import ShardRecord
+from hybridspeech.preprocess import preprocess
+from hybridspeech.run import make_source
+from hybridspeech.runs import RunDirectory
+from hybridspeech.sharding import ShardTask
+from hybridspeech.shards import ShardIndex
+from hybridspeech.store import Chunk
+from hybridspeech.worker import WorkerContext
+
+SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+
+
+@pytest.fixture(scope="module")
+def clips(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones, of which some clips of one word are no audio."""
+    folder = tmp_path_factory.mktemp("feeds") / "clips"
+    shutil.copytree(tones, folder)
+    for path in sorted((folder / "low").iterdir())[::4]:
+        path.write_bytes(b"no audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("feeds") / "shards"
+    preprocess(clips, out, features=SMALL, engine="local")
+    return out
+
+
+def source_of(clips: Path, cluster: ClusterConfig, max_rejects: float = 100, shards: int | None = None) -> ClipSource:
+    config = ShardConfig(num_shards=shards)
+    return make_source(clips, SMALL, ManifestConfig(), config, cluster, max_rejects)
+
+
+def plan_of(folder: Path, num_workers: int, **cluster: float) -> TrainPlan:
+    plan = TrainPlan(shards="", run=str(folder), cluster=ClusterConfig(num_workers=num_workers, **cluster))
+    RunDirectory(plan.run).create(plan)
+    return plan
+
+
+def fed(source: ClipSource, plan: TrainPlan) -> tuple[ShardIndex, list[list[Chunk]]]:
+    """The index, and what each rank has received."""
+    feeding = Feeding(source, plan)
+    received: list[list[Chunk]] = [[] for _ in range(plan.cluster.num_workers)]
+
+    def make(parts: list[list[ShardTask]], generation: int) -> None:
+        for rank, tasks in enumerate(parts):
+            for item in source.chunks(tasks, generation):
+                feeding.put(item) if isinstance(item, ShardRecord) else received[rank].append(item)
+
+    return feeding.prepare(make), received
+
+
+def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex]) -> dict[str, bytes]:
+    """What the worker of one rank finds in its folder of shards."""
+    found: dict[str, bytes] = {}
+
+    def worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
+        found.update({path.name: path.read_bytes() for path in Path(plan.shards).iterdir() if path.is_symlink()})
+        return WorkerReport(rank=context.rank)
+
+    context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=RunDirectory(plan.run))
+    Fed(worker=worker, memory_bytes=100_000)(plan, context, arriving)
+    return found
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 8])
+def test_each_rank_gets_its_shards_byte_for_byte_also_after_rejects(
+    num_workers: int, clips: Path, shards: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(tmp_path / "run", num_workers)
+    index, received = fed(source_of(clips, plan.cluster), plan)
+    written = [shard for shard in ShardIndex.load(shards).shards if shard.split != "testing"]
+    assert list(index.shards) == written
+    for rank, items in enumerate(received):
+        found = files_seen(plan, rank, iter([*items, index]))
+        names = {shard.name for split in index.splits for shard in index.of_split(split)[rank::num_workers]}
+        assert found == {name: (shards / name).read_bytes() for name in names}
+
+
+def test_rejects_and_progress_are_written_down(clips: Path, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "run", 2)
+    source = source_of(clips, plan.cluster)
+    index, _ = fed(source, plan)
+    run = RunDirectory(plan.run)
+    rejects = [json.loads(line) for line in run.rejects_path.read_text().splitlines()]
+    assert {reject["reason"] for reject in rejects} == {"not-audio"}
+    assert len(rejects) == index.num_rejects == source.num_clips - index.num_clips > 0
+    status = run.read_feed()
+    assert (status["state"], status["done"], status["total"]) == ("finished", source.num_clips, source.num_clips)
+
+
+def test_too_many_rejects_stop_the_feed(clips: Path, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "run", 1)
+    with pytest.raises(
+        TooManyRejectsError, match=r"of 111 clips could not be used \(max_rejects is 3\); .*rejects.jsonl"
+    ):
+        fed(source_of(clips, plan.cluster, max_rejects=3), plan)
+
+
+def test_more_workers_than_parts_are_refused_before_anything_starts(clips: Path) -> None:
+    with pytest.raises(ConfigError, match=r"share .* clips of split 'training' in 81 parts; .* fewer workers"):
+        source_of(clips, ClusterConfig(num_workers=90))
+    with pytest.raises(ConfigError, match=r"in 3 parts; .* use fewer workers, or --shards 4"):
+        source_of(clips, ClusterConfig(num_workers=4), shards=3)
+
+
+def test_a_shard_without_a_word_of_it_is_missed(clips: Path, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "run", 1)
+    with pytest.raises(BackendError, match=r"no word of 16 shards that were fed"):
+        Feeding(source_of(clips, plan.cluster), plan).prepare(lambda parts, generation: None)

@@ -1,0 +1,192 @@
+"""The verb `run`, on real Spark, TensorFlowOnSpark and Ray: its curve is that of training from shards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from attack import Attack
+
+from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.errors import BackendError, ConfigError, HybridspeechError
+from hybridspeech.preprocess import preprocess
+from hybridspeech.processes import is_alive
+from hybridspeech.recipes import COMPACT
+from hybridspeech.run import RunResult, run
+from hybridspeech.runs import RunDirectory
+from hybridspeech.train import train
+
+SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)
+CNN = ModelConfig()
+TWO = ClusterConfig(num_workers=2, threads_per_worker=1)
+
+
+@pytest.fixture(scope="module")
+def clips(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones, of which some clips of one word are no audio: the parts must be made level again."""
+    folder = tmp_path_factory.mktemp("run") / "clips"
+    shutil.copytree(tones, folder)
+    for path in sorted((folder / "low").iterdir())[::4]:
+        path.write_bytes(b"no audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "shards"
+    preprocess(clips, out, features=SMALL, engine="local")
+    return out
+
+
+def curve(history: tuple[dict[str, float], ...]) -> list[float]:
+    return [row[name] for row in history for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+
+
+@pytest.fixture(scope="module")
+def from_shards(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[float]]:
+    """Curves of training from shards, by number of workers."""
+    base = tmp_path_factory.mktemp("from-shards")
+    one = train(shards, base / "one", model=CNN, fit=FIT, backend="local")
+    two = train(shards, base / "two", model=CNN, fit=FIT, cluster=TWO, backend="tfos")
+    return {1: curve(one.history), 2: curve(two.history)}
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A run, and what a neighbour did to it meanwhile."""
+
+    result: RunResult
+    attack: Attack
+
+
+@pytest.fixture(scope="module", params=["tfos", "ray"])
+def of_two(request: pytest.FixtureRequest, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacked:
+    """Two workers that must spill most of their records, while all ports are attacked."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with Attack(folder / "crater") as attack:
+        result = run(
+            clips,
+            folder / "run",
+            features=SMALL,
+            model=CNN,
+            fit=FIT,
+            cluster=TWO,
+            backend=request.param,
+            memory_per_worker="100k",
+        )
+    return Attacked(result, attack)
+
+
+@pytest.mark.cluster
+def test_two_workers_give_the_curve_of_training_from_shards(
+    of_two: Attacked, from_shards: dict[int, list[float]]
+) -> None:
+    assert curve(of_two.result.history) == pytest.approx(from_shards[2], abs=1e-4)
+
+
+@pytest.mark.cluster
+def test_every_usable_clip_is_there_and_the_others_are_named(of_two: Attacked, shards: Path) -> None:
+    result, folder = of_two.result, Path(of_two.result.run_dir)
+    index = json.loads((shards / "index.json").read_text())
+    assert result.num_clips == index["splits"]["training"] + index["splits"]["validation"]
+    rejects = [json.loads(line) for line in (folder / "rejects.jsonl").read_text().splitlines()]
+    assert len(rejects) == result.num_rejects > 0
+    assert {reject["reason"] for reject in rejects} == {"not-audio"}
+    assert not list(folder.rglob("*.tfrecord"))
+    assert result.memory_bytes + result.spilled_bytes == sum(
+        shard["num_bytes"] for shard in index["shards"] if shard["split"] != "testing"
+    )
+    assert result.memory_bytes <= 2 * 100 * 1024
+    assert result.spilled_bytes > 0
+    assert RunDirectory(folder).require_finished().labels == ("high", "low", "middle")
+
+
+@pytest.mark.cluster
+def test_a_run_listens_on_loopback_only_and_survives_its_neighbours(of_two: Attacked) -> None:
+    assert len(of_two.attack.listened) >= 4
+    assert {ip for ip, _ in of_two.attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert not of_two.attack.crater.exists()
+
+
+@contextlib.contextmanager
+def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[int]]:
+    """While it lasts: kill `pid_of` the rank's process once that is being fed, once; the pids that were killed."""
+    killed: list[int] = []
+    over = threading.Event()
+
+    def strike() -> None:
+        while not over.wait(0.01) and not killed:
+            status = RunDirectory(run).read_status(rank)
+            if status.get("phase") == "feed" and is_alive(status["pid"]):
+                killed.append(pid_of(status["pid"]))
+                os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=strike, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join(timeout=10)
+
+
+@pytest.mark.cluster
+def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again_to_the_same_end(
+    clips: Path, tmp_path: Path, from_shards: dict[int, list[float]]
+) -> None:
+    lines: list[str] = []
+    with struck(tmp_path / "run", 0, lambda pid: pid) as killed:
+        result = run(
+            clips,
+            tmp_path / "run",
+            features=SMALL,
+            model=CNN,
+            fit=FIT,
+            cluster=ClusterConfig(max_restarts=1),
+            backend="tfos",
+            on_progress=lambda progress: lines.append(progress.message),
+        )
+    (restart,) = [line for line in lines if "starting again" in line]
+    assert re.search(rf"worker 0 failed: its process {killed[0]} on .* was killed", restart)
+    assert curve(result.history) == pytest.approx(from_shards[1], abs=1e-5)
+    assert (result.num_workers, result.steps_per_epoch) == (1, 10)
+
+
+@pytest.mark.cluster
+def test_a_feeding_process_that_is_killed_ends_the_run_at_once(clips: Path, tmp_path: Path) -> None:
+    """The rank and its queue are children of it, and have its connection to Spark until they let go of it."""
+    began = time.monotonic()
+    with (
+        struck(tmp_path / "run", 0, lambda pid: psutil.Process(pid).ppid()),
+        pytest.raises(BackendError, match=r"worker 0 failed|TensorFlowOnSpark failed"),
+    ):
+        run(clips, tmp_path / "run", features=SMALL, model=CNN, fit=FIT, backend="tfos")
+    assert time.monotonic() - began < 100  # the stall time-out is 300 s
+
+
+def test_what_can_not_work_is_said_before_anything_starts(clips: Path, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    cases: list[tuple[dict[str, object], type[HybridspeechError], str]] = [
+        ({"backend": "local"}, ConfigError, "backend without shards 'local' is unknown; choose one of tfos, ray"),
+        ({"memory_per_worker": "much"}, ConfigError, "memory per worker is 'much'; expected .* such as 512m or 4g"),
+        ({"cluster": ClusterConfig(num_workers=90)}, ConfigError, "90 workers share"),
+        ({"features": FeatureConfig.of("waveform")}, ConfigError, "features are 'waveform'"),
+        ({"fit": COMPACT}, ConfigError, "whose sound can't be varied any more"),
+        ({"max_rejects": -1}, ConfigError, "max_rejects is -1"),
+    ]
+    for settings, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            run(clips, out, **{"features": SMALL, **settings})  # type: ignore[arg-type]
+    assert not out.exists()
