@@ -37,6 +37,11 @@ def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
     return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
 
 
+def _hand_off(backend: str, engine: str = "") -> Peer:
+    packages = {"tfos": ("tensorflowonspark", "pyspark"), "ray": ("ray", "raydp")}[backend]
+    return Peer({"backend": backend, "engine": engine}, ("tensorflow", *packages))
+
+
 _TRAINERS = {
     "keras-fit": _trainer("keras-fit", 1),
     "bare-1": _trainer("bare", 1),
@@ -269,6 +274,28 @@ CASES: Mapping[str, Case] = {
             "bcresnet": _learner("logmel", "bcresnet"),
         },
         seeded=True,
+    ),
+    "handoff": Case(
+        title="From a folder of clips to a trained network: with shards on disk, and without",
+        about="Seconds of the whole, on two workers, (1025, 50) spectrograms; `first_step_s` is when training begins. "
+        "`shards-*` is `preprocess` (engine spark or raydp) and then `train`; `run-*` is `run`, in which Spark feeds the "
+        "workers. The curves are the same. Peak memory is that of all processes, without the records that `run` keeps in "
+        "memory files: at most 1 GiB a worker.",
+        target="benchmarks.cases.handoff:measure",
+        unit="s",
+        better="lower",
+        sizes=_sizes(
+            Size(60, repeats=1, timeout_s=400, settings={"epochs": 1}),
+            Size(1_700, repeats=1, timeout_s=1_200, settings={"epochs": 2}),
+            Size(6_000, repeats=3, timeout_s=3_600, settings={"epochs": 2}),
+        ),
+        peers={
+            "shards-tfos": _hand_off("tfos", "spark"),
+            "run-tfos": _hand_off("tfos"),
+            "shards-ray": _hand_off("ray", "raydp"),
+            "run-ray": _hand_off("ray"),
+        },
+        than=("shards-tfos", "shards-ray"),
     ),
 }
 

@@ -29,6 +29,7 @@ APART = [
 CLUSTER = [
     *("stft-stage/original", "stft-scale/few", "stft-stage/ray-data"),
     *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
+    "handoff/run-tfos",
 ]
 
 

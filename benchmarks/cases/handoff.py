@@ -1,0 +1,37 @@
+"""handoff: a folder of clips to a trained network, over shards on disk or straight from Spark to the workers."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from benchmarks.records import Outcome
+from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
+from hybridspeech.preprocess import preprocess
+from hybridspeech.run import run
+from hybridspeech.train import TrainResult, train
+
+
+def measure(
+    source: Path, scratch: Path, *, backend: str, engine: str = "", epochs: int, num_workers: int = 2
+) -> Outcome:
+    """Seconds from the call to the trained network; with an `engine`, over shards that it makes."""
+    fit, cluster, target = FitConfig(epochs=epochs), ClusterConfig(num_workers=num_workers), scratch / "run"
+    started, first, shards = time.time(), 0.0, scratch / "shards"
+    result: TrainResult
+    if engine:
+        preprocess(source, shards, engine=engine)
+        first = time.time() - started
+        result = train(shards, target, model=ModelConfig(), fit=fit, cluster=cluster, backend=backend)
+    else:
+        result = run(source, target, model=ModelConfig(), fit=fit, cluster=cluster, backend=backend)
+    on_disk = sum(path.stat().st_size for path in shards.rglob("*") if path.is_file())
+    losses = [row["loss"] for row in result.history]
+    finite = len(losses) == epochs and all(map(math.isfinite, losses))
+    return Outcome(
+        value=time.time() - started,
+        startup_s=first + result.startup_s,
+        facts={"first_step_s": first + result.startup_s, "on_disk_mb": on_disk / 1e6, "loss": losses[-1]},
+        problem="" if finite else f"losses of the epochs are {losses}; expected {epochs} finite numbers",
+    )
