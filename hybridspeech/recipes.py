@@ -20,7 +20,7 @@ SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shif
 """Volume, frequency and shift of the noise are those of TensorFlow's speech_commands example."""
 
 COMPACT = FitConfig(
-    epochs=60,
+    epochs=80,
     batch_size=64,
     learning_rate=3e-3,
     learning_rate_batch=64,
@@ -29,9 +29,11 @@ COMPACT = FitConfig(
     schedule="cosine",
     warmup_epochs=2,
     label_smoothing=0.1,
-    augment=replace(SOUND, time_masks=2, frequency_masks=2, mask_fraction=0.15),
+    augment=replace(SOUND, time_masks=2, frequency_masks=2, mask_fraction=0.15, mixup_alpha=0.2),
 )
 RECIPES: Mapping[str, FitConfig] = {"cnn": FitConfig(), "dscnn": COMPACT, "bcresnet": COMPACT}
+DROPOUTS: Mapping[str, float] = {"bcresnet": 0.1}
+"""Where it is not ModelConfig's: the paper's."""
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """By the features that a network takes."""
 
@@ -87,7 +89,7 @@ def recipe_for(
     ]:
         raise ConfigError(f"{impossible[0]} is {given[impossible[0]]}; {why_not(augment, index)}")
     fit = {key: value for key, value in given.items() if key not in _AUGMENTS}
-    network: dict[str, Any] = {"dropout": dropout, "width": width}
+    network: dict[str, Any] = {"dropout": DROPOUTS.get(name) if dropout is None else dropout, "width": width}
     network = {key: value for key, value in network.items() if value is not None}
     return Recipe(features=view, model=ModelConfig(name=name, **network), fit=replace(usual, **fit, augment=augment))
 

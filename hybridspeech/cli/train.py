@@ -46,7 +46,9 @@ def train(
         str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
     ] = None,
     width: Annotated[float | None, typer.Option(help="Multiplies the network's channels.  [default: 1]")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Share of cells left out in training.  [default: 0.2]")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of cells left out in training.  [default: bcresnet 0.1, else 0.2]")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help=f"Times that every training clip is seen.  {_usual('epochs')}")
     ] = None,
@@ -85,7 +87,9 @@ def train(
     frequency_masks: Annotated[
         int | None, typer.Option(help="SpecAugment: bands of bins left out.  [default: cnn 0, else 2]")
     ] = None,
-    mixup_alpha: Annotated[float | None, typer.Option(help="Mix pairs of clips.  [default: 0, not]")] = None,
+    mixup_alpha: Annotated[
+        float | None, typer.Option(help="Mix pairs of clips (Beta).  [default: cnn 0, else 0.2]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")] = 0,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")
