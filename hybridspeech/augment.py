@@ -86,9 +86,14 @@ def _moved(wave: np.ndarray, speed: float, shift: int) -> np.ndarray:
         at = (np.arange(wave.size) - middle - shift) * speed + middle
         played: np.ndarray = np.interp(at, np.arange(wave.size), wave, left=0, right=0).astype(np.float32)
         return played
+    return shifted(wave, shift)
+
+
+def shifted(wave: np.ndarray, shift: int) -> np.ndarray:
+    """A waveform `shift` samples later (negative: earlier); silence comes in at the end that is left."""
     moved = np.zeros(wave.size, np.float32)
     if shift >= 0:
-        moved[shift:] = wave[: wave.size - shift]
+        moved[shift:] = wave[: max(0, wave.size - shift)]
     else:
         moved[:shift] = wave[-shift:]
     return moved

@@ -2,9 +2,12 @@
 
     RUN/evaluation-{split}/
       predictions.csv    one line a clip: clip_id, speaker, label, predicted, probability (of the predicted label)
+      speakers.csv       one line a speaker: speaker, clips, accuracy
       confusion.csv      true labels down, predicted labels across, in clips
       confusion.png      the same as a picture
-      metrics.json       all numbers, the confusion matrix too; written last
+      reliability.png    how often the network is right when it is so sure
+      robustness.csv     with robustness: accuracy under noise and shifts
+      metrics.json       all numbers, the confusion matrix and every speaker too; written last
 
 Checks all it can before TensorFlow is imported. Knows nothing of how the run was trained.
 """
@@ -14,67 +17,79 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridspeech.clips import check_fit, read_sounds
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.inputs import ClipTransform
-from hybridspeech.plots import plot_confusion
+from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
+from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises
 from hybridspeech.runs import RunDirectory, write_atomically
+from hybridspeech.scores import (
+    ClassMetrics,
+    ReliabilityBin,
+    SpeakerSpread,
+    accuracy_interval,
+    class_metrics,
+    expected_calibration_error,
+    reliability,
+    speaker_metrics,
+    speaker_spread,
+)
 from hybridspeech.shards import ShardIndex
 
-NUM_RESAMPLES = 2000
-Z_95 = 1.959964
+if TYPE_CHECKING:
+    import tf_keras
+
 SMALLEST_PROBABILITY = 1e-7
 """As Keras clips probabilities before their logarithm."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassMetrics:
-    """One label. A ratio whose denominator is 0 is 0; `num_clips` are the clips that truly have this label."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    num_clips: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationFiles:
-    """Paths of what an evaluation leaves in its folder."""
+    """Paths of what an evaluation leaves in its folder; `robustness` is there if it was asked for."""
 
     metrics: Path
     confusion_csv: Path
     confusion_png: Path
     predictions: Path
+    speakers: Path
+    reliability_png: Path
+    robustness: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What `evaluate` found. Ratios are in 0..1; `loss` is the mean cross-entropy in nats.
+    """What `evaluate` found. Ratios are in 0..1; `loss` is the mean cross-entropy (negative log-likelihood) in nats.
 
-    `accuracy_ci95` is (low, high). `ci_method` says how: "bootstrap-speakers" resamples whole speakers, since the clips
-    of one speaker are right or wrong together; "wilson" takes clips as independent, where speakers are unknown, or all
-    clips are right or all wrong. `num_speakers` 0: unknown. `confusion[i][j]` counts clips of label i called j.
+    `labels` are the task. `accuracy_ci95` is (low, high). `ci_method` says how: "bootstrap-speakers" resamples whole speakers,
+    since the clips of one speaker are right or wrong together; "wilson" takes clips as independent, where speakers are
+    unknown, or all clips are right or all wrong. `num_speakers` 0 and `speaker_spread` None: unknown. `ece` is the expected
+    calibration error over the bins of `reliability`. `confusion[i][j]` counts clips of label i called j. `robustness` is empty
+    if it was not asked for.
     """
 
     accuracy: float
     accuracy_ci95: tuple[float, float]
     ci_method: str
+    labels: tuple[str, ...]
+    split: str
     num_clips: int
     num_speakers: int
+    speaker_spread: SpeakerSpread | None
     loss: float
+    ece: float
+    reliability: tuple[ReliabilityBin, ...]
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
-    split: str
+    robustness: tuple[RobustnessMetrics, ...]
     digest: str
     run: str
     files: EvaluationFiles
@@ -84,6 +99,7 @@ class Metrics:
 class _Answers:
     """A split, clip by clip: probabilities float32 [shape=(num_clips, num_labels)], truth int [shape=(num_clips,)]."""
 
+    split: str
     probabilities: np.ndarray
     truth: np.ndarray
     clip_ids: Sequence[str]
@@ -93,6 +109,10 @@ class _Answers:
     def predicted(self) -> np.ndarray:
         return np.asarray(self.probabilities.argmax(axis=1))
 
+    @property
+    def right(self) -> np.ndarray:
+        return np.asarray(self.predicted == self.truth)
+
 
 def evaluation_files(folder: Path) -> EvaluationFiles:
     """Where an evaluation in `folder` puts what; the one place that knows these names."""
@@ -101,6 +121,9 @@ def evaluation_files(folder: Path) -> EvaluationFiles:
         confusion_csv=folder / "confusion.csv",
         confusion_png=folder / "confusion.png",
         predictions=folder / "predictions.csv",
+        speakers=folder / "speakers.csv",
+        reliability_png=folder / "reliability.png",
+        robustness=folder / "robustness.csv",
     )
 
 
@@ -110,6 +133,7 @@ def evaluate(
     *,
     split: str = "testing",
     batch_size: int = 64,
+    robustness: bool = False,
     out: str | Path | None = None,
 ) -> Metrics:
     """Measure a finished run on every clip of one split.
@@ -118,162 +142,127 @@ def evaluate(
     ----------
     run : folder that `train` has written
     shards : folder that `preprocess` has written, with the labels and features of the run
+    robustness : also under background noise of the split and under shifts in time (see RobustnessMetrics); shards of
+        waveforms only. Takes as long as nine more evaluations
     out : folder for the files; None: RUN/evaluation-{split}. An earlier evaluation there is replaced
 
     Raises
     ------
     RunError: the run is not finished. ShardError: no shards, or damaged ones. ConfigError: run and shards do not
-    fit, or the split is empty.
+    fit, the split is empty, or its robustness can't be measured. AudioError: a recording of noise can't be read.
     """
-    directory = RunDirectory(run)
+    directory, folder = RunDirectory(run), Path(shards)
     plan = directory.require_finished()
-    index = ShardIndex.load(shards)
-    _check_fit(plan, index, split, directory.path, Path(shards))
+    index = ShardIndex.load(folder)
+    check_fit(plan, index, split, directory.path, folder)
     if batch_size < 1:
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
-    answers = _answer(directory, plan, Path(shards), index, split, batch_size)
-    folder = Path(out) if out else directory.path / f"evaluation-{split}"
-    metrics = _measure(answers, plan, index, split, folder.absolute(), directory.path.absolute())
+    noise_paths = split_noises(index, folder, split) if robustness else ()
+    with requires("train", "evaluate"):
+        from hybridspeech.model import load_model
+
+        model = load_model(directory)
+    answers = _answer(model, plan, folder, index, split, batch_size)
+    if not np.isfinite(answers.probabilities).all():
+        raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
+    target = Path(out) if out else directory.evaluation_dir(split)
+    metrics = _measure(answers, plan.labels, index.digest, directory.path.absolute(), target.absolute())
+    if robustness:
+        sounds = read_sounds(folder, index, split, batch_size)
+        disturbed = measure_robustness(model.predict_on_batch, sounds, noise_paths, plan.features)
+        metrics = replace(metrics, robustness=disturbed)
     _write(metrics, answers)
     return metrics
 
 
-def _check_fit(plan: TrainPlan, index: ShardIndex, split: str, run: Path, shards: Path) -> None:
-    """Raises ConfigError where a run can't be measured on these shards."""
-    missing = sorted(set(plan.labels) - set(index.labels))
-    unknown = sorted(set(index.labels) - set(plan.labels))
-    if tuple(plan.labels) != tuple(index.labels):
-        raise ConfigError(
-            f"{run} and {shards} have other labels: only the run has {', '.join(missing) or 'none'}; only the shards "
-            f"have {', '.join(unknown) or 'none'}; preprocess a source with the words that the run was trained on"
-        )
-    stored = index.features
-    rate_hz, duration_ms = stored.sample_rate_hz, stored.clip_duration_ms
-    seen = replace(plan.features, sample_rate_hz=rate_hz, clip_duration_ms=duration_ms)
-    seen = seen if stored.kind == "waveform" else stored
-    ours, theirs = (to_json(replace(features, kernel="fast")) for features in (plan.features, seen))
-    if ours != theirs:
-        changed = ", ".join(f"{name} {ours[name]} / {theirs[name]}" for name in ours if ours[name] != theirs[name])
-        raise ConfigError(
-            f"{run} and {shards} have other features (run / shards): {changed}; preprocess with the settings of the run"
-        )
-    counts = {name: sum(info.num_examples for info in index.of_split(name)) for name in index.splits}
-    if not counts.get(split):
-        filled = ", ".join(name for name, count in counts.items() if count)
-        raise ConfigError(f"{shards}: split {split!r} has no clips; choose one of {filled}")
-
-
 def _answer(
-    run: RunDirectory, plan: TrainPlan, shards: Path, index: ShardIndex, split: str, batch_size: int
+    model: tf_keras.Model, plan: TrainPlan, shards: Path, index: ShardIndex, split: str, batch_size: int
 ) -> _Answers:
-    with requires("train", "evaluate"):
-        from hybridspeech.dataset import evaluation_dataset
-        from hybridspeech.model import load_model
+    from hybridspeech.dataset import evaluation_dataset
 
-        model = load_model(run)
-        probabilities, truth, clip_ids, speakers = [], [], [], []
-        transform = ClipTransform(index.features, plan.features)
-        for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
-            probabilities.append(model.predict_on_batch(spectrogram))
-            truth.append(label.numpy())
-            clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
-            speakers += [name.decode(errors="replace") for name in speaker.numpy()]
-    answers = _Answers(
-        probabilities=np.concatenate(probabilities), truth=np.concatenate(truth), clip_ids=clip_ids, speakers=speakers
+    probabilities, truth, clip_ids, speakers = [], [], [], []
+    transform = ClipTransform(index.features, plan.features)
+    for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
+        probabilities.append(model.predict_on_batch(spectrogram))
+        truth.append(label.numpy())
+        clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
+        speakers += [name.decode(errors="replace") for name in speaker.numpy()]
+    return _Answers(
+        split=split,
+        probabilities=np.concatenate(probabilities),
+        truth=np.concatenate(truth),
+        clip_ids=clip_ids,
+        speakers=speakers,
     )
-    if not np.isfinite(answers.probabilities).all():
-        raise RunError(f"{run.path}: the network gives probabilities that are not finite; train again")
-    return answers
 
 
-def _measure(answers: _Answers, plan: TrainPlan, index: ShardIndex, split: str, folder: Path, run: Path) -> Metrics:
-    num_labels = len(plan.labels)
-    confusion = np.zeros((num_labels, num_labels), dtype=np.int64)
+def _measure(answers: _Answers, labels: Sequence[str], digest: str, run: Path, folder: Path) -> Metrics:
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (answers.truth, answers.predicted), 1)
-    right = answers.predicted == answers.truth
-    interval, method = accuracy_interval(right, answers.speakers)
-    of_truth = answers.probabilities[np.arange(len(right)), answers.truth]
+    interval, method = accuracy_interval(answers.right, answers.speakers)
+    of_truth = answers.probabilities[np.arange(len(answers.truth)), answers.truth]
+    bins = reliability(answers.probabilities.max(axis=1), answers.right)
     return Metrics(
-        accuracy=float(right.mean()),
+        accuracy=float(answers.right.mean()),
         accuracy_ci95=interval,
         ci_method=method,
-        num_clips=len(right),
+        labels=tuple(labels),
+        split=answers.split,
+        num_clips=len(answers.truth),
         num_speakers=len(set(answers.speakers)) if all(answers.speakers) else 0,
+        speaker_spread=speaker_spread(speaker_metrics(answers.right, answers.speakers)),
         loss=float(-np.log(np.maximum(of_truth.astype(np.float64), SMALLEST_PROBABILITY)).mean()),
-        classes=class_metrics(confusion, plan.labels),
+        ece=expected_calibration_error(bins),
+        reliability=bins,
+        classes=class_metrics(confusion, labels),
         confusion=tuple(map(tuple, confusion.tolist())),
-        split=split,
-        digest=index.digest,
+        robustness=(),
+        digest=digest,
         run=str(run),
         files=evaluation_files(folder),
     )
 
 
-def class_metrics(confusion: np.ndarray, labels: Sequence[str]) -> tuple[ClassMetrics, ...]:
-    """Precision, recall and F1 of every label of a confusion matrix, int [shape=(num_labels, num_labels)]."""
-    hits, true, called = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    return tuple(
-        ClassMetrics(
-            label=label,
-            precision=float(hits[i] / max(called[i], 1)),
-            recall=float(hits[i] / max(true[i], 1)),
-            f1=float(2 * hits[i] / max(true[i] + called[i], 1)),
-            num_clips=int(true[i]),
-        )
-        for i, label in enumerate(labels)
-    )
-
-
-def accuracy_interval(
-    right: np.ndarray, speakers: Sequence[str], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> tuple[tuple[float, float], str]:
-    """95 % interval of an accuracy, and the name of the method (see Metrics).
-
-    Parameters
-    ----------
-    right : bool [shape=(num_clips,)], whether each clip was recognised
-    speakers : who spoke each clip; '' if unknown
-    """
-    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
-    if len(names) < 2 or "" in names or right.all() or not right.any():
-        return wilson_interval(int(right.sum()), len(right)), "wilson"
-    clips_of, right_of = np.bincount(speaker), np.bincount(speaker, weights=right)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=num_resamples)
-    low, high = np.quantile((drawn @ right_of) / (drawn @ clips_of), [0.025, 0.975])
-    return (float(low), float(high)), "bootstrap-speakers"
-
-
-def wilson_interval(num_right: int, num_clips: int) -> tuple[float, float]:
-    """95 % interval of a proportion; source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), p. 209."""
-    share, weight = num_right / num_clips, Z_95**2 / num_clips
-    centre = share + weight / 2
-    spread = math.sqrt(share * (1 - share) * weight + weight**2 / 4)
-    low, high = (centre - spread) / (1 + weight), (centre + spread) / (1 + weight)
-    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding must not put the share itself outside
-
-
 def _write(metrics: Metrics, answers: _Answers) -> None:
-    files, labels = metrics.files, [record.label for record in metrics.classes]
+    files, labels = metrics.files, metrics.labels
     files.metrics.parent.mkdir(parents=True, exist_ok=True)
-    files.metrics.unlink(missing_ok=True)
-    certainty = answers.probabilities.max(axis=1)
-    write_atomically(
-        files.predictions,
-        _csv(
-            ["clip_id", "speaker", "label", "predicted", "probability"],
-            [
-                [clip_id, speaker, labels[truth], labels[predicted], f"{probability:.6f}"]
-                for clip_id, speaker, truth, predicted, probability in zip(
-                    answers.clip_ids, answers.speakers, answers.truth, answers.predicted, certainty, strict=True
-                )
-            ],
-        ),
-    )
+    for earlier in (files.metrics, files.robustness):
+        earlier.unlink(missing_ok=True)
+    write_atomically(files.predictions, _csv(*_predictions(answers, labels)))
+    speakers = speaker_metrics(answers.right, answers.speakers)
+    rows: list[list[Any]] = [[each.speaker, each.num_clips, f"{each.accuracy:.6f}"] for each in speakers]
+    write_atomically(files.speakers, _csv(["speaker", "clips", "accuracy"], rows))
     rows = [[label, *row] for label, row in zip(labels, metrics.confusion, strict=True)]
     write_atomically(files.confusion_csv, _csv(["label", *labels], rows))
     plot_confusion(np.asarray(metrics.confusion), labels, _title(metrics), files.confusion_png)
-    write_atomically(files.metrics, json.dumps(to_json(metrics), indent=2) + "\n")
+    filled = [each for each in metrics.reliability if each.num_clips]
+    plot_reliability(
+        [(each.confidence, each.accuracy, each.num_clips) for each in filled],
+        f"{metrics.split}: expected calibration error {100 * metrics.ece:.1f} %",
+        files.reliability_png,
+    )
+    if metrics.robustness:
+        rows = [
+            [each.disturbance, each.level, each.unit, f"{each.accuracy:.6f}", *map("{:.6f}".format, each.accuracy_ci95)]
+            for each in metrics.robustness
+        ]
+        write_atomically(
+            files.robustness, _csv(["disturbance", "level", "unit", "accuracy", "ci95_low", "ci95_high"], rows)
+        )
+    content = {**to_json(metrics), "speakers": to_json(speakers)}
+    write_atomically(files.metrics, json.dumps(content, indent=2) + "\n")
+
+
+def _predictions(answers: _Answers, labels: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """The head and the rows of predictions.csv."""
+    certainty = answers.probabilities.max(axis=1)
+    rows: list[list[Any]] = [
+        [clip_id, speaker, labels[truth], labels[predicted], f"{probability:.6f}"]
+        for clip_id, speaker, truth, predicted, probability in zip(
+            answers.clip_ids, answers.speakers, answers.truth, answers.predicted, certainty, strict=True
+        )
+    ]
+    return ["clip_id", "speaker", "label", "predicted", "probability"], rows
 
 
 def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

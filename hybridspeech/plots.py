@@ -46,6 +46,28 @@ def plot_confusion(counts: np.ndarray, labels: Sequence[str], title: str, path: 
     _save(figure, path)
 
 
+def plot_reliability(bins: Sequence[tuple[float, float, int]], title: str, path: Path) -> None:
+    """Draw a reliability diagram: a dot a bin, as large as its share of the clips; a calibrated network is on the diagonal.
+
+    Parameters
+    ----------
+    bins : (mean confidence, accuracy, clips) of each bin that has clips
+
+    Raises
+    ------
+    ConfigError: the file can't be written.
+    """
+    figure = _figure(width=4.5, height=4.5)
+    axes = figure.subplots()
+    confidence, accuracy, counts = np.array(bins, float).T
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    axes.plot(confidence, accuracy, linewidth=0.8)
+    axes.scatter(confidence, accuracy, 10 + 400 * counts / counts.sum())
+    axes.set(xlabel="highest probability", ylabel="accuracy", title=title, xlim=(0, 1.03), ylim=(0, 1.03))
+    axes.set_aspect("equal")
+    _save(figure, path)
+
+
 def plot_spectrograms(spectrograms: Mapping[str, np.ndarray], features: FeatureConfig, path: Path) -> None:
     """Draw spectrograms, float32 [shape=(num_bins, num_frames)], dB, under their titles and on one colour scale.
 

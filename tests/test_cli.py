@@ -130,6 +130,7 @@ def test_inspect_finds_a_flipped_byte(tones: Path, tmp_path: Path) -> None:
         (["train", "SHARDS", "OUT", "--num-workers", "9"], 2, "8 shards for 9 workers"),
         (["evaluate", "TONES", "SHARDS"], 1, "no plan.json"),
         (["evaluate", "RUN", "SHARDS", "--split", "dev"], 2, "dev"),
+        (["evaluate", "RUN", "SHARDS", "--robustness"], 2, "needs the sound"),
         (["predict", "RUN", "nowhere.wav"], 1, "nowhere.wav"),
         (["export", "RUN", "OUT", "--format", "onnx"], 2, "onnx"),
         (["inspect", "TONES"], 1, "no index.json"),

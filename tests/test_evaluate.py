@@ -15,7 +15,7 @@ from trained import tone_run, tone_shards
 
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
-from hybridspeech.evaluate import Metrics, accuracy_interval, class_metrics, evaluate, wilson_interval
+from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.runs import RunDirectory
 from hybridspeech.shards import ShardIndex
 
@@ -58,12 +58,15 @@ def test_batch_size_changes_no_number(metrics: Metrics, run: Path, shards: Path,
 
 
 def test_files_say_the_same_as_the_result(metrics: Metrics) -> None:
-    assert json.loads(metrics.files.metrics.read_text()) == json.loads(json.dumps(to_json(metrics)))
+    written = json.loads(metrics.files.metrics.read_text())
+    assert len(written.pop("speakers")) == metrics.num_speakers
+    assert written == json.loads(json.dumps(to_json(metrics)))
     with metrics.files.confusion_csv.open(newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["label", "high", "low", "middle"]
     assert [tuple(map(int, row[1:])) for row in rows] == list(metrics.confusion)
-    assert metrics.files.confusion_png.read_bytes().startswith(b"\x89PNG")
+    for picture in (metrics.files.confusion_png, metrics.files.reliability_png):
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_predictions_name_every_clip(metrics: Metrics) -> None:
@@ -71,6 +74,21 @@ def test_predictions_name_every_clip(metrics: Metrics) -> None:
         rows = list(csv.DictReader(file))
     assert len({row["clip_id"] for row in rows}) == metrics.num_clips
     assert sum(row["label"] == row["predicted"] for row in rows) == round(metrics.accuracy * metrics.num_clips)
+
+
+def test_every_speaker_has_a_line(metrics: Metrics) -> None:
+    with metrics.files.speakers.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == metrics.num_speakers
+    assert sum(int(row["clips"]) for row in rows) == metrics.num_clips
+    assert metrics.speaker_spread
+    assert metrics.speaker_spread.mean == pytest.approx(np.mean([float(row["accuracy"]) for row in rows]), abs=1e-6)
+
+
+def test_the_task_and_the_calibration_stand_beside_the_accuracy(metrics: Metrics) -> None:
+    assert metrics.labels == ("high", "low", "middle")
+    assert 0 <= metrics.ece <= 1
+    assert sum(each.num_clips for each in metrics.reliability) == metrics.num_clips
 
 
 def test_files_go_into_the_run_by_default(run: Path, shards: Path) -> None:
@@ -124,50 +142,3 @@ def test_checks_come_before_tensorflow(run: Path, shards: Path) -> None:
         "except ConfigError:\n    sys.exit('tensorflow' in sys.modules)\nsys.exit('no error')"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
-
-
-def test_class_metrics_are_those_of_the_textbook() -> None:
-    cat, dog, fish = class_metrics(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), ("cat", "dog", "fish"))
-    assert (cat.precision, cat.recall, cat.f1, cat.num_clips) == pytest.approx((6 / 7, 6 / 8, 12 / 15, 8))
-    assert (dog.precision, dog.recall, dog.f1, dog.num_clips) == pytest.approx((3 / 5, 3 / 4, 6 / 9, 4))
-    assert (fish.precision, fish.recall, fish.f1, fish.num_clips) == (0, 0, 0, 0)
-
-
-def test_wilson_interval_is_that_of_the_textbook() -> None:
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(10, 10)[1] == 1.0
-
-
-def test_interval_over_speakers_is_wider_where_speakers_differ() -> None:
-    right = np.repeat(np.arange(20) % 4 != 0, 10)
-    by_speaker, method = accuracy_interval(right, [f"speaker-{i // 10}" for i in range(200)])
-    by_clip, _ = accuracy_interval(right, [""] * 200)
-    assert method == "bootstrap-speakers"
-    assert by_speaker[1] - by_speaker[0] > 2 * (by_clip[1] - by_clip[0])
-
-
-def test_interval_over_speakers_of_one_clip_each_is_near_wilson() -> None:
-    right = np.arange(400) % 5 != 0
-    low, high = accuracy_interval(right, [str(i) for i in range(400)])[0]
-    assert (low, high) == pytest.approx(wilson_interval(320, 400), abs=0.01)
-
-
-def test_interval_is_the_same_each_time() -> None:
-    right, speakers = np.arange(60) % 3 != 0, [str(i // 4) for i in range(60)]
-    assert accuracy_interval(right, speakers) == accuracy_interval(right, speakers)
-
-
-@pytest.mark.parametrize(
-    ("right", "speakers"),
-    [
-        ([True, False], ["", ""]),
-        ([True, False], ["ann", ""]),
-        ([True, False], ["ann", "ann"]),
-        ([True] * 2, ["a", "b"]),
-    ],
-    ids=["unknown", "partly-unknown", "one-speaker", "no-mistake"],
-)
-def test_wilson_serves_where_speakers_tell_nothing(right: list[bool], speakers: list[str]) -> None:
-    (low, high), method = accuracy_interval(np.array(right), speakers)
-    assert method == "wilson"
-    assert low < high

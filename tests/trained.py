@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
-from hybridspeech.config import FeatureConfig, ModelConfig, TrainPlan
+from hybridspeech.config import FeatureConfig, FitConfig, ModelConfig, TrainPlan
 from hybridspeech.model import build_model
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
 from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.train import train
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)
 """129 bins x 63 frames, an eighth of the default."""
@@ -22,6 +25,34 @@ def tone_shards(base: Path, tones: Path) -> Path:
     if not (shards / "index.json").exists():
         preprocess(tones, shards, features=SMALL, engine="local")
     return shards
+
+
+def sound_shards(base: Path, tones: Path) -> Path:
+    """Waveform shards of the `tones` fixture, with noise for each split."""
+    source, shards = base / "tones-and-noise", base / "sound-shards"
+    if not (shards / "index.json").exists():
+        shutil.copytree(tones, source)
+        (source / "_background_noise_").mkdir()
+        generator = np.random.default_rng(1)
+        for name in ("drizzle", "fan", "street"):
+            noise = 0.1 * generator.standard_normal(40_000).astype(np.float32)
+            soundfile.write(source / "_background_noise_" / f"{name}.wav", noise, 16_000, subtype="PCM_16")
+        preprocess(source, shards, features=FeatureConfig.of("waveform"), engine="local")
+    return shards
+
+
+def sound_run(base: Path, tones: Path) -> Path:
+    """A dscnn on log-mel, really trained from waveform shards."""
+    run, shards = base / "sound-run", sound_shards(base, tones)
+    if not RunDirectory(run).is_finished():
+        train(
+            shards,
+            run,
+            model=ModelConfig(name="dscnn"),
+            fit=FitConfig(epochs=6, batch_size=8, learning_rate=3e-3),
+            backend="local",
+        )
+    return run
 
 
 def tone_run(base: Path, tones: Path) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybridspeech.cli.app import app
 from hybridspeech.cli.options import Json, Overwrite
 from hybridspeech.terminal import print_fields, print_json, print_table, print_text
+
+if TYPE_CHECKING:
+    from hybridspeech.evaluate import Metrics
 
 
 @app.command(short_help="How well it does on a split.")
@@ -18,24 +21,47 @@ def evaluate(
     shards: Annotated[Path, typer.Argument(help="Shards with the same labels and features.")],
     split: Annotated[str, typer.Option(help="training, validation or testing.")] = "testing",
     batch_size: Annotated[int, typer.Option(help="Clips at a time.")] = 64,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also under background noise and time shifts; waveform shards only.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Accuracy with a 95 % interval, per-class figures, confusion matrix (JSON, CSV, PNG)."""
+    """Accuracy with a 95 % interval, figures by class and speaker, calibration, confusion matrix (JSON, CSV, PNG)."""
     from hybridspeech.evaluate import evaluate
 
-    result = evaluate(run, shards, split=split, batch_size=batch_size)
+    result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness)
     if json:
         return print_json(result)
     print_table(
         ("label", "precision", "recall", "f1", "clips"),
         [(c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", c.num_clips) for c in result.classes],
     )
-    low, high = result.accuracy_ci95
+    if result.robustness:
+        print_table(
+            ("disturbance", "level", "accuracy", "95 % interval"),
+            [
+                (
+                    r.disturbance,
+                    f"{r.level:g} {r.unit}",
+                    f"{r.accuracy:.4f}",
+                    "{:.4f} to {:.4f}".format(*r.accuracy_ci95),
+                )
+                for r in result.robustness
+            ],
+        )
+    spread = result.speaker_spread
     return print_fields(
         {
-            "accuracy": f"{result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.ci_method})",
-            "loss": f"{result.loss:.4f}",
-            "clips": f"{result.num_clips:,} of split {result.split}",
+            "accuracy": _accuracy(result),
+            "by speaker": (
+                f"mean {spread.mean:.4f}, median {spread.median:.4f}, lowest tenth {spread.tenth_percentile:.4f} or less, "
+                f"lowest {spread.lowest:.4f}"
+                if spread
+                else "unknown"
+            ),
+            "calibration": f"error {result.ece:.4f} (ECE), loss {result.loss:.4f} nats",
+            "task": f"{len(result.labels)} labels: {', '.join(result.labels)}",
+            "clips": _clips(result),
             "files": result.files.metrics.parent,
         }
     )
@@ -74,3 +100,13 @@ def export(
     if json:
         return print_json(result)
     return print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.1f} MB, {len(result.labels)} labels")
+
+
+def _accuracy(result: Metrics) -> str:
+    low, high = result.accuracy_ci95
+    return f"{result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.ci_method})"
+
+
+def _clips(result: Metrics) -> str:
+    speakers = f"{result.num_speakers:,} speakers" if result.num_speakers else "unknown speakers"
+    return f"{result.num_clips:,} of {speakers}, split {result.split}"

@@ -1,0 +1,114 @@
+"""Disturbed clips, and what an evaluation says of them."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import sound_run, sound_shards, tone_run, tone_shards
+from typer.testing import CliRunner
+
+from hybridspeech.cli import app
+from hybridspeech.errors import ConfigError
+from hybridspeech.evaluate import Metrics, evaluate
+from hybridspeech.robustness import SHIFT_MS, SNR_DB, noisy
+from hybridspeech.shards import ShardIndex
+
+GENERATOR = np.random.default_rng(0)
+WAVE = 0.1 * GENERATOR.standard_normal(16_000).astype(np.float32)
+NOISES = [0.3 * GENERATOR.standard_normal(30_000).astype(np.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize("snr_db", SNR_DB)
+def test_the_ratio_of_the_mean_powers_is_as_asked(snr_db: int) -> None:
+    noise = noisy(WAVE, "a", NOISES, snr_db) - WAVE
+    assert 10 * np.log10(np.mean(WAVE**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=1e-3)
+
+
+def test_a_clip_has_the_same_noise_at_every_ratio_and_another_clip_another() -> None:
+    soft, loud, other = (noisy(WAVE, name, NOISES, level) - WAVE for name, level in (("a", 20), ("a", 0), ("b", 0)))
+    np.testing.assert_allclose(10 * soft, loud, atol=1e-5)
+    assert np.abs(other - loud).max() > 0.1
+
+
+def test_a_silent_clip_stays_silent() -> None:
+    assert not noisy(0 * WAVE, "a", NOISES, 0).any()
+
+
+def test_silent_parts_of_the_noise_are_passed_over() -> None:
+    noise = np.concatenate([np.zeros(30_000, np.float32), NOISES[0]])
+    for name in "abcdefgh":
+        assert np.abs(noisy(WAVE, name, [noise], 0) - WAVE).max() > 0.1
+    with pytest.raises(ConfigError, match="noise of this split is silent"):
+        noisy(WAVE, "a", [np.zeros(30_000, np.float32)], 0)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
+    return sound_shards(tmp_path_factory.getbasetemp(), tones)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
+    return sound_run(tmp_path_factory.getbasetemp(), tones)
+
+
+@pytest.fixture(scope="module")
+def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+    return evaluate(run, shards, robustness=True, out=tmp_path_factory.mktemp("robustness"))
+
+
+def test_every_disturbance_is_measured_and_written(metrics: Metrics) -> None:
+    said = [(each.disturbance, each.level) for each in metrics.robustness]
+    assert said == [*(("noise", level) for level in SNR_DB), *(("shift", level) for level in SHIFT_MS)]
+    with metrics.files.robustness.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["accuracy"]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-6)
+
+
+def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: Metrics) -> None:
+    accuracy = {(each.disturbance, each.level): each.accuracy for each in metrics.robustness}
+    assert accuracy["shift", 50] >= metrics.accuracy - 0.1
+    assert accuracy["noise", 0] <= accuracy["noise", 20]
+
+
+def test_noise_of_training_is_not_touched_and_numbers_come_again(
+    metrics: Metrics, run: Path, shards: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shards, tmp_path / "shards")
+    for path in ShardIndex.load(shards).noise_paths(tmp_path / "shards", "training"):
+        Path(path).unlink()
+    again = evaluate(run, tmp_path / "shards", robustness=True, batch_size=5, out=tmp_path)
+    assert again.robustness == metrics.robustness
+
+
+def test_an_evaluation_without_leaves_no_older_robustness(run: Path, shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "robustness.csv").write_text("older")
+    assert evaluate(run, shards, out=tmp_path).robustness == ()
+    assert not (tmp_path / "robustness.csv").exists()
+
+
+def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metrics: Metrics) -> None:
+    printed = CliRunner().invoke(app, ["evaluate", str(run), str(shards), "--robustness"]).stdout.splitlines()
+    rows = [line.split() for line in printed if line.startswith(("noise ", "shift "))]
+    assert [float(row[3]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-4)
+    assert any(line.startswith("task") and "high, low, middle" in line for line in printed)
+
+
+def test_what_can_not_be_disturbed_is_refused_with_a_way_out(
+    run: Path, shards: Path, tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base = tmp_path_factory.getbasetemp()
+    with pytest.raises(
+        ConfigError, match="robustness needs the sound; preprocess the same source with --features wave"
+    ):
+        evaluate(tone_run(base, tones), tone_shards(base, tones), robustness=True)
+    replace(ShardIndex.load(shards), noises=()).save(tmp_path)
+    with pytest.raises(ConfigError, match=r"no background noise for split 'testing'.* into SOURCE/_background_noise_"):
+        evaluate(run, tmp_path, robustness=True)
+    with pytest.raises(ConfigError, match="choose validation or testing"):
+        evaluate(run, shards, split="training", robustness=True)

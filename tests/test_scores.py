@@ -1,0 +1,95 @@
+"""Figures and intervals, against the textbook and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridspeech.scores import (
+    SpeakerMetrics,
+    accuracy_interval,
+    class_metrics,
+    expected_calibration_error,
+    reliability,
+    speaker_metrics,
+    speaker_spread,
+    wilson_interval,
+)
+
+
+def test_class_metrics_are_those_of_the_textbook() -> None:
+    cat, dog, fish = class_metrics(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), ("cat", "dog", "fish"))
+    assert (cat.precision, cat.recall, cat.f1, cat.num_clips) == pytest.approx((6 / 7, 6 / 8, 12 / 15, 8))
+    assert (dog.precision, dog.recall, dog.f1, dog.num_clips) == pytest.approx((3 / 5, 3 / 4, 6 / 9, 4))
+    assert (fish.precision, fish.recall, fish.f1, fish.num_clips) == (0, 0, 0, 0)
+
+
+def test_wilson_interval_is_that_of_the_textbook() -> None:
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(10, 10)[1] == 1.0
+
+
+def test_interval_over_speakers_is_wider_where_speakers_differ() -> None:
+    right = np.repeat(np.arange(20) % 4 != 0, 10)
+    by_speaker, method = accuracy_interval(right, [f"speaker-{i // 10}" for i in range(200)])
+    by_clip, _ = accuracy_interval(right, [""] * 200)
+    assert method == "bootstrap-speakers"
+    assert by_speaker[1] - by_speaker[0] > 2 * (by_clip[1] - by_clip[0])
+
+
+def test_interval_over_speakers_of_one_clip_each_is_near_wilson() -> None:
+    right = np.arange(400) % 5 != 0
+    low, high = accuracy_interval(right, [str(i) for i in range(400)])[0]
+    assert (low, high) == pytest.approx(wilson_interval(320, 400), abs=0.01)
+
+
+def test_interval_is_the_same_each_time() -> None:
+    right, speakers = np.arange(60) % 3 != 0, [str(i // 4) for i in range(60)]
+    assert accuracy_interval(right, speakers) == accuracy_interval(right, speakers)
+
+
+@pytest.mark.parametrize(
+    ("right", "speakers"),
+    [
+        ([True, False], ["", ""]),
+        ([True, False], ["ann", ""]),
+        ([True, False], ["ann", "ann"]),
+        ([True] * 2, ["a", "b"]),
+    ],
+    ids=["unknown", "partly-unknown", "one-speaker", "no-mistake"],
+)
+def test_wilson_serves_where_speakers_tell_nothing(right: list[bool], speakers: list[str]) -> None:
+    (low, high), method = accuracy_interval(np.array(right), speakers)
+    assert method == "wilson"
+    assert low < high
+
+
+def test_a_speaker_has_the_share_of_their_own_clips() -> None:
+    metrics = speaker_metrics(np.array([True, False, True, True]), ["eve", "ann", "eve", "ann"])
+    assert metrics == (
+        SpeakerMetrics(speaker="ann", num_clips=2, accuracy=0.5),
+        SpeakerMetrics(speaker="eve", num_clips=2, accuracy=1.0),
+    )
+
+
+def test_the_spread_is_over_speakers_not_clips() -> None:
+    right = np.array([False] + [True] * 9 + [True] * 90)
+    spread = speaker_spread(speaker_metrics(right, ["ann"] + ["bob"] * 9 + ["eve"] * 90))
+    assert spread
+    assert (spread.mean, spread.lowest, spread.median) == pytest.approx((2 / 3, 0, 1))
+
+
+def test_there_is_no_spread_over_unknown_speakers() -> None:
+    assert speaker_spread(speaker_metrics(np.array([True, False]), ["ann", ""])) is None
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    bins = reliability(np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, False, True, True]))
+    assert expected_calibration_error(bins) == pytest.approx((2 * 0.45 + 2 * 0.45) / 4)
+    assert {(each.num_clips, each.accuracy) for each in bins if each.num_clips} == {(2, 0.5), (2, 1.0)}
+
+
+def test_every_confidence_has_a_bin() -> None:
+    bins = reliability(np.array([0.0, 1 / 15, 1.0]), np.array([False, True, True]))
+    assert [each.num_clips for each in bins] == [2, *[0] * 13, 1]
+    assert expected_calibration_error(reliability(np.ones(3), np.ones(3, bool))) == 0
