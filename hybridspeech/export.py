@@ -9,9 +9,10 @@ clips with zeros at the end.
 | savedmodel | a folder without Keras in it | assets/labels.txt | `tf.saved_model.load`, signature serving_default |
 | keras | a file of tf_keras | labels.txt in its zip | `import hybridspeech.frontend`, `tf_keras.models.load_model` |
 | tflite | a file of builtin operations | labels.txt in a zip at its end | `Interpreter`, signature serving_default |
+| tflite-int8 | the same; the network computes in int8, the features in float | the same | the same |
 
 A TFLite file starts at a batch of 1; its signature runner (or `resize_tensor_input`) takes any other. Reading any of
-them runs no code of the file's. Knows nothing of shards.
+them runs no code of the file's. Knows nothing of how the run was trained.
 """
 
 from __future__ import annotations
@@ -20,34 +21,45 @@ import logging
 import shutil
 import uuid
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hybridspeech.clips import check_fit, check_sound, read_sounds, sample_waves
 from hybridspeech.config import FeatureConfig, TrainPlan
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.forms import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
+from hybridspeech.measure import Measured, measure
 from hybridspeech.quiet import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
+from hybridspeech.shards import ShardIndex
 
 if TYPE_CHECKING:
     import tf_keras
 
-LABELS_NAME = "labels.txt"
-INPUT_NAME, OUTPUT_NAME, SIGNATURE = "waveform", "probabilities", "serving_default"
 TOLERANCE = 1e-3
-"""How far a probability of the exported model may be from what `predict` says."""
+"""How far a probability of the exported model may be from what `predict` says; of an int8 one, see AGREEMENT."""
+AGREEMENT = 0.95
+"""On how many of the calibration clips an int8 model must name the label that the run names."""
+NUM_CALIBRATION = 256
+MEASURED_SPLIT = "testing"
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What `export` made. None in `input_shape` is any number; `max_difference` is from the run's own probabilities."""
+    """What `export` made. None in `input_shape` is any number.
+
+    Before it was published it was compared with the run itself, on clips of its calibration (tflite-int8) or on made-up
+    sounds: `max_difference` is that of a probability, `agreement` the share of clips that got the same label. `measured`: on
+    the clips of `measure`, None without.
+    """
 
     path: str
     format: str
@@ -58,54 +70,47 @@ class ExportResult:
     input_shape: tuple[int | None, int]
     output_name: str
     max_difference: float
+    agreement: float
+    measured: Measured | None
 
 
-Classify = Callable[[np.ndarray], np.ndarray]
-"""float32 [shape=(batch, num_samples)] -> float32 [shape=(batch, num_labels)]."""
-
-
-@dataclass(frozen=True)
-class _Format:
-    """How one format is written to a path, and read back. `suffix` is what its file name ends in; '' means a folder."""
-
-    suffix: str
-    write: Callable[[tf_keras.Model, TrainPlan, Path], None]
-    read: Callable[[Path], Classify]
-
-
-def export(run: str | Path, out: str | Path, *, format: str = "savedmodel", overwrite: bool = False) -> ExportResult:
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    format: str = "savedmodel",
+    calibrate: str | Path | None = None,
+    measure: str | Path | None = None,
+    overwrite: bool = False,
+) -> ExportResult:
     """Write a finished run as one self-contained model; it appears under its name when it is whole and has been tried.
 
     Parameters
     ----------
     out : folder (savedmodel), or file called *.keras or *.tflite, to make
-    format : savedmodel, keras or tflite
+    format : savedmodel, keras, tflite or tflite-int8
+    calibrate : tflite-int8: shards of waveforms; up to NUM_CALIBRATION of their training clips decide the ranges of int8
+    measure : shards of waveforms; the exported model hears their testing clips before it is published
     overwrite : replace an earlier export of the same format
 
     Raises
     ------
     RunError: the run is not finished, or its export answers otherwise than the run. OutputExistsError: `out` is there.
-    ConfigError: no such format, or `out` can't be its name.
+    ConfigError: no such format, `out` can't be its name, or the shards do not serve. ShardError: they are damaged.
     """
     directory, target = RunDirectory(run), Path(out).absolute()
     plan = directory.require_finished()
     _check_target(target, format, overwrite)
+    waves = _calibration_waves(plan, directory.path, format, calibrate)
+    measured_on = _measured_index(plan, directory.path, measure)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     staging.mkdir()
     try:
         with requires("train", "export"), _quiet(), native_errors_muted():
-            from hybridspeech.model import load_model
-
-            model = load_model(directory)
-            made = staging / f"model{FORMATS[format].suffix}"
-            FORMATS[format].write(model, plan, made)
-            difference = _difference(model, FORMATS[format].read(made), plan.features)
-        if not difference <= TOLERANCE:
-            raise RunError(
-                f"{run}: as {format} its probabilities are up to {difference:.2g} away from the run's own; expected at "
-                f"most {TOLERANCE:g}; nothing was written; export as savedmodel, which computes in double precision"
-            )
+            made = staging / f"model{FORMS[format].suffix}"
+            difference, agreement, classify = _make(directory, plan, format, waves, made)
+            measured = _measured(classify, measure, measured_on)
         _publish(made, target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -119,13 +124,15 @@ def export(run: str | Path, out: str | Path, *, format: str = "savedmodel", over
         input_shape=(None, plan.features.num_samples),
         output_name=OUTPUT_NAME,
         max_difference=difference,
+        agreement=agreement,
+        measured=measured,
     )
 
 
 def _check_target(target: Path, format: str, overwrite: bool) -> None:
-    if format not in FORMATS:
-        raise ConfigError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
-    suffix = FORMATS[format].suffix
+    if format not in FORMS:
+        raise ConfigError(f"format {format!r} is unknown; choose one of {', '.join(FORMS)}")
+    suffix = FORMS[format].suffix
     if suffix and target.suffix != suffix:
         raise ConfigError(f"{target}: a {format} export is a file whose name ends in {suffix}")
     if not target.exists():
@@ -135,6 +142,66 @@ def _check_target(target: Path, format: str, overwrite: bool) -> None:
     ours = target.is_file() if suffix else (target / "saved_model.pb").is_file()
     if not ours:
         raise ConfigError(f"{target}: is no {format} export, and is left as it is; choose another name")
+
+
+def _calibration_waves(plan: TrainPlan, run: Path, format: str, shards: str | Path | None) -> np.ndarray:
+    """Clips to calibrate on, float32 [shape=(num_clips, num_samples)]; none where the form needs none."""
+    if not FORMS[format].is_quantized:
+        if shards:
+            raise ConfigError(f"calibration clips were given for format {format!r}; only tflite-int8 is calibrated")
+        return np.zeros((0, plan.features.num_samples), np.float32)
+    if not shards:
+        raise ConfigError(
+            "tflite-int8 needs clips that decide its ranges; give shards of waveforms (preprocess --features waveform) with "
+            "--calibrate SHARDS"
+        )
+    index = ShardIndex.load(shards)
+    check_sound(index, Path(shards), "calibration")
+    check_fit(plan, index, "training", run, Path(shards))
+    return sample_waves(shards, index, "training", NUM_CALIBRATION)
+
+
+def _measured_index(plan: TrainPlan, run: Path, shards: str | Path | None) -> ShardIndex | None:
+    if not shards:
+        return None
+    index = ShardIndex.load(shards)
+    check_sound(index, Path(shards), "measuring an export")
+    check_fit(plan, index, MEASURED_SPLIT, run, Path(shards))
+    return index
+
+
+def _make(
+    run: RunDirectory, plan: TrainPlan, format: str, waves: np.ndarray, made: Path
+) -> tuple[float, float, Classify]:
+    """Write one form and try it: largest difference of a probability, share of labels that agree, and the model itself.
+
+    Raises
+    ------
+    RunError: it answers otherwise than the run.
+    """
+    from hybridspeech.model import load_model
+
+    form, model = FORMS[format], load_model(run)
+    form.write(Subject(model=model, features=plan.features, labels=plan.labels, waves=waves), made)
+    classify = form.read(made)
+    difference, agreement = _compare(model, classify, plan.features, waves if len(waves) else _sounds(plan.features))
+    if form.is_quantized and not agreement >= AGREEMENT:
+        raise RunError(
+            f"{run.path}: in int8 it names the run's own label for {100 * agreement:.1f} % of {len(waves)} training clips; "
+            f"expected at least {100 * AGREEMENT:g} %; nothing was written; export as tflite, which computes in float"
+        )
+    if not form.is_quantized and not difference <= TOLERANCE:
+        raise RunError(
+            f"{run.path}: as {format} its probabilities are up to {difference:.2g} away from the run's own; expected at "
+            f"most {TOLERANCE:g}; nothing was written; export as savedmodel, which computes in double precision"
+        )
+    return difference, agreement, classify
+
+
+def _measured(classify: Classify, shards: str | Path | None, index: ShardIndex | None) -> Measured | None:
+    if shards is None or index is None:
+        return None
+    return measure(classify, read_sounds(shards, index, MEASURED_SPLIT, _BATCH_SIZE), MEASURED_SPLIT)
 
 
 def _publish(made: Path, target: Path, staging: Path) -> None:
@@ -149,102 +216,28 @@ def _size(path: Path) -> int:
     return sum(each.stat().st_size for each in files)
 
 
-def _with_features(model: tf_keras.Model, features: FeatureConfig, precision: Literal["float32", "float64"]) -> Any:
-    """The network behind the transform: waveform in, probabilities out."""
-    import tf_keras
-
-    from hybridspeech.frontend import Spectrogram
-
-    waveform = tf_keras.Input((features.num_samples,), name=INPUT_NAME)
-    return tf_keras.Model(waveform, model(Spectrogram(features, precision, name="spectrogram")(waveform)))
-
-
-def _write_savedmodel(
-    model: tf_keras.Model, plan: TrainPlan, path: Path, precision: Literal["float32", "float64"] = "float64"
-) -> None:
-    """Variables, one function and the labels, without anything of Keras in it."""
-    import tensorflow as tf
-
-    whole = _with_features(model, plan.features, precision)
-    labels = path.with_name(LABELS_NAME)
-    labels.write_text(_lines(plan.labels), encoding="utf-8")
-    module = tf.Module()
-    module.weights, module.labels = list(whole.variables), tf.saved_model.Asset(str(labels))
-    waveform = tf.TensorSpec((None, plan.features.num_samples), tf.float32, name=INPUT_NAME)
-    module.classify = tf.function(
-        lambda waveform: {OUTPUT_NAME: whole(waveform, training=False)}, input_signature=[waveform]
-    )
-    tf.saved_model.save(module, str(path), signatures={SIGNATURE: module.classify})
-
-
-def _read_savedmodel(path: Path) -> Classify:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-
-    def classify(waves: np.ndarray) -> np.ndarray:
-        return np.asarray(loaded.signatures[SIGNATURE](**{INPUT_NAME: tf.constant(waves)})[OUTPUT_NAME])
-
-    return classify
-
-
-def _write_keras(model: tf_keras.Model, plan: TrainPlan, path: Path) -> None:
-    _with_features(model, plan.features, "float64").save(path)
-    _append_labels(path, plan)
-
-
-def _read_keras(path: Path) -> Classify:
-    import tf_keras
-
-    loaded = tf_keras.models.load_model(path, safe_mode=True)
-    return lambda waves: np.asarray(loaded.predict_on_batch(waves))
-
-
-def _write_tflite(model: tf_keras.Model, plan: TrainPlan, path: Path) -> None:
-    import tensorflow as tf
-
-    folder = path.with_name("for-tflite")
-    _write_savedmodel(model, plan, folder, precision="float32")
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    path.write_bytes(converter.convert())
-    _append_labels(path, plan)
-
-
-def _read_tflite(path: Path) -> Classify:
-    import tensorflow as tf
-
-    runner = tf.lite.Interpreter(str(path)).get_signature_runner(SIGNATURE)
-    return lambda waves: np.asarray(runner(**{INPUT_NAME: waves})[OUTPUT_NAME])
-
-
-FORMATS = {
-    "savedmodel": _Format("", _write_savedmodel, _read_savedmodel),
-    "keras": _Format(".keras", _write_keras, _read_keras),
-    "tflite": _Format(".tflite", _write_tflite, _read_tflite),
-}
-
-
-def _append_labels(path: Path, plan: TrainPlan) -> None:
-    """Add labels.txt to the zip that a .keras file is, or to one at the file's end, where TFLite's metadata has it."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(LABELS_NAME, _lines(plan.labels))
-
-
-def _lines(labels: tuple[str, ...]) -> str:
-    return "".join(f"{label}\n" for label in labels)
-
-
-def _difference(model: tf_keras.Model, classify: Classify, features: FeatureConfig) -> float:
-    """Largest difference of a probability between an export and the way of `predict`: noise, rising tones, silence."""
+def _sounds(features: FeatureConfig) -> np.ndarray:
+    """Noise, rising tones and silence: float32 [shape=(8, num_samples)]."""
     generator = np.random.default_rng(0)
     times = np.arange(features.num_samples) / features.sample_rate_hz
     noises = 0.01 * generator.standard_normal((4, times.size))
     sweeps = [0.5 * np.sin(2 * np.pi * pitch_hz * (1 + times) * times) for pitch_hz in (110, 440, 1200)]
-    waves = np.stack([*noises, *sweeps, 0 * times]).astype(np.float32)
+    return np.stack([*noises, *sweeps, 0 * times]).astype(np.float32)
+
+
+def _compare(
+    model: tf_keras.Model, classify: Classify, features: FeatureConfig, waves: np.ndarray
+) -> tuple[float, float]:
+    """An export beside the way of `predict`: largest difference of a probability, and share of the same labels."""
     extractor = FeatureExtractor(features)
-    spectrograms = np.stack([extractor(wave).copy() for wave in waves])[..., np.newaxis]
-    return float(np.abs(classify(waves) - model.predict_on_batch(spectrograms)).max())
+    differences, same = [], []
+    for first in range(0, len(waves), _BATCH_SIZE):
+        batch = waves[first : first + _BATCH_SIZE]
+        spectrograms = np.stack([extractor(wave).copy() for wave in batch])[..., np.newaxis]
+        ours, theirs = classify(batch), model.predict_on_batch(spectrograms)
+        differences.append(np.abs(ours - theirs).max())
+        same.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+    return float(np.max(differences)), float(np.concatenate(same).mean())
 
 
 @contextmanager

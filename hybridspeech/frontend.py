@@ -32,7 +32,8 @@ class Spectrogram(tf_keras.layers.Layer):  # type: ignore[misc]
     features : the settings of the shards that the network was trained on, or their `to_json` form
     precision : what the Fourier transform is computed in. "float64" is within 1e-5 dB of librosa. "float32" takes a
         third of the time and is up to 1e-2 dB away, in bins far under the loudest one (more without a top_db). TFLite
-        has no float64 transform, but its RFFT2D works in double inside: there "float32" is within 1.5e-3 dB.
+        has no float64 transform, but its RFFT2D works in double inside: there "float32" is within 1.5e-3 dB (on 1,700
+        real clips; 3e-3 where n_fft is no power of two).
     """
 
     def __init__(

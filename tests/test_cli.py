@@ -132,6 +132,7 @@ def test_inspect_finds_a_flipped_byte(tones: Path, tmp_path: Path) -> None:
         (["evaluate", "RUN", "SHARDS", "--split", "dev"], 2, "dev"),
         (["evaluate", "RUN", "SHARDS", "--robustness"], 2, "needs the sound"),
         (["predict", "RUN", "nowhere.wav"], 1, "nowhere.wav"),
+        (["export", "RUN", "OUT", "--measure", "SHARDS"], 2, "needs the sound"),
         (["export", "RUN", "OUT", "--format", "onnx"], 2, "onnx"),
         (["inspect", "TONES"], 1, "no index.json"),
     ],

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import wave
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import SMALL, random_run
+from trained import SMALL, random_run, sound_run, sound_shards, tone_run, tone_shards
 
-from hybridspeech.audio import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
-from hybridspeech.export import export
+from hybridspeech.evaluate import evaluate
+from hybridspeech.export import ExportResult, export
 from hybridspeech.predict import predict
 
 LABELS = ("bed", "cat", "sieben und zwanzig", "wow")
@@ -56,6 +57,13 @@ every_format = pytest.mark.parametrize("format", NAMES)
 pytestmark = pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 
 
+def raw_samples(path: Path) -> np.ndarray:
+    """What a device has: the samples of a WAV file of 16-bit PCM, as numbers from -1 to 1, up to 16,000 of them."""
+    with wave.open(str(path)) as file:
+        samples = np.frombuffer(file.readframes(16_000), "<i2").astype(np.float32) / 32_768
+    return np.pad(samples, (0, 16_000 - samples.size))
+
+
 @every_format
 @pytest.mark.parametrize("features", [FeatureConfig(), FeatureConfig.of("logmel")], ids=["1025x50", "logmel"])
 def test_export_gives_the_probabilities_of_predict(
@@ -65,7 +73,7 @@ def test_export_gives_the_probabilities_of_predict(
     run = random_run(tmp_path / "run", features, words)
     files = sorted(speech_commands.glob("[a-z]*/*.wav"))[::170]
     export(run, tmp_path / NAMES[format], format=format)
-    waves = np.stack([read_clip(path, features) for path in files])
+    waves = np.stack([raw_samples(path) for path in files])
     answers = READERS[format](tmp_path / NAMES[format])(waves)
     assert answers.shape == (len(files), 30)
     for prediction, probabilities in zip(predict(run, files, top_k=30), answers, strict=True):
@@ -151,3 +159,104 @@ def test_savedmodel_needs_nothing_of_this_package(run: Path, tmp_path: Path) -> 
         "sys.exit(answer.shape != (2, 4))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> tuple[Path, Path]:
+    """A dscnn trained from waveform shards, and the shards."""
+    base = tmp_path_factory.getbasetemp()
+    return sound_run(base, tones), sound_shards(base, tones)
+
+
+@pytest.fixture(scope="module")
+def measured(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
+    """Each form of it, tried on the testing clips."""
+    (run, shards), folder = trained, tmp_path_factory.mktemp("measured")
+    names = {**NAMES, "tflite-int8": "int8.tflite"}
+    return {
+        format: export(
+            run, folder / name, format=format, calibrate=shards if "int8" in format else None, measure=shards
+        )
+        for format, name in names.items()
+    }
+
+
+def test_forms_of_a_run_from_waveforms_give_the_answer_of_predict(
+    trained: tuple[Path, Path], measured: dict[str, ExportResult], tones: Path
+) -> None:
+    files = sorted(tones.glob("*/*.wav"))[::7]
+    waves = np.stack([raw_samples(path) for path in files])
+    said = [prediction.label for prediction in predict(trained[0], files)]
+    for format, result in measured.items():
+        answers = READERS[format.removesuffix("-int8")](Path(result.path))(waves)
+        assert [result.labels[i] for i in answers.argmax(axis=1)] == said, format
+
+
+def test_float_forms_have_the_accuracy_of_the_run(
+    trained: tuple[Path, Path], measured: dict[str, ExportResult], tmp_path: Path
+) -> None:
+    metrics = evaluate(*trained, out=tmp_path)
+    assert metrics.accuracy >= 0.9
+    for format in NAMES:
+        found = measured[format].measured
+        assert found
+        assert (found.accuracy, found.accuracy_ci95) == (metrics.accuracy, metrics.accuracy_ci95)
+        assert (found.num_clips, found.num_speakers) == (metrics.num_clips, metrics.num_speakers)
+        assert 0 < found.latency_ms < 1000
+
+
+def test_int8_is_within_a_point_of_float_in_half_the_bytes(measured: dict[str, ExportResult]) -> None:
+    single, quantized = measured["tflite"], measured["tflite-int8"]
+    assert single.measured
+    assert quantized.measured
+    assert quantized.measured.accuracy >= single.measured.accuracy - 0.01
+    assert quantized.num_bytes < 0.55 * single.num_bytes
+    assert quantized.agreement >= 0.95
+
+
+def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: dict[str, ExportResult]) -> None:
+    import tensorflow as tf
+
+    tensors = tf.lite.Interpreter(measured["tflite-int8"].path).get_tensor_details()
+    network = [t["dtype"] for t in tensors if t["name"].startswith("classifier/dscnn/") and t["shape"].size > 1]
+    features = [t["dtype"] for t in tensors if t["name"].startswith("classifier/spectrogram/")]
+    assert np.int8 in network
+    assert set(network) <= {np.int8, np.int32}  # biases are int32
+    assert features.count(np.int8) == 1  # the spectrogram as it enters the network
+
+
+def test_int8_takes_any_batch(measured: dict[str, ExportResult]) -> None:
+    classify = read_tflite(Path(measured["tflite-int8"].path))
+    waves = 0.1 * np.random.default_rng(0).standard_normal((3, 16_000)).astype(np.float32)
+    np.testing.assert_allclose(classify(waves), np.concatenate([classify(w[np.newaxis]) for w in waves]), atol=0.01)
+
+
+def test_a_run_from_spectrograms_can_be_made_int8_too(
+    trained: tuple[Path, Path], tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = tone_run(tmp_path_factory.getbasetemp(), tones)
+    result = export(run, tmp_path / "cnn.tflite", format="tflite-int8", calibrate=trained[1])
+    assert (result.format, result.measured) == ("tflite-int8", None)
+    assert result.agreement >= 0.95
+
+
+def test_int8_that_answers_otherwise_is_not_published(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hybridspeech.export.AGREEMENT", 1.1)
+    with pytest.raises(RunError, match=r"names the run's own label for .* nothing was written; export as tflite"):
+        export(trained[0], tmp_path / "x.tflite", format="tflite-int8", calibrate=trained[1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_shards_that_do_not_serve_are_refused(trained: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
+    run, shards = trained
+    with pytest.raises(ConfigError, match=r"tflite-int8 needs clips that decide its ranges; .* --calibrate SHARDS"):
+        export(run, tmp_path / "x.tflite", format="tflite-int8")
+    with pytest.raises(ConfigError, match="only tflite-int8 is calibrated"):
+        export(run, tmp_path / "x.tflite", format="tflite", calibrate=shards)
+    spectrograms = tone_shards(tmp_path / "base", tones)
+    with pytest.raises(ConfigError, match="holds stft spectrograms, and calibration needs the sound"):
+        export(run, tmp_path / "x.tflite", format="tflite-int8", calibrate=spectrograms)
+    with pytest.raises(ConfigError, match="holds stft spectrograms, and measuring an export needs the sound"):
+        export(run, tmp_path / "x", measure=spectrograms)

@@ -17,13 +17,14 @@ LAYERS = [
     {"demo", "run"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
     {"feeds"},
-    {"engines", "backends", "loop"},
+    {"engines", "backends", "loop", "forms"},
     {
         "dataset",
         "model",
         "session",
         "optimization",
         "frontend",
+        "quantize",
         "checkpoints",
         "stopping",
         "pulse",
@@ -44,6 +45,7 @@ LAYERS = [
         "tasks",
         "clips",
         "robustness",
+        "measure",
         "audio",
         "plots",
         "espeak",
@@ -57,11 +59,11 @@ LAYERS = [
 FREE_WITHIN = [{"session", "model"}, next(layer for layer in LAYERS if "shards" in layer)]
 HOMES = {
     "tensorflow": {
-        *("dataset", "model", "session", "optimization", "checkpoints", "pulse", "loop", "frontend"),
-        *("evaluate", "predict", "export"),
+        *("dataset", "model", "session", "optimization", "checkpoints", "pulse", "loop"),
+        *("frontend", "forms", "quantize"),
     },
     "tf_keras": {
-        *("dataset", "model", "networks", "session", "optimization", "loop", "frontend"),
+        *("dataset", "model", "networks", "session", "optimization", "loop", "frontend", "forms"),
         *("evaluate", "predict", "export"),
     },
     "pyspark": {

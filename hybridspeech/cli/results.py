@@ -13,6 +13,7 @@ from hybridspeech.terminal import print_fields, print_json, print_table, print_t
 
 if TYPE_CHECKING:
     from hybridspeech.evaluate import Metrics
+    from hybridspeech.measure import Measured
 
 
 @app.command(short_help="How well it does on a split.")
@@ -89,24 +90,44 @@ def predict(
 def export(
     run: Annotated[Path, typer.Argument(help="Run directory of a finished training.")],
     out: Annotated[Path, typer.Argument(help="Folder (savedmodel) or file (keras, tflite) to make.")],
-    format: Annotated[str, typer.Option(help="savedmodel, keras or tflite; all take raw audio.")] = "savedmodel",
+    format: Annotated[
+        str, typer.Option(help="savedmodel, keras, tflite or tflite-int8; all take raw audio.")
+    ] = "savedmodel",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="SHARDS", help="Waveform shards whose training clips tflite-int8 is fitted to."),
+    ] = None,
+    measure: Annotated[
+        Path | None, typer.Option(metavar="SHARDS", help="Waveform shards whose testing clips the export is tried on.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """A model to deploy: raw audio in, probabilities out, with the features and the labels inside."""
     from hybridspeech.export import export
 
-    result = export(run, out, format=format, overwrite=overwrite)
+    result = export(run, out, format=format, calibrate=calibrate, measure=measure, overwrite=overwrite)
     if json:
         return print_json(result)
-    return print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.1f} MB, {len(result.labels)} labels")
+    print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.2f} MB, {len(result.labels)} labels")
+    if calibrate:
+        print_text(f"the run's own label for {100 * result.agreement:.1f} % of the calibration clips")
+    if result.measured:
+        print_fields(
+            {
+                "accuracy": _accuracy(result.measured),
+                "clips": _clips(result.measured),
+                "latency": f"{result.measured.latency_ms:.2f} ms a clip, on one core",
+            }
+        )
+    return None
 
 
-def _accuracy(result: Metrics) -> str:
+def _accuracy(result: Metrics | Measured) -> str:
     low, high = result.accuracy_ci95
     return f"{result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.ci_method})"
 
 
-def _clips(result: Metrics) -> str:
+def _clips(result: Metrics | Measured) -> str:
     speakers = f"{result.num_speakers:,} speakers" if result.num_speakers else "unknown speakers"
     return f"{result.num_clips:,} of {speakers}, split {result.split}"
