@@ -101,7 +101,7 @@ def demo(
         )
         workers = 1 if backend == "local" else 2
         _announce(on_progress, f"3/5  train through {backend} on {workers} workers")
-        recipe = recipe_for(shards, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=seed)
+        recipe = recipe_for(shards, epochs=EPOCHS, batch_size=BATCH_SIZE, mixup_alpha=0.0, seed=seed)
         trained = train(
             shards,
             run,
