@@ -12,7 +12,7 @@ from hybridspeech.cli import Commands
 from hybridspeech.terminal import ProgressReporter, print_table, print_text
 
 RESULTS = Path("docs/benchmarks.json")
-RESULTS_FULL = Path("docs/benchmarks-full.json")
+BESIDE = "benchmarks*.json"
 DOCUMENT = Path("docs/benchmarks.md")
 MODELS, MODELS_DOCUMENT = Path("docs/models.json"), Path("docs/models.md")
 
@@ -76,7 +76,8 @@ def run(
 @app.command()
 def report(
     files: Annotated[
-        list[Path] | None, typer.Argument(help=f"JSON files of runs.  [default: {RESULTS}, {RESULTS_FULL}]")
+        list[Path] | None,
+        typer.Argument(help=f"JSON files of runs.  [default: {RESULTS} and others beside it, {BESIDE}]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Markdown file to write; plots go to img/ next to it.")] = DOCUMENT,
 ) -> None:
@@ -84,7 +85,7 @@ def report(
     from benchmarks.records import Results
     from benchmarks.report import write_report
 
-    found = files or [file for file in (RESULTS, RESULTS_FULL) if file.exists()] or [RESULTS]
+    found = files or sorted(RESULTS.parent.glob(BESIDE)) or [RESULTS]
     write_report([Results.load(file) for file in found], out)
     print_text(str(out))
 

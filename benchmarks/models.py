@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.records import CaseResult, PeerResult, Results
 from benchmarks.registry import CASES
@@ -54,6 +55,8 @@ def _lines(case: CaseResult, results: Results, task: str) -> Iterator[str]:
     for peer in case.peers:
         cells = _cells(peer) if peer.counts else [peer.skipped or f"**failed**: {peer.problem.replace('|', '/')}"]
         yield f"| {peer.name} | {CASES['accuracy'].peers[peer.name].settings['features']} | {' | '.join(cells)} |"
+    yield from _exports(measured)
+    yield from _noise(measured)
     machine = results.machine
     yield (
         f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average before: "
@@ -61,9 +64,49 @@ def _lines(case: CaseResult, results: Results, task: str) -> Iterator[str]:
     )
 
 
+def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:
+    """What the exported models do, of the median seed of each network."""
+    yield "\n## Exported models\n"
+    yield (
+        "Each takes raw audio, and is let hear every testing clip; a clip at a time for the latency, on one core. int8 is "
+        "calibrated on training clips.\n"
+    )
+    yield "| network | format | accuracy | size | latency |"
+    yield "|---|---|---:|---:|---:|"
+    for peer in peers:
+        for form, made in _median(peer).get("exports", {}).items():
+            if "refused" in made:
+                yield f"| {peer.name} | {form} | refused: {made['refused'].replace('|', '/')} | | |"
+            else:
+                size, latency = f"{made['num_bytes'] / 1e6:.2f} MB", f"{made['latency_ms']:.1f} ms"
+                yield f"| {peer.name} | {form} | {100 * made['accuracy']:.1f} % | {size} | {latency} |"
+
+
+def _noise(peers: Sequence[PeerResult]) -> Iterator[str]:
+    """Accuracy under noise, and calibration, of the median seed of each network."""
+    levels = [level for peer in peers[:1] for level in _median(peer).get("noise", {})]
+    yield "\n## Background noise, and calibration\n"
+    yield (
+        "Accuracy with background noise that was not heard in training, by signal-to-noise ratio; and how far a "
+        "network's certainty is from its accuracy (expected calibration error).\n"
+    )
+    yield f"| network | {''.join(f'{level} dB | ' for level in levels)}calibration error |"
+    yield f"|---|{'---:|' * len(levels)}---:|"
+    for peer in peers:
+        facts = _median(peer)
+        noisy = "".join(f"{100 * facts['noise'][level]:.1f} % | " for level in levels)
+        yield f"| {peer.name} | {noisy}{facts.get('calibration_error', float('nan')):.3f} |"
+
+
+def _median(peer: PeerResult) -> Mapping[str, Any]:
+    """What the seed in the middle by accuracy left."""
+    runs = sorted(peer.runs, key=lambda run: run.outcome.value)
+    return runs[len(runs) // 2].outcome.facts
+
+
 def _cells(peer: PeerResult) -> list[str]:
     runs = sorted(peer.runs, key=lambda run: run.outcome.value)
-    middle = runs[len(runs) // 2].outcome.facts
+    middle = _median(peer)
     low, high = middle["interval"]
 
     def mean(name: str) -> float:

@@ -8,14 +8,20 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.records import Outcome
 from hybridspeech.config import ClusterConfig
+from hybridspeech.errors import RunError
 from hybridspeech.evaluate import evaluate
+from hybridspeech.export import export
 from hybridspeech.model import load_model
 from hybridspeech.recipes import recipe_for
 from hybridspeech.runs import RunDirectory
+from hybridspeech.shards import ShardIndex
 from hybridspeech.train import train
+
+EXPORTS = {"savedmodel": "savedmodel", "tflite": "model.tflite", "tflite-int8": "int8.tflite"}
 
 
 def measure(
@@ -34,7 +40,8 @@ def measure(
     run = scratch / "run"
     result = train(source, run, features=recipe.features, model=recipe.model, fit=recipe.fit, backend="local")
     seconds = time.monotonic() - started
-    tested = evaluate(run, source, split="testing")
+    has_noise = any("testing" in noise.splits for noise in ShardIndex.load(source).noises)
+    tested = evaluate(run, source, split="testing", robustness=has_noise)
     facts = {
         "interval": tested.accuracy_ci95,
         "interval_method": tested.ci_method,
@@ -47,8 +54,27 @@ def measure(
         "epochs": len(result.history),
         "train_s": seconds,
         "examples_per_s": result.examples_per_s,
+        "calibration_error": tested.ece,
+        "noise": {f"{each.level:g}": each.accuracy for each in tested.robustness if each.disturbance == "noise"},
+        "exports": {format: _exported(run, source, format, scratch / name) for format, name in EXPORTS.items()},
     }
     return Outcome(value=tested.accuracy, startup_s=result.startup_s, facts=facts)
+
+
+def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]:
+    """What the exported model itself does on the testing split; or why there is none."""
+    calibrate = source if format == "tflite-int8" else None
+    try:
+        made = export(run, out, format=format, calibrate=calibrate, measure=source)
+    except RunError as error:
+        return {"refused": str(error)}
+    assert made.measured is not None
+    return {
+        "accuracy": made.measured.accuracy,
+        "num_bytes": made.num_bytes,
+        "latency_ms": made.measured.latency_ms,
+        "agreement": made.agreement,
+    }
 
 
 def by_workers(source: Path, scratch: Path, *, backend: str, num_workers: int, seed: int, epochs: int) -> Outcome:

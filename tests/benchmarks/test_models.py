@@ -5,6 +5,7 @@ from pathlib import Path
 from results import peer, results
 
 from benchmarks.models import write_models
+from benchmarks.records import PeerResult
 
 FACTS = {
     "interval": [0.9, 0.95],
@@ -16,6 +17,12 @@ FACTS = {
     "num_parameters": 105_052,
     "epochs": 60,
     "train_s": 300.0,
+    "calibration_error": 0.05,
+    "noise": {"20": 0.9, "0": 0.5},
+    "exports": {
+        "tflite": {"accuracy": 0.93, "num_bytes": 490_000, "latency_ms": 1.4},
+        "tflite-int8": {"refused": "the labels | differ"},
+    },
 }
 
 
@@ -29,6 +36,19 @@ def test_the_table_has_mean_and_spread_of_the_seeds_and_the_interval(tmp_path: P
     assert row in text
     assert "--task words:yes,no`" in text
     assert "2 labels (no, yes) of synthesised with seed 0; tested on 408 clips of 60 speakers" in text
+
+
+def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Path) -> None:
+    worse, better = ({**FACTS, "calibration_error": error} for error in (0.9, 0.8))
+    seeds = [
+        peer("dscnn", value, facts=facts).runs[0] for value, facts in ((0.92, worse), (0.93, FACTS), (0.94, better))
+    ]
+    write_models(results("accuracy", [PeerResult(name="dscnn", runs=tuple(seeds))]), "all", tmp_path / "models.md")
+    text = (tmp_path / "models.md").read_text()
+    assert "| dscnn | tflite | 93.0 % | 0.49 MB | 1.4 ms |" in text
+    assert "| dscnn | tflite-int8 | refused: the labels / differ | | |" in text
+    assert "| network | 20 dB | 0 dB | calibration error |" in text
+    assert "| dscnn | 90.0 % | 50.0 % | 0.050 |" in text
 
 
 def test_a_network_that_failed_says_why(tmp_path: Path) -> None:
