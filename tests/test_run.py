@@ -142,6 +142,7 @@ def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[
         thread.join(timeout=10)
 
 
+@pytest.mark.soak
 @pytest.mark.cluster
 def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again_to_the_same_end(
     clips: Path, tmp_path: Path, from_shards: dict[int, list[float]]

@@ -354,6 +354,7 @@ def test_training_on_waveforms_varies_them_and_learns(
     assert by_waveforms.loss == pytest.approx(by_spectrograms.loss, abs=1e-6)
 
 
+@pytest.mark.soak
 @pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_one_worker_gives_the_curve_of_the_reference(

@@ -18,7 +18,9 @@ def traces(folder: Path) -> dict[str, object]:
     process = psutil.Process()
     return {
         "processes": sorted(child.pid for child in process.children(recursive=True)),
-        "ports": sorted(each.laddr.port for each in process.net_connections("inet")),
+        "ports": sorted(
+            each.laddr.port for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN
+        ),
         "threads of Python": sorted(thread.name for thread in threading.enumerate()),
         "open files": process.num_fds(),
         "files": sorted(path.name for path in folder.iterdir() if not path.name.startswith(TENSORFLOWS_OWN)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,7 +120,17 @@ def master(tmp_path: Path) -> Iterator[str]:
     with ExitStack() as running:
         for name, command in commands.items():
             running.enter_context(GuardedProcess(command, env=env, log=tmp_path / f"{name}.log"))
+        await_port(int(url.rpartition(":")[2]))
         yield url
+
+
+def await_port(port: int, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nobody listens on port {port} after {timeout_s:g} s")
 
 
 def free_port() -> int:
@@ -142,4 +154,4 @@ def test_a_standalone_cluster_is_used_and_its_executors_are_counted(master, tmp_
     with pytest.raises(
         BackendError, match=rf"Spark at {master} gave [01] of 2 executors with 1 core\(s\) and 512m each"
     ):
-        TFoSBackend().run(plan(2, start_timeout_s=20), worker)
+        TFoSBackend().run(plan(2, start_timeout_s=10), worker)

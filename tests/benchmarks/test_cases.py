@@ -27,10 +27,13 @@ APART = [
     *("stft-stage/bare-loop", "stft-stage/local", "stft-stage/tf-data", "stft-stage/hf-datasets"),
 ]
 CLUSTER = [
-    *("stft-stage/original", "stft-scale/few", "stft-stage/ray-data"),
+    *("stft-stage/original", "stft-scale/few"),
     *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
-    "handoff/run-tfos",
 ]
+
+
+LONG = ["handoff/run-tfos", "stft-stage/ray-data"]
+"""Half a minute, for what other tests do too."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,14 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     assert outcome.value > 0 or case.seeded  # one epoch may not teach anything
 
 
-@pytest.mark.parametrize("name", [*APART, *(pytest.param(name, marks=pytest.mark.cluster) for name in CLUSTER)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *APART,
+        *(pytest.param(name, marks=pytest.mark.cluster) for name in CLUSTER),
+        *(pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.soak]) for name in LONG),
+    ],
+)
 def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, tmp_path: Path) -> None:
     check_installed(name)
     case, _, peer = name.partition("/")
@@ -66,7 +76,7 @@ def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, 
 
 
 def test_every_case_is_run_here() -> None:
-    assert {name.partition("/")[0] for name in (*HERE, *APART, *CLUSTER)} == set(CASES)
+    assert {name.partition("/")[0] for name in (*HERE, *APART, *CLUSTER, *LONG)} == set(CASES)
 
 
 def test_a_wrong_output_is_found_out(inputs: Inputs, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and
         ray.shutdown()
 
 
+@pytest.mark.soak
 def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
     def kill_the_jvm(result: int) -> None:
         SparkContext._gateway.proc.kill()

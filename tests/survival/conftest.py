@@ -1,4 +1,4 @@
-"""A source of many small clips, what an undisturbed run makes of it, and the long tests left out unless asked for."""
+"""A source of many small clips, and what an undisturbed run makes of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ import pytest
 from harm import SHARDS, SMALL, Undisturbed, files_of, write_clips
 
 from hybridspeech.preprocess import preprocess
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: long and random; left out unless asked for with -m soak")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what carries the marker `soak`, unless the command line names it: ``pytest -m soak``."""
-    if "soak" in config.option.markexpr:
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def survive(
 @pytest.mark.parametrize(
     ("engine", "blows"),
     [
-        ("local", [kill_group, kill_driver, interrupt, terminate]),
+        ("local", [kill_group, terminate]),
         pytest.param("spark", [kill_driver, interrupt], marks=pytest.mark.cluster),
         pytest.param("local-cluster", [kill_driver], marks=pytest.mark.cluster),
     ],

@@ -84,7 +84,12 @@ def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undis
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    "case", [case if case == "local" else pytest.param(case, marks=pytest.mark.cluster) for case in CASES]
+    "case",
+    [
+        "local",
+        *(pytest.param(case, marks=pytest.mark.cluster) for case in CASES if case not in ("local", "raydp")),
+        pytest.param("raydp", marks=[pytest.mark.cluster, pytest.mark.soak]),
+    ],
 )
 def test_a_killed_worker_costs_nothing_but_time(
     case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed
