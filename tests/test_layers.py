@@ -16,7 +16,7 @@ LAYERS = [
     {"cli"},
     {"demo", "run"},
     {"preprocess", "train", "evaluate", "predict", "export", "describe", "synthesize", "download"},
-    {"feeds"},
+    {"feeds", "job"},
     {"engines", "backends", "loop", "forms"},
     {
         "dataset",

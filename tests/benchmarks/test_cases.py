@@ -28,11 +28,11 @@ APART = [
 ]
 CLUSTER = [
     *("stft-stage/original", "stft-scale/few"),
-    *("train-throughput/keras-fit", "train-throughput-logmel/bare-2", "train-startup/local-1"),
+    *("train-throughput/keras-fit", "train-startup/local-1"),
 ]
 
 
-LONG = ["handoff/run-tfos", "stft-stage/ray-data"]
+LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
 """Half a minute, for what other tests do too."""
 
 

@@ -18,8 +18,8 @@ import psutil
 from ill_formed import noise, sound
 
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
+from hybridspeech.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.making import ShardRecord
-from hybridspeech.preprocess import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.processes import end_all, is_alive
 from hybridspeech.runs import RunDirectory
 

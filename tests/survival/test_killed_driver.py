@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harm import OPTIONS, Job, Undisturbed, command, files_of, job, num_finished
 
-from hybridspeech.preprocess import PROGRESS_NAME
+from hybridspeech.job import PROGRESS_NAME
 
 ENGINES = {
     "local": ("--engine", "local", "--num-executors", "2"),
@@ -89,7 +89,7 @@ def survive(
     [
         ("local", [kill_group, terminate]),
         pytest.param("spark", [kill_driver, interrupt], marks=pytest.mark.cluster),
-        pytest.param("local-cluster", [kill_driver], marks=pytest.mark.cluster),
+        pytest.param("local-cluster", [kill_driver], marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
 )
 def test_a_killed_driver_leaves_nothing_running_and_a_resume_does_only_the_rest(
