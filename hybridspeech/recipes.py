@@ -20,7 +20,7 @@ SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shif
 """Volume, frequency and shift of the noise are those of TensorFlow's speech_commands example."""
 
 COMPACT = FitConfig(
-    epochs=80,
+    epochs=60,
     batch_size=64,
     learning_rate=3e-3,
     learning_rate_batch=64,
