@@ -181,6 +181,7 @@ def measured(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     }
 
 
+@pytest.mark.cluster
 def test_forms_of_a_run_from_waveforms_give_the_answer_of_predict(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tones: Path
 ) -> None:
@@ -192,6 +193,7 @@ def test_forms_of_a_run_from_waveforms_give_the_answer_of_predict(
         assert [result.labels[i] for i in answers.argmax(axis=1)] == said, format
 
 
+@pytest.mark.cluster
 def test_float_forms_have_the_accuracy_of_the_run(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tmp_path: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_float_forms_have_the_accuracy_of_the_run(
         assert 0 < found.latency_ms < 1000
 
 
+@pytest.mark.cluster
 def test_int8_is_within_a_point_of_float_in_half_the_bytes(measured: dict[str, ExportResult]) -> None:
     single, quantized = measured["tflite"], measured["tflite-int8"]
     assert single.measured
@@ -214,6 +217,7 @@ def test_int8_is_within_a_point_of_float_in_half_the_bytes(measured: dict[str, E
     assert quantized.agreement >= 0.95
 
 
+@pytest.mark.cluster
 def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: dict[str, ExportResult]) -> None:
     import tensorflow as tf
 
@@ -225,12 +229,14 @@ def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: d
     assert features.count(np.int8) == 1  # the spectrogram as it enters the network
 
 
+@pytest.mark.cluster
 def test_int8_takes_any_batch(measured: dict[str, ExportResult]) -> None:
     classify = read_tflite(Path(measured["tflite-int8"].path))
     waves = 0.1 * np.random.default_rng(0).standard_normal((3, 16_000)).astype(np.float32)
     np.testing.assert_allclose(classify(waves), np.concatenate([classify(w[np.newaxis]) for w in waves]), atol=0.01)
 
 
+@pytest.mark.cluster
 def test_a_run_from_spectrograms_can_be_made_int8_too(
     trained: tuple[Path, Path], tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -240,6 +246,7 @@ def test_a_run_from_spectrograms_can_be_made_int8_too(
     assert result.agreement >= 0.95
 
 
+@pytest.mark.cluster
 def test_int8_that_answers_otherwise_is_not_published(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +256,7 @@ def test_int8_that_answers_otherwise_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.cluster
 def test_shards_that_do_not_serve_are_refused(trained: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
     run, shards = trained
     with pytest.raises(ConfigError, match=r"tflite-int8 needs clips that decide its ranges; .* --calibrate SHARDS"):

@@ -46,6 +46,7 @@ from hybridspeech.runs import RunDirectory
 from hybridspeech.shards import ShardIndex
 from hybridspeech.train import TrainResult, make_plan
 
+pytestmark = pytest.mark.cluster  # training processes, or trainings in this one: too long for make test-quick
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
@@ -279,7 +280,6 @@ def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
     return {backend: each.result for backend, each in attacked.items()}
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
     backend: str, attacked: dict[str, Attacked]
@@ -290,7 +290,6 @@ def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
     assert not attack.crater.exists()
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_a_killed_rank_is_named_and_training_goes_on_by_itself_to_the_same_end(
     backend: str, shards: Path, tmp_path: Path, of_two_workers: dict[str, TrainResult]
@@ -310,12 +309,10 @@ def test_a_killed_rank_is_named_and_training_goes_on_by_itself_to_the_same_end(
     assert curve(result) == pytest.approx(curve(of_two_workers[backend]), abs=1e-5)
 
 
-@pytest.mark.cluster
 def test_two_workers_give_one_curve_on_every_backend(of_two_workers: dict[str, TrainResult]) -> None:
     assert curve(of_two_workers["tfos"]) == pytest.approx(curve(of_two_workers["ray"]), abs=1e-4)
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_two_workers_learn_and_validate_each_example_once(
     of_two_workers: dict[str, TrainResult], shards: Path, backend: str
@@ -355,7 +352,6 @@ def test_training_on_waveforms_varies_them_and_learns(
 
 
 @pytest.mark.soak
-@pytest.mark.cluster
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_one_worker_gives_the_curve_of_the_reference(
     backend: str, waveforms: Path, tmp_path: Path, varied: TrainResult

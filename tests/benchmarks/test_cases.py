@@ -19,7 +19,7 @@ HERE = [
     *(f"stft-kernel/{peer}" for peer in CASES["stft-kernel"].peers),
     *("write/tf-append", "write/tf-floatlist", "write/tf-bytes", "write/hybridspeech"),
     *("read/tf-data", "read/hybridspeech", "read/hybridspeech-unverified"),
-    *("sizes/float16-gzip", "sizes/logmel", "ingest/cold", "accuracy/bcresnet", "curve-by-workers/local-1"),
+    *("sizes/float16-gzip", "sizes/logmel", "ingest/cold"),
 ]
 """Run in this process: it imports TensorFlow once for all of them."""
 APART = [
@@ -32,6 +32,8 @@ CLUSTER = [
 ]
 
 
+TRAINED = ["accuracy/bcresnet", "curve-by-workers/local-1"]
+"""Run in this process too."""
 LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
 """Half a minute, for what other tests do too."""
 
@@ -47,7 +49,7 @@ def check_installed(name: str) -> None:
         pytest.skip(f"{missing} not installed; the report says so too")
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", [*HERE, *(pytest.param(name, marks=pytest.mark.cluster) for name in TRAINED)])
 def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     check_installed(name)
     case, peer = CASES[name.partition("/")[0]], name.partition("/")[2]
@@ -76,7 +78,7 @@ def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, 
 
 
 def test_every_case_is_run_here() -> None:
-    assert {name.partition("/")[0] for name in (*HERE, *APART, *CLUSTER, *LONG)} == set(CASES)
+    assert {name.partition("/")[0] for name in (*HERE, *TRAINED, *APART, *CLUSTER, *LONG)} == set(CASES)
 
 
 def test_a_wrong_output_is_found_out(inputs: Inputs, tmp_path: Path) -> None:
