@@ -126,10 +126,11 @@ def _normalised_by_sub_bands(x: Any) -> Any:
 
     bands, frames, channels = x.shape[1:]
     groups = next(count for count in (5, 4, 2, 1) if bands % count == 0)
-    x = layers.Permute((2, 3, 1))(x)  # the bands last, so that a group of them is an axis of its own
-    x = layers.Reshape((frames, channels * groups, bands // groups))(x)
-    x = _normalised(x, axis=2)
-    return layers.Permute((3, 1, 2))(layers.Reshape((frames, channels, bands))(x))
+    # Groups and channels become the last axis: on any other TensorFlow has no fused BatchNorm.
+    x = layers.Permute((2, 3, 1, 4))(layers.Reshape((groups, bands // groups, frames, channels))(x))
+    x = _normalised(layers.Reshape((bands // groups, frames, groups * channels))(x))
+    x = layers.Permute((3, 1, 2, 4))(layers.Reshape((bands // groups, frames, groups, channels))(x))
+    return layers.Reshape((bands, frames, channels))(x)
 
 
 def _normalised(x: Any, axis: int = -1) -> Any:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tf_keras
 
 from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.model import build_model, check_model
-from hybridspeech.networks import MODELS
+from hybridspeech.networks import MODELS, _normalised_by_sub_bands
 
 LOGMEL = (64, 101)
 
@@ -36,6 +37,16 @@ def test_any_network_gives_probabilities_of_any_features(name: str, shape: tuple
     probabilities = model.predict_on_batch(spectrograms)
     assert probabilities.shape == (2, 5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_sub_bands_are_normalised_by_themselves() -> None:
+    maps = tf_keras.layers.Input((20, 7, 3))
+    model = tf_keras.Model(maps, _normalised_by_sub_bands(maps))
+    values = np.random.default_rng(0).normal(size=(4, 20, 7, 3)).astype(np.float32)
+    groups = values.reshape(4, 5, 4, 7, 3)
+    mean, variance = (part(groups, axis=(0, 2, 3), keepdims=True) for part in (np.mean, np.var))
+    expected = ((groups - mean) / np.sqrt(variance + 1e-3)).reshape(values.shape)
+    np.testing.assert_allclose(model(values, training=True), expected, atol=1e-5)
 
 
 def test_a_network_of_your_own_is_built_by_name() -> None:
