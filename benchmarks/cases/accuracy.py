@@ -67,7 +67,7 @@ def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]
     try:
         made = export(run, out, format=format, calibrate=calibrate, measure=source)
     except RunError as error:
-        return {"refused": str(error)}
+        return {"refused": str(error).removeprefix(f"{run}: ").partition(";")[0]}
     assert made.measured is not None
     return {
         "accuracy": made.measured.accuracy,
