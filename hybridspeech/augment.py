@@ -70,8 +70,13 @@ class Augmenter:
         return max(share, 1 - share)
 
     def _generator(self, purpose: str, clip_id: str, copy: int) -> np.random.Generator:
-        key = f"{self.seed}\0{purpose}\0{copy}\0".encode() + os.fsencode(clip_id)
-        return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest()[:16], "little")))
+        return generator_of(f"{self.seed}\0{purpose}\0{copy}", clip_id)
+
+
+def generator_of(purpose: str, clip_id: str) -> np.random.Generator:
+    """Random numbers that follow from what they are for and from the clip."""
+    key = f"{purpose}\0".encode() + os.fsencode(clip_id)
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest()[:16], "little")))
 
 
 def _share(value: float) -> float:

@@ -6,8 +6,6 @@ every ratio, so that the ratios can be compared. The noise is that of the evalua
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybridspeech.augment import shifted
+from hybridspeech.augment import generator_of, shifted
 from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
@@ -81,7 +79,7 @@ def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: 
     power = _power(wave)
     if power == 0:
         return wave
-    for which, where in _generator(clip_id).uniform(0, 1, (_DRAWS, 2)):
+    for which, where in generator_of("robustness", clip_id).uniform(0, 1, (_DRAWS, 2)):
         noise = excerpt(noises, which, where, wave.size)
         if noise_power := _power(noise):
             gain = np.sqrt(power / noise_power) * 10 ** (-snr_db / 20)
@@ -145,8 +143,3 @@ def _metrics(disturbance: str, level: int, right: np.ndarray, speakers: Sequence
 
 def _power(wave: np.ndarray) -> float:
     return float(np.mean(np.square(wave, dtype=np.float64)))
-
-
-def _generator(clip_id: str) -> np.random.Generator:
-    key = b"robustness\0" + os.fsencode(clip_id)
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest()[:16], "little")))

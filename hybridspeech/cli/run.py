@@ -10,6 +10,7 @@ import typer
 
 from hybridspeech.cli.app import app
 from hybridspeech.cli.options import Conf, Json, Overwrite, RayAddress, Resume, Verbose, pairs_of
+from hybridspeech.cli.train import training_facts
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
@@ -125,17 +126,11 @@ def run(
         )
     if json:
         return print_json(result)
-    last = result.history[-1]
     return print_fields(
         {
             "run": result.run_dir,
             "clips": f"{result.num_clips:,} for training and validation, {result.num_rejects:,} rejected",
             "records": f"{result.memory_bytes / 1e6:,.0f} MB in memory, {result.spilled_bytes / 1e6:,.0f} MB in scratch files",
-            "workers": f"{result.num_workers} on {result.backend}, {result.global_batch_size} clips a step",
-            "time": f"{result.startup_s:.1f} s to the first step, {result.train_s:.1f} s of training",
-            "speed": f"{result.examples_per_s:,.0f} examples/s",
-            "last epoch": ", ".join(
-                f"{name} {last[name]:.4f}" for name in last if "loss" in name or "accuracy" in name
-            ),
+            **training_facts(result),
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from hybridspeech.cli.options import (
 )
 from hybridspeech.config import ClusterConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
+
+if TYPE_CHECKING:
+    from hybridspeech.train import TrainResult
 
 
 def _usual(name: str) -> str:
@@ -175,15 +178,15 @@ def train(
         )
     if json:
         return print_json(result)
+    return print_fields({"run": result.run_dir, **training_facts(result)})
+
+
+def training_facts(result: TrainResult) -> dict[str, str]:
+    """How a training went, for `print_fields`."""
     last = result.history[-1]
-    return print_fields(
-        {
-            "run": result.run_dir,
-            "workers": f"{result.num_workers} on {result.backend}, {result.global_batch_size} clips a step",
-            "time": f"{result.startup_s:.1f} s to the first step, {result.train_s:.1f} s of training",
-            "speed": f"{result.examples_per_s:,.0f} examples/s",
-            "last epoch": ", ".join(
-                f"{name} {last[name]:.4f}" for name in last if "loss" in name or "accuracy" in name
-            ),
-        }
-    )
+    return {
+        "workers": f"{result.num_workers} on {result.backend}, {result.global_batch_size} clips a step",
+        "time": f"{result.startup_s:.1f} s to the first step, {result.train_s:.1f} s of training",
+        "speed": f"{result.examples_per_s:,.0f} examples/s",
+        "last epoch": ", ".join(f"{name} {last[name]:.4f}" for name in last if "loss" in name or "accuracy" in name),
+    }
