@@ -24,13 +24,15 @@ from hybridspeech.backends.base import Worker, collect, forget
 from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
-from hybridspeech.errors import BackendError, HybridspeechError, one_line
+from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes import GuardedProcess
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
 from hybridspeech.runtime import num_cores, python_path
 
 POLL_S = 0.2
+LAST_WORD_S = 5.0
+"""How long a driver that is late may take to say why, once the caller has lost patience."""
 NOT_INHERITED = (
     "TF_CONFIG",
     "PYSPARK_GATEWAY_PORT",
@@ -131,6 +133,12 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: Worker) -> list[WorkerRep
             except KeyboardInterrupt:
                 stop_in_order(watch, is_over=lambda: process.poll() is not None)
                 raise
+            except WorkerError:
+                raise
+            except BackendError:  # the driver may know better what is missing, and be about to say it
+                process.wait(min(LAST_WORD_S, plan.cluster.start_timeout_s / 2))
+                _pass_on(Path(folder))
+                raise
             if code is not None:
                 watch.conclude()
                 _explain(Path(folder), code, log)
@@ -150,13 +158,18 @@ def _supervise(process: GuardedProcess, watch: Watch, show: Callable[[], None]) 
 
 
 def _explain(folder: Path, code: int, log: Path) -> None:
-    """Raise what the driver left as its error, if it failed."""
-    letter = folder / "error.pickle"
-    if letter.exists():
-        raise pickle.loads(letter.read_bytes())
+    """Raise why the driver has failed, if it has."""
+    _pass_on(folder)
     if code:
         tail = " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
         raise BackendError(f"the driver process ended with code {code}; its last words in {log} are: {tail}")
+
+
+def _pass_on(folder: Path) -> None:
+    """Raise what the driver left as its error, if it left one."""
+    letter = folder / "error.pickle"
+    if letter.exists():
+        raise pickle.loads(letter.read_bytes())
 
 
 def _keep_quiet() -> None:

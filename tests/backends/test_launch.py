@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,12 @@ def leave_early(job: Job) -> None:
 
 def wait_for_ever(job: Job) -> None:
     signal.pause()
+
+
+def say_late_what_is_missing(job: Job) -> None:
+    while time.time() < job.start_by + 0.2 * job.plan.cluster.start_timeout_s:  # the caller has given up by now
+        time.sleep(0.01)
+    raise BackendError("the cluster gave 0 of 1 executors")
 
 
 def works(plan, context):
@@ -100,6 +107,12 @@ def test_too_few_workers_in_time_is_an_error_with_advice(plan):
         BackendError, match=r"0 of 1 workers started within 0.5 s; .*: 0; free some cores; the output is in"
     ):
         run_apart(Launch(driver=wait_for_ever, advice="free some cores"), hurried, works)
+
+
+def test_a_driver_that_is_late_may_still_say_what_is_missing(plan):
+    hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=4))
+    with pytest.raises(BackendError, match="the cluster gave 0 of 1 executors"):
+        run_apart(Launch(driver=say_late_what_is_missing, advice=""), hurried, works)
 
 
 def test_an_interrupt_stops_all_and_goes_on_to_the_caller(plan):
