@@ -26,10 +26,11 @@ from hybridspeech.containers import canonical_header
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.making import Reject, ShardRecord, encode_clips, make_level, read_wave
+from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest import Clip, Manifest, write_parquet
 from hybridspeech.noise import Noise, load_noises
 from hybridspeech.records import to_pcm16
+from hybridspeech.rejects import Rejects
 from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex, ShardWriter
@@ -121,7 +122,15 @@ class PreprocessJob:
     on_progress: OnProgress
     num_computed: int = 0
     records: dict[str, ShardRecord] = field(default_factory=dict)  # by shard name
-    rejects: dict[str, Reject] = field(default_factory=dict)
+    rejects: Rejects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rejects = Rejects(
+            self.out / REJECTS_NAME,
+            num_clips=len(self.manifest.clips),
+            max_rejects=self.max_rejects,
+            advice="--resume",
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -201,7 +210,7 @@ class PreprocessJob:
         planned = plan_shards(self.manifest.clips, self.shards)
         records = make_level(planned, self.shards, lambda tasks: self._run(engine, tasks, next(stages)))
         if not records:
-            raise TooManyRejectsError(self._complain())
+            raise TooManyRejectsError(self.rejects.complaint())
         return records
 
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
@@ -224,11 +233,12 @@ class PreprocessJob:
             nonlocal done
             for record in records:
                 self.records[record.info.name] = record
-                self._reject(record.rejects)
+                self.rejects.add(record.rejects)
                 num_clips = record.info.num_examples + len(record.rejects)
                 done, self.num_computed = done + num_clips, self.num_computed + num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
-            self._check_rejects()
+            with _writing(self.out):
+                self.rejects.check()
 
         try:
             engine.map_partitions(maker, group_tasks(todo), on_done)
@@ -237,37 +247,16 @@ class PreprocessJob:
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=said))
             raise
         records = [self.records[task.name] for task in tasks]
-        self._reject([reject for record in records for reject in record.rejects])
-        self._write_rejects()
-        self._check_rejects()
+        self.rejects.add(reject for record in records for reject in record.rejects)
+        with _writing(self.out):
+            self.rejects.write()
+            self.rejects.check()
         return records
 
     def _is_made(self, name: str, key: str) -> bool:
         """Whether there is a record of this shard with these clips, and the file that it speaks of."""
         record, path = self.records.get(name), self.out / name
         return bool(record and record.key == key and path.is_file() and path.stat().st_size == record.info.num_bytes)
-
-    def _reject(self, rejects: Sequence[Reject]) -> None:
-        self.rejects |= {reject.clip_id: reject for reject in rejects}
-
-    def _check_rejects(self) -> None:
-        allowed = self.max_rejects * (len(self.manifest.clips) if self.max_rejects < 1 else 1)
-        if len(self.rejects) > allowed:
-            self._write_rejects()
-            raise TooManyRejectsError(self._complain())
-
-    def _complain(self) -> str:
-        first = next(iter(self.rejects.values()))
-        return (
-            f"{len(self.rejects):,} of {len(self.manifest.clips):,} clips could not be used (max_rejects is "
-            f"{self.max_rejects:g}); the first: {first.clip_id}: {first.reason}: {first.detail}; all are in "
-            f"{self.out / REJECTS_NAME}; mend or remove the files, then --resume"
-        )
-
-    def _write_rejects(self) -> None:
-        lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self.rejects.items())]
-        with _writing(self.out):
-            write_atomically(self.out / REJECTS_NAME, "".join(lines))
 
     def finish(self, records: Sequence[ShardRecord]) -> ShardIndex:
         """Remove what is not part of the output, and write index.json, the commit mark."""

@@ -17,18 +17,9 @@ from hybridspeech.errors import AudioError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.manifest import Clip
 from hybridspeech.noise import excerpt, load_noises
+from hybridspeech.rejects import Reject
 from hybridspeech.sharding import ShardTask, rebalance
 from hybridspeech.shards import ShardEncoder, ShardInfo
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reject:
-    """One clip that could not be used, and why."""
-
-    clip_id: str
-    split: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)

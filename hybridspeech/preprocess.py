@@ -40,6 +40,7 @@ from hybridspeech.manifest import Manifest, read_manifest
 from hybridspeech.noise import NOISE_FOLDER, Noise, find_noises
 from hybridspeech.output import claim_output
 from hybridspeech.recipes import SOUND
+from hybridspeech.rejects import check_max_rejects
 from hybridspeech.sharding import choose_num_shards
 from hybridspeech.shards import INDEX_NAME
 from hybridspeech.tasks import add_copies, select_task
@@ -98,8 +99,7 @@ def preprocess(
     ConfigError: a setting can't work. ManifestError: the source is not what was promised. OutputExistsError: `out` is
     not empty. TooManyRejectsError. EngineError: the engine failed; what is finished stays for `resume`.
     """
-    if math.isnan(max_rejects) or max_rejects < 0:
-        raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")
+    check_max_rejects(max_rejects)
     features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), Path(out).absolute()
     shards = shards or ShardConfig.of(features.kind)
     noises = find_noises(source, manifest.seed)

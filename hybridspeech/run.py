@@ -36,17 +36,15 @@ from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest import read_manifest
 from hybridspeech.model import check_model
 from hybridspeech.noise import find_noises
-from hybridspeech.output import claim_output
 from hybridspeech.recipes import Recipe, recipe_for
-from hybridspeech.runs import PLAN_NAME, RunDirectory
+from hybridspeech.rejects import check_max_rejects
+from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import choose_num_shards, plan_shards
 from hybridspeech.shards import ShardIndex
 from hybridspeech.tasks import select_task
 from hybridspeech.train import (
     TrainResult,
-    check_resumable,
-    interrupt_explained,
-    reported,
+    opened,
     result_of,
     run_with_restarts,
     versions_here,
@@ -110,17 +108,8 @@ def run(
     clips = make_source(source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster, max_rejects)
     plan = make_plan(clips, run, model, fit, cluster, backend, resume)
     on_progress(Progress(stage="plan", message=_describe(plan, clips)))
-    directory = RunDirectory(plan.run)
-    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=resume):
-        if resume:
-            check_resumable(directory, plan)
-        directory.create(plan)
-        with (
-            interrupt_explained(directory, on_progress),
-            reported(directory, plan, on_progress),
-            _feed_reported(directory, plan, on_progress),
-        ):
-            reports = run_with_restarts(feed(clips, memory_bytes), plan, on_progress)
+    with opened(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
+        reports = run_with_restarts(feed(clips, memory_bytes), plan, on_progress)
     fed = directory.read_feed()
     result = result_of(plan, reports[0], fed["steps"], started)
     held = {name: sum(report.values[name] for report in reports) for name in ("memory_bytes", "spilled_bytes")}
@@ -141,8 +130,7 @@ def make_source(
     ------
     ConfigError: fewer clips of a split than workers, or none for training. ManifestError.
     """
-    if math.isnan(max_rejects) or max_rejects < 0:
-        raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")
+    check_max_rejects(max_rejects)
     if features.kind == "waveform":
         raise ConfigError(
             "features are 'waveform', which are made while training; choose stft or logmel for Spark to make"

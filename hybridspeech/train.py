@@ -94,18 +94,30 @@ def train(
     started = time.time()
     cluster = cluster or ClusterConfig()
     starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend
-    plan = make_plan(shards, run, model, fit, cluster, starter.name, resume, features)
-    index, fit = ShardIndex.load(plan.shards), plan.fit
-    steps = count_steps(index, "training", cluster.num_workers, fit.batch_size)
+    index = ShardIndex.load(shards)
+    plan = make_plan(index, shards, run, model, fit, cluster, starter.name, resume, features)
+    steps = count_steps(index, "training", cluster.num_workers, plan.fit.batch_size)
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
+    with opened(plan, overwrite, on_progress):
+        reports = run_with_restarts(starter, plan, on_progress)
+    return result_of(plan, reports[0], steps, started)
+
+
+@contextmanager
+def opened(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Iterator[RunDirectory]:
+    """The run directory of `plan`, claimed, with the plan in it, and reported on until the context ends.
+
+    Raises
+    ------
+    OutputExistsError, ConfigError: as `claim_output`. RunError: as `check_resumable`.
+    """
     directory = RunDirectory(plan.run)
-    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=resume):
-        if resume:
+    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=plan.resume):
+        if plan.resume:
             check_resumable(directory, plan)
         directory.create(plan)
         with interrupt_explained(directory, on_progress), reported(directory, plan, on_progress):
-            reports = run_with_restarts(starter, plan, on_progress)
-    return result_of(plan, reports[0], steps, started)
+            yield directory
 
 
 def result_of(plan: TrainPlan, chief: WorkerReport, steps: int, started: float) -> TrainResult:
@@ -146,6 +158,7 @@ def run_with_restarts(
 
 
 def make_plan(
+    index: ShardIndex,
     shards: str | Path,
     run: str | Path,
     model: ModelConfig | None,
@@ -156,7 +169,6 @@ def make_plan(
     features: FeatureConfig | None = None,
 ) -> TrainPlan:
     """Everything that the workers need, checked on the driver before a cluster starts."""
-    index = ShardIndex.load(shards)
     for split in ("training", "validation"):
         if index.of_split(split):
             rank_shards(index, split, 0, cluster.num_workers)

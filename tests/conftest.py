@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,16 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three words of 40 speakers each: 120 clips that a network learns in seconds. Read only."""
     root = tmp_path_factory.mktemp("tones")
     return write_tones(root, {"high": 1760.0, "low": 220.0, "middle": 660.0}, speakers=40)
+
+
+@pytest.fixture(scope="session")
+def flawed_tones(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones, of which some clips of one word are no audio: shards must be made level again. Read only."""
+    root = tmp_path_factory.mktemp("flawed") / "clips"
+    shutil.copytree(tones, root)
+    for path in sorted((root / "low").iterdir())[::4]:
+        path.write_bytes(b"no audio")
+    return root
 
 
 @pytest.fixture(scope="session")

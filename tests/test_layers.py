@@ -50,7 +50,7 @@ LAYERS = [
         "plots",
         "espeak",
     },
-    {"kernels", "records", "containers", "manifest", "worker", "unpack", "scores"},
+    {"kernels", "records", "containers", "manifest", "rejects", "worker", "unpack", "scores"},
     {"runs", "output", "runtime", "processes", "loopback", "tables", "splits", "fetch"},
     {"registry", "terminal", "quiet"},
     {"config"},

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -34,19 +33,9 @@ TWO = ClusterConfig(num_workers=2, threads_per_worker=1)
 
 
 @pytest.fixture(scope="module")
-def clips(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones, of which some clips of one word are no audio: the parts must be made level again."""
-    folder = tmp_path_factory.mktemp("run") / "clips"
-    shutil.copytree(tones, folder)
-    for path in sorted((folder / "low").iterdir())[::4]:
-        path.write_bytes(b"no audio")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "shards"
-    preprocess(clips, out, features=SMALL, engine="local")
+    preprocess(flawed_tones, out, features=SMALL, engine="local")
     return out
 
 
@@ -72,12 +61,12 @@ class Attacked:
 
 
 @pytest.fixture(scope="module", params=["tfos", "ray"])
-def of_two(request: pytest.FixtureRequest, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacked:
+def of_two(request: pytest.FixtureRequest, flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacked:
     """Two workers that must spill most of their records, while all ports are attacked."""
     folder = tmp_path_factory.mktemp(request.param)
     with Attack(folder / "crater") as attack:
         result = run(
-            clips,
+            flawed_tones,
             folder / "run",
             features=SMALL,
             model=CNN,
@@ -145,12 +134,12 @@ def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[
 @pytest.mark.soak
 @pytest.mark.cluster
 def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again_to_the_same_end(
-    clips: Path, tmp_path: Path, from_shards: dict[int, list[float]]
+    flawed_tones: Path, tmp_path: Path, from_shards: dict[int, list[float]]
 ) -> None:
     lines: list[str] = []
     with struck(tmp_path / "run", 0, lambda pid: pid) as killed:
         result = run(
-            clips,
+            flawed_tones,
             tmp_path / "run",
             features=SMALL,
             model=CNN,
@@ -166,18 +155,18 @@ def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again
 
 
 @pytest.mark.cluster
-def test_a_feeding_process_that_is_killed_ends_the_run_at_once(clips: Path, tmp_path: Path) -> None:
+def test_a_feeding_process_that_is_killed_ends_the_run_at_once(flawed_tones: Path, tmp_path: Path) -> None:
     """The rank and its queue are children of it, and have its connection to Spark until they let go of it."""
     began = time.monotonic()
     with (
         struck(tmp_path / "run", 0, lambda pid: psutil.Process(pid).ppid()),
         pytest.raises(BackendError, match=r"worker 0 failed|TensorFlowOnSpark failed"),
     ):
-        run(clips, tmp_path / "run", features=SMALL, model=CNN, fit=FIT, backend="tfos")
+        run(flawed_tones, tmp_path / "run", features=SMALL, model=CNN, fit=FIT, backend="tfos")
     assert time.monotonic() - began < 100  # the stall time-out is 300 s
 
 
-def test_what_can_not_work_is_said_before_anything_starts(clips: Path, shards: Path, tmp_path: Path) -> None:
+def test_what_can_not_work_is_said_before_anything_starts(flawed_tones: Path, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     cases: list[tuple[dict[str, object], type[HybridspeechError], str]] = [
         ({"backend": "local"}, ConfigError, "backend without shards 'local' is unknown; choose one of tfos, ray"),
@@ -189,5 +178,5 @@ def test_what_can_not_work_is_said_before_anything_starts(clips: Path, shards: P
     ]
     for settings, kind, message in cases:
         with pytest.raises(kind, match=message):
-            run(clips, out, **{"features": SMALL, **settings})  # type: ignore[arg-type]
+            run(flawed_tones, out, **{"features": SMALL, **settings})  # type: ignore[arg-type]
     assert not out.exists()

@@ -390,7 +390,9 @@ def test_the_learning_rate_rises_and_falls_as_a_cosine() -> None:
 
 
 def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Path, tmp_path: Path) -> None:
-    plan = make_plan(waveforms, tmp_path, None, FitConfig(class_weights=True), ClusterConfig(), "local")
+    plan = make_plan(
+        ShardIndex.load(waveforms), waveforms, tmp_path, None, FitConfig(class_weights=True), ClusterConfig(), "local"
+    )
     counts = [count["training"] for count in count_labels(waveforms, ShardIndex.load(waveforms)).values()]
     weights = plan.label_weights
     assert [weight * count for weight, count in zip(weights, counts, strict=True)] == pytest.approx(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,32 @@ RayAddress = Annotated[
     str | None, typer.Option("--ray-address", help="A Ray cluster to join.  [default: start one on this machine]")
 ]
 
+Source = Annotated[Path, typer.Argument(help="A folder with one folder per word, or a CSV, JSONL or Parquet table.")]
+Split = Annotated[
+    str, typer.Option(help="auto, lists (testing_list.txt, validation_list.txt), hash, column (of a table), none.")
+]
+Task = Annotated[str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")]
+NFft = Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")]
+HopLength = Annotated[int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")]
+NMels = Annotated[int | None, typer.Option(help="logmel: bands.  [default: 64]")]
+MaxRejects = Annotated[
+    float | None, typer.Option(help="Stop past so many unusable clips: a count, or a fraction below 1.")
+]
+
+NumWorkers = Annotated[int, typer.Option(help="Training workers.")]
+Model = Annotated[
+    str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
+]
+TrainingSeed = Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")]
+CheckpointSteps = Annotated[
+    int | None, typer.Option(help="Steps from checkpoint to checkpoint.  [default: one an epoch]")
+]
+ThreadsPerWorker = Annotated[int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")]
+TfosMaster = Annotated[str | None, typer.Option(help="tfos: Spark master.  [default: a local-cluster]")]
+TfosMemory = Annotated[str, typer.Option(help="tfos: memory of an executor's JVM.")]
+MaxRestarts = Annotated[int, typer.Option(help="Times to go on by itself after a failure.")]
+StartTimeout = Annotated[float, typer.Option(help="Seconds until every worker must run.")]
 
 BackgroundVolume = Annotated[
     float | None, typer.Option(help="Loudest background noise, of full scale.  [default: 0.1, if there is noise]")

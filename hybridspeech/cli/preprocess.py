@@ -14,11 +14,18 @@ from hybridspeech.cli.options import (
     BackgroundVolume,
     Conf,
     Gain,
+    HopLength,
     Json,
+    MaxRejects,
+    NFft,
+    NMels,
     Overwrite,
     RayAddress,
     Resume,
+    Source,
     Speed,
+    Split,
+    Task,
     TimeShift,
     Verbose,
     pairs_of,
@@ -29,20 +36,16 @@ from hybridspeech.terminal import ProgressReporter, print_fields, print_json, pr
 
 @app.command(short_help="Recorded words to spectrogram shards.")
 def preprocess(
-    source: Annotated[
-        Path, typer.Argument(help="A folder with one folder per word, or a CSV, JSONL or Parquet table.")
-    ],
+    source: Source,
     out: Annotated[Path, typer.Argument(help="Folder to make: shards, index.json, manifest.parquet, rejects.jsonl.")],
     engine: Annotated[str, typer.Option(help="spark, raydp (Spark on Ray), or local (this process).")] = "spark",
     features: Annotated[
         str, typer.Option(help="stft (spectrogram in dB), logmel, or waveform (train computes them).")
     ] = "stft",
-    n_fft: Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")] = None,
-    hop_length: Annotated[
-        int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")
-    ] = None,
+    n_fft: NFft = None,
+    hop_length: HopLength = None,
     top_db: Annotated[float, typer.Option(help="Dynamic range in dB below each clip's loudest cell.")] = 80.0,
-    n_mels: Annotated[int | None, typer.Option(help="logmel: bands.  [default: 64]")] = None,
+    n_mels: NMels = None,
     fmin: Annotated[float | None, typer.Option(help="logmel: lowest frequency in Hz.  [default: 20]")] = None,
     fmax: Annotated[float | None, typer.Option(help="logmel: highest frequency in Hz.  [default: 7600]")] = None,
     sample_rate: Annotated[int, typer.Option(help="Hz; clips of other rates are resampled.")] = 16_000,
@@ -50,17 +53,13 @@ def preprocess(
         int, typer.Option(help="Shorter clips are padded with silence, longer ones cut.")
     ] = 1000,
     kernel: Annotated[str, typer.Option(help="fast (float32), or reference (librosa).")] = "fast",
-    split: Annotated[
-        str, typer.Option(help="auto, lists (testing_list.txt, validation_list.txt), hash, column (of a table), none.")
-    ] = "auto",
+    split: Split = "auto",
     validation_percentage: Annotated[float, typer.Option(help="hash: share of the speakers.")] = 10.0,
     testing_percentage: Annotated[float, typer.Option(help="hash: share of the speakers.")] = 10.0,
     allow_speaker_overlap: Annotated[
         bool, typer.Option("--allow-speaker-overlap", help="Let a speaker be in two splits.")
     ] = False,
-    task: Annotated[
-        str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")
-    ] = "all",
+    task: Task = "all",
     unknown_percentage: Annotated[float, typer.Option(help="_unknown_: clips, of those of the chosen words.")] = 10.0,
     silence_percentage: Annotated[float, typer.Option(help="_silence_: clips, of those of the chosen words.")] = 10.0,
     augment_copies: Annotated[int, typer.Option(help="Varied copies of each training clip (stft, logmel).")] = 0,
@@ -77,9 +76,7 @@ def preprocess(
         int | None, typer.Option(help="Shards of each split.  [default: about 64 MiB each, at least 8]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the order of the clips.")] = 0,
-    max_rejects: Annotated[
-        float | None, typer.Option(help="Stop past so many unusable clips: a count, or a fraction below 1.")
-    ] = None,
+    max_rejects: MaxRejects = None,
     master: Annotated[str | None, typer.Option(help="Spark master.  [default: local[*]]")] = None,
     conf: Conf = None,
     num_executors: Annotated[int | None, typer.Option(help="Spark executors.")] = None,

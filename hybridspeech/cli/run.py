@@ -9,7 +9,32 @@ from typing import Annotated
 import typer
 
 from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Conf, Json, Overwrite, RayAddress, Resume, Verbose, pairs_of
+from hybridspeech.cli.options import (
+    CheckpointSteps,
+    Conf,
+    Deterministic,
+    HopLength,
+    Json,
+    MaxRejects,
+    MaxRestarts,
+    Model,
+    NFft,
+    NMels,
+    NumWorkers,
+    Overwrite,
+    RayAddress,
+    Resume,
+    Source,
+    Split,
+    StartTimeout,
+    Task,
+    TfosMaster,
+    TfosMemory,
+    ThreadsPerWorker,
+    TrainingSeed,
+    Verbose,
+    pairs_of,
+)
 from hybridspeech.cli.train import training_facts
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
@@ -17,9 +42,7 @@ from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
 @app.command(short_help="Recorded words to a trained classifier, without shards on disk.")
 def run(
-    source: Annotated[
-        Path, typer.Argument(help="A folder with one folder per word, or a CSV, JSONL or Parquet table.")
-    ],
+    source: Source,
     run: Annotated[Path, typer.Argument(help="Run directory to make, on storage that every worker reaches.")],
     backend: Annotated[
         str, typer.Option(help="tfos (Spark feeds TensorFlowOnSpark) or ray (Spark on Ray feeds Ray Train).")
@@ -28,50 +51,34 @@ def run(
         str, typer.Option(help="Records that each worker keeps in memory; the rest goes to a scratch file.")
     ] = "1g",
     features: Annotated[str, typer.Option(help="stft (spectrogram in dB) or logmel.")] = "stft",
-    n_fft: Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")] = None,
-    hop_length: Annotated[
-        int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")
-    ] = None,
-    n_mels: Annotated[int | None, typer.Option(help="logmel: bands.  [default: 64]")] = None,
-    split: Annotated[
-        str, typer.Option(help="auto, lists (testing_list.txt, validation_list.txt), hash, column (of a table), none.")
-    ] = "auto",
-    task: Annotated[
-        str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")
-    ] = "all",
+    n_fft: NFft = None,
+    hop_length: HopLength = None,
+    n_mels: NMels = None,
+    split: Split = "auto",
+    task: Task = "all",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     shards: Annotated[
         int | None, typer.Option(help="Parts of each split that workers share.  [default: as many as preprocess makes]")
     ] = None,
-    max_rejects: Annotated[
-        float | None, typer.Option(help="Stop past so many unusable clips: a count, or a fraction below 1.")
-    ] = None,
-    num_workers: Annotated[int, typer.Option(help="Training workers.")] = 1,
-    model: Annotated[
-        str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
-    ] = None,
+    max_rejects: MaxRejects = None,
+    num_workers: NumWorkers = 1,
+    model: Model = None,
     epochs: Annotated[
         int | None, typer.Option(help="Times that every training clip is seen.  [default: as train]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step of each worker.  [default: as train]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest one.  [default: as train]")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of cells left out in training.  [default: 0.2]")] = None,
-    seed: Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")] = 0,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")
-    ] = False,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="Steps from checkpoint to checkpoint.  [default: one an epoch]")
-    ] = None,
-    threads_per_worker: Annotated[
-        int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")
-    ] = None,
-    master: Annotated[str | None, typer.Option(help="tfos: Spark master.  [default: a local-cluster]")] = None,
+    seed: TrainingSeed = 0,
+    deterministic: Deterministic = False,
+    checkpoint_steps: CheckpointSteps = None,
+    threads_per_worker: ThreadsPerWorker = None,
+    master: TfosMaster = None,
     conf: Conf = None,
-    executor_memory: Annotated[str, typer.Option(help="tfos: memory of an executor's JVM.")] = "1g",
+    executor_memory: TfosMemory = "1g",
     ray_address: RayAddress = None,
-    max_restarts: Annotated[int, typer.Option(help="Times to go on by itself after a failure.")] = 0,
-    start_timeout: Annotated[float, typer.Option(help="Seconds until every worker must run.")] = 300.0,
+    max_restarts: MaxRestarts = 0,
+    start_timeout: StartTimeout = 300.0,
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds that features or a worker may be without progress.")
     ] = 300.0,

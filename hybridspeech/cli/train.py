@@ -11,14 +11,24 @@ from hybridspeech.cli.app import app
 from hybridspeech.cli.options import (
     BackgroundFrequency,
     BackgroundVolume,
+    CheckpointSteps,
     Conf,
+    Deterministic,
     Gain,
     Json,
+    MaxRestarts,
+    Model,
+    NumWorkers,
     Overwrite,
     RayAddress,
     Resume,
     Speed,
+    StartTimeout,
+    TfosMaster,
+    TfosMemory,
+    ThreadsPerWorker,
     TimeShift,
+    TrainingSeed,
     Verbose,
     pairs_of,
 )
@@ -43,11 +53,9 @@ def train(
     backend: Annotated[
         str, typer.Option(help="tfos (TensorFlowOnSpark), ray (Ray Train), local (this process).")
     ] = "tfos",
-    num_workers: Annotated[int, typer.Option(help="Training workers.")] = 1,
+    num_workers: NumWorkers = 1,
     features: Annotated[str | None, typer.Option(help="Of waveform shards: stft or logmel.  [default: logmel]")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
-    ] = None,
+    model: Model = None,
     width: Annotated[float | None, typer.Option(help="Multiplies the network's channels.  [default: 1]")] = None,
     dropout: Annotated[
         float | None, typer.Option(help="Share of cells left out in training.  [default: bcresnet 0.1, else 0.2]")
@@ -93,24 +101,18 @@ def train(
     mixup_alpha: Annotated[
         float | None, typer.Option(help="Mix pairs of clips (Beta).  [default: cnn 0, else 0.2]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")] = 0,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")
-    ] = False,
+    seed: TrainingSeed = 0,
+    deterministic: Deterministic = False,
     shuffle_buffer: Annotated[int, typer.Option(help="Examples that a worker shuffles at a time.")] = 1024,
     keep_checkpoints: Annotated[int, typer.Option(help="Last checkpoints kept; the best epoch's is kept too.")] = 2,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="Steps from checkpoint to checkpoint.  [default: one an epoch]")
-    ] = None,
-    threads_per_worker: Annotated[
-        int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")
-    ] = None,
-    master: Annotated[str | None, typer.Option(help="tfos: Spark master.  [default: a local-cluster]")] = None,
+    checkpoint_steps: CheckpointSteps = None,
+    threads_per_worker: ThreadsPerWorker = None,
+    master: TfosMaster = None,
     conf: Conf = None,
-    executor_memory: Annotated[str, typer.Option(help="tfos: memory of an executor's JVM.")] = "1g",
+    executor_memory: TfosMemory = "1g",
     ray_address: RayAddress = None,
-    max_restarts: Annotated[int, typer.Option(help="Times to go on by itself after a failure.")] = 0,
-    start_timeout: Annotated[float, typer.Option(help="Seconds until every worker must run.")] = 300.0,
+    max_restarts: MaxRestarts = 0,
+    start_timeout: StartTimeout = 300.0,
     stall_timeout: Annotated[float, typer.Option(help="Seconds that a worker may be without progress.")] = 300.0,
     overwrite: Overwrite = False,
     resume: Resume = False,

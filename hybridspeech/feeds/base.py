@@ -11,19 +11,19 @@ TensorFlow.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport, to_json
+from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport
 from hybridspeech.dataset import count_steps, rank_shards
-from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
+from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.making import Reject, ShardRecord, encode_clips, make_level
-from hybridspeech.runs import RunDirectory, write_atomically
+from hybridspeech.making import ShardRecord, encode_clips, make_level
+from hybridspeech.rejects import Reject, Rejects
+from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import ShardTask
 from hybridspeech.shards import ShardEncoder, ShardIndex, number_of
 from hybridspeech.store import Chunk, RecordStore
@@ -107,7 +107,12 @@ class Feeding:
         self._source, self._plan = source, plan
         self._run = RunDirectory(plan.run)
         self._records: dict[str, ShardRecord] = {}
-        self._rejects: dict[str, Reject] = {}
+        self._rejects = Rejects(
+            self._run.rejects_path,
+            num_clips=source.num_clips,
+            max_rejects=source.max_rejects,
+            advice="run it again",
+        )
         self._generation = 0
         self._said_at, self._done = 0.0, 0
 
@@ -137,7 +142,9 @@ class Feeding:
                     f"no word of {len(lost)} shards that were fed (the first is {lost[0]}); run it again"
                 )
             records = [self._records[task.name] for task in tasks]
-            self._note([reject for record in records for reject in record.rejects])
+            self._rejects.add(reject for record in records for reject in record.rejects)
+            self._rejects.write()
+            self._rejects.check()
             return records
 
         records = make_level(self._source.tasks, self._source.shards, make_round)
@@ -150,7 +157,7 @@ class Feeding:
         )
         workers = self._plan.cluster.num_workers
         if not index.of_split("training"):
-            raise ConfigError(f"no clip for training is left; {self._complaint()}")
+            raise ConfigError(f"no clip for training is left; {self._rejects.complaint()}")
         for split in index.splits:
             rank_shards(index, split, 0, workers)
         steps = count_steps(index, "training", workers, self._plan.fit.batch_size)
@@ -161,22 +168,6 @@ class Feeding:
         """The shards of each rank: those that `rank_shards` gives it."""
         workers = self._plan.cluster.num_workers
         return [[task for task in tasks if number_of(task.name) % workers == rank] for rank in range(workers)]
-
-    def _note(self, rejects: Sequence[Reject]) -> None:
-        self._rejects |= {reject.clip_id: reject for reject in rejects}
-        lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self._rejects.items())]
-        write_atomically(self._run.rejects_path, "".join(lines))
-        limit = self._source.max_rejects
-        if len(self._rejects) > limit * (self._source.num_clips if limit < 1 else 1):
-            raise TooManyRejectsError(self._complaint())
-
-    def _complaint(self) -> str:
-        first = next(iter(self._rejects.values()))
-        return (
-            f"{len(self._rejects):,} of {self._source.num_clips:,} clips could not be used (max_rejects is "
-            f"{self._source.max_rejects:g}); the first: {first.clip_id}: {first.reason}: {first.detail}; all are in "
-            f"{self._run.rejects_path}; mend or remove the files, then run it again"
-        )
 
     def _say(self, state: str, **fields: object) -> None:
         self._said_at = time.monotonic()

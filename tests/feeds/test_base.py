@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,19 +24,9 @@ SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 
 
 @pytest.fixture(scope="module")
-def clips(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones, of which some clips of one word are no audio."""
-    folder = tmp_path_factory.mktemp("feeds") / "clips"
-    shutil.copytree(tones, folder)
-    for path in sorted((folder / "low").iterdir())[::4]:
-        path.write_bytes(b"no audio")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("feeds") / "shards"
-    preprocess(clips, out, features=SMALL, engine="local")
+    preprocess(flawed_tones, out, features=SMALL, engine="local")
     return out
 
 
@@ -80,10 +69,10 @@ def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 8])
 def test_each_rank_gets_its_shards_byte_for_byte_also_after_rejects(
-    num_workers: int, clips: Path, shards: Path, tmp_path: Path
+    num_workers: int, flawed_tones: Path, shards: Path, tmp_path: Path
 ) -> None:
     plan = plan_of(tmp_path / "run", num_workers)
-    index, received = fed(source_of(clips, plan.cluster), plan)
+    index, received = fed(source_of(flawed_tones, plan.cluster), plan)
     written = [shard for shard in ShardIndex.load(shards).shards if shard.split != "testing"]
     assert list(index.shards) == written
     for rank, items in enumerate(received):
@@ -92,9 +81,9 @@ def test_each_rank_gets_its_shards_byte_for_byte_also_after_rejects(
         assert found == {name: (shards / name).read_bytes() for name in names}
 
 
-def test_rejects_and_progress_are_written_down(clips: Path, tmp_path: Path) -> None:
+def test_rejects_and_progress_are_written_down(flawed_tones: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "run", 2)
-    source = source_of(clips, plan.cluster)
+    source = source_of(flawed_tones, plan.cluster)
     index, _ = fed(source, plan)
     run = RunDirectory(plan.run)
     rejects = [json.loads(line) for line in run.rejects_path.read_text().splitlines()]
@@ -104,22 +93,22 @@ def test_rejects_and_progress_are_written_down(clips: Path, tmp_path: Path) -> N
     assert (status["state"], status["done"], status["total"]) == ("finished", source.num_clips, source.num_clips)
 
 
-def test_too_many_rejects_stop_the_feed(clips: Path, tmp_path: Path) -> None:
+def test_too_many_rejects_stop_the_feed(flawed_tones: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "run", 1)
     with pytest.raises(
         TooManyRejectsError, match=r"of 111 clips could not be used \(max_rejects is 3\); .*rejects.jsonl"
     ):
-        fed(source_of(clips, plan.cluster, max_rejects=3), plan)
+        fed(source_of(flawed_tones, plan.cluster, max_rejects=3), plan)
 
 
-def test_more_workers_than_parts_are_refused_before_anything_starts(clips: Path) -> None:
+def test_more_workers_than_parts_are_refused_before_anything_starts(flawed_tones: Path) -> None:
     with pytest.raises(ConfigError, match=r"share .* clips of split 'training' in 81 parts; .* fewer workers"):
-        source_of(clips, ClusterConfig(num_workers=90))
+        source_of(flawed_tones, ClusterConfig(num_workers=90))
     with pytest.raises(ConfigError, match=r"in 3 parts; .* use fewer workers, or --shards 4"):
-        source_of(clips, ClusterConfig(num_workers=4), shards=3)
+        source_of(flawed_tones, ClusterConfig(num_workers=4), shards=3)
 
 
-def test_a_shard_without_a_word_of_it_is_missed(clips: Path, tmp_path: Path) -> None:
+def test_a_shard_without_a_word_of_it_is_missed(flawed_tones: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "run", 1)
     with pytest.raises(BackendError, match=r"no word of 16 shards that were fed"):
-        Feeding(source_of(clips, plan.cluster), plan).prepare(lambda parts, generation: None)
+        Feeding(source_of(flawed_tones, plan.cluster), plan).prepare(lambda parts, generation: None)
