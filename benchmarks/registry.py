@@ -245,7 +245,7 @@ CASES: Mapping[str, Case] = {
         "means of the last quarter of the epochs. Each repeat has a seed of its own: the brackets are the spread of the "
         "seeds. Every worker normalises its own part of a batch (BatchNorm), so that the numbers differ as seeds do.",
         target="benchmarks.cases.accuracy:by_workers",
-        unit="of 1",
+        unit="accuracy",
         input="waveform-shards",
         sizes=_sizes(
             Size(36, repeats=1, timeout_s=240, settings={"epochs": 1}),
@@ -260,7 +260,7 @@ CASES: Mapping[str, Case] = {
         about="Accuracy on speakers that were not heard in training, after each network's own recipe. Every repeat has a "
         "seed of its own. The table is in docs/models.md.",
         target="benchmarks.cases.accuracy:measure",
-        unit="of 1",
+        unit="accuracy",
         input="waveform-shards",
         sizes=_sizes(
             Size(36, repeats=1, timeout_s=240, settings={"epochs": 1}),

@@ -32,7 +32,7 @@ CLUSTER = [
 ]
 
 
-TRAINED = ["accuracy/bcresnet", "curve-by-workers/local-1"]
+TRAINED = ["accuracy/dscnn", "curve-by-workers/local-1"]
 """Run in this process too."""
 LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
 """Half a minute, for what other tests do too."""
