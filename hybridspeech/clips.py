@@ -13,8 +13,9 @@ import numpy as np
 
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import PCM16_SCALE
-from hybridspeech.shards import Example, ShardIndex, read_shard
+from hybridspeech.shards import Example, read_shard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.errors import ConfigError
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform
-from hybridspeech.shards import ShardIndex, ShardInfo
+from hybridspeech.shards import ShardInfo
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -11,10 +11,11 @@ import numpy as np
 
 from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.labels import count_labels, read_rejects
 from hybridspeech.plots import plot_spectrograms
-from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.shards import read_shard
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}

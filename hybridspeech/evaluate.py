@@ -27,6 +27,7 @@ import numpy as np
 from hybridspeech.clips import check_fit, read_sounds
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform
 from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
@@ -43,7 +44,6 @@ from hybridspeech.scores import (
     speaker_metrics,
     speaker_spread,
 )
-from hybridspeech.shards import ShardIndex
 
 if TYPE_CHECKING:
     import tf_keras

@@ -26,6 +26,7 @@ from hybridspeech.containers import canonical_header
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest import Clip, Manifest, write_parquet
 from hybridspeech.noise import Noise, load_noises
@@ -33,7 +34,7 @@ from hybridspeech.records import to_pcm16
 from hybridspeech.rejects import Rejects
 from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, group_tasks, plan_shards
-from hybridspeech.shards import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex, ShardWriter
+from hybridspeech.shards import ShardWriter
 
 NOISE_NAME = "noise"
 PROGRESS_NAME = "_progress"

@@ -17,13 +17,13 @@ from hybridspeech.checkpoints import Checkpoints, Place, best_of, places, publis
 from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform
 from hybridspeech.model import build_model
 from hybridspeech.noise import load_noises
 from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse
 from hybridspeech.session import configure_tensorflow, make_strategy
-from hybridspeech.shards import ShardIndex
 from hybridspeech.stopping import Looks, Stopped
 from hybridspeech.worker import WorkerContext
 

@@ -35,6 +35,7 @@ from hybridspeech.config import (
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.index import INDEX_NAME
 from hybridspeech.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.manifest import Manifest, read_manifest
 from hybridspeech.noise import NOISE_FOLDER, Noise, find_noises
@@ -42,7 +43,6 @@ from hybridspeech.output import claim_output
 from hybridspeech.recipes import SOUND
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.sharding import choose_num_shards
-from hybridspeech.shards import INDEX_NAME
 from hybridspeech.tasks import add_copies, select_task
 
 

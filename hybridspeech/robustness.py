@@ -18,9 +18,9 @@ from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.index import ShardIndex
 from hybridspeech.noise import excerpt, load_noises
 from hybridspeech.scores import accuracy_interval
-from hybridspeech.shards import ShardIndex
 
 SNR_DB = (20, 15, 10, 5, 0)
 SHIFT_MS = (-100, -50, 50, 100)

@@ -33,6 +33,7 @@ from hybridspeech.config import (
 )
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS, ClipSource
+from hybridspeech.index import ShardIndex
 from hybridspeech.manifest import read_manifest
 from hybridspeech.model import check_model
 from hybridspeech.noise import find_noises
@@ -40,7 +41,6 @@ from hybridspeech.recipes import Recipe, recipe_for
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import choose_num_shards, plan_shards
-from hybridspeech.shards import ShardIndex
 from hybridspeech.tasks import select_task
 from hybridspeech.train import (
     TrainResult,

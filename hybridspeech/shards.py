@@ -1,15 +1,11 @@
-"""Shards of spectrograms, or of waveforms, and their index, without TensorFlow.
+"""The files of spectrograms, or of waveforms: written and read without TensorFlow.
 
-    OUT/
-      {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   records of tf.train.Example, published by rename
-      index.json                                 written last: its presence means that preprocessing has finished
+    {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   records of tf.train.Example, published by rename
 
 Keys of an Example: ``clip_id``, ``label_name``, ``speaker`` (bytes, UTF-8), ``label`` (int64) and ``spectrogram`` (dB,
 rows are frequencies, C order): for dtype float32 a FloatList that ``tf.io.FixedLenFeature([num_bins, num_frames],
 tf.float32)`` reads; for float16 one string of little-endian half floats for ``tf.io.decode_raw``, since protobuf has no
 half-precision number. Waveform shards have ``waveform`` instead: one string of little-endian int16 (PCM 16).
-
-    OUT/noise/{split}/{name}.wav               waveform shards: background noise, PCM 16, no file in two splits
 
 Same clips and settings give the same bytes; gzip carries neither time nor name. Knows nothing of audio and engines.
 """
@@ -18,29 +14,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
 import numpy as np
 
-from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig, from_json, to_json
+from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.records import Feature, RecordBuffer, decode_example, read_records
-from hybridspeech.runs import write_atomically
 
-FORMAT_VERSION = 1
-INDEX_NAME = "index.json"
-MANIFEST_NAME = "manifest.parquet"
-REJECTS_NAME = "rejects.jsonl"
 _UTF8 = ("utf-8", "surrogateescape")  # bytes of a file name that are not UTF-8 come through as they are (PEP 383)
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's own gzip header: no time, no name
 _GZIP_LEVEL = 1
@@ -63,16 +52,6 @@ class ShardInfo:
                 raise ShardError(f"{self.name}: {number!r} is not a count of examples or bytes")
         if split_of(self.name) != self.split:
             raise ShardError(f"{self.name}: its name and its split ({self.split}) do not agree")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoiseInfo:
-    """A recording of background noise that waveform shards bring along; `name` is its path below their folder."""
-
-    name: str
-    splits: tuple[str, ...]
-    num_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,146 +268,3 @@ def _to_example(features: Mapping[str, Feature], shape: tuple[int, int] | None) 
     return Example(
         **texts, label=int(cast(int, features["label"])), values=flat if shape is None else flat.reshape(shape)
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardIndex:
-    """What index.json says: how the shards were made, which they are, and one digest for the whole.
-
-    `labels` are in index order. Of each training clip there are `augment_copies` varied ones besides it, made by `augment`.
-    `versions` (of the packages that made the shards) is for the reader and not in the
-    digest, which covers the settings that decide the bytes and the name, size and SHA-256 of every shard.
-    """
-
-    format_version: int = FORMAT_VERSION
-    features: FeatureConfig
-    shards_config: ShardConfig
-    labels: tuple[str, ...]
-    shards: tuple[ShardInfo, ...]
-    num_rejects: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    augment_copies: int = 0
-    noises: tuple[NoiseInfo, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.num_rejects, int):
-            raise ShardError(f"num_rejects is {self.num_rejects!r}; expected a count")
-        if not all(isinstance(label, str) for label in self.labels):
-            raise ShardError(f"labels are {self.labels!r}; expected texts")
-
-    @property
-    def num_clips(self) -> int:
-        """Examples in all shards."""
-        return sum(shard.num_examples for shard in self.shards)
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all shards on disk."""
-        return sum(shard.num_bytes for shard in self.shards)
-
-    @property
-    def splits(self) -> dict[str, int]:
-        """Examples by split, in the order of the shards."""
-        return {
-            split: sum(s.num_examples for s in self.of_split(split)) for split in {s.split: None for s in self.shards}
-        }
-
-    def of_split(self, split: str) -> tuple[ShardInfo, ...]:
-        """The shards of one split; empty if there is none."""
-        return tuple(shard for shard in self.shards if shard.split == split)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 (hex) that is the same wherever, whenever and by whichever engine the same data was made."""
-        settings = {
-            name: to_json(getattr(self, name)) for name in ("format_version", "features", "shards_config", "labels")
-        }
-        settings["shards_config"].pop("num_shards")  # the names of the shards say it, chosen or given
-        settings["shards"] = to_json(sorted(self.shards, key=lambda shard: shard.name))
-        if self.augment_copies:
-            settings["augment"] = to_json([self.augment_copies, self.augment])
-        if self.noises:
-            settings["noises"] = to_json(sorted(self.noises, key=lambda noise: noise.name))
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-    def noise_paths(self, folder: str | Path, split: str) -> tuple[str, ...]:
-        """The recordings of noise that may be heard in a split."""
-        return tuple(str(Path(folder) / noise.name) for noise in self.noises if split in noise.splits)
-
-    def save(self, folder: str | Path) -> None:
-        """Write index.json, at once: the commit mark of a finished preprocessing."""
-        counts = {"num_clips": self.num_clips, "splits": self.splits, "digest": self.digest}
-        write_atomically(Path(folder) / INDEX_NAME, json.dumps({**counts, **to_json(self)}, indent=2) + "\n")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> ShardIndex:
-        """The index of a folder of shards.
-
-        Raises
-        ------
-        ShardError: there is none, or it is damaged, edited by hand, or of another version.
-        """
-        path = Path(folder) / INDEX_NAME
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            version = data.pop("format_version")
-            digest = [data.pop(name) for name in ("num_clips", "splits", "digest")][-1]
-            if version != FORMAT_VERSION:
-                raise ShardError(
-                    f"{path}: written by format {version}; this version reads {FORMAT_VERSION}; preprocess again"
-                )
-            index = from_json(cls, data)
-        except FileNotFoundError:
-            raise ShardError(
-                f"{folder}: no {INDEX_NAME}: preprocessing has not finished; run it again with --resume"
-            ) from None
-        except OSError as error:
-            raise ShardError(f"{path}: can't be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-            raise ShardError(f"{path}: is damaged ({error}); run preprocessing again with --resume") from error
-        if index.digest != digest:
-            raise ShardError(f"{path}: its digest does not fit its content; it was changed by hand; preprocess again")
-        return index
-
-    def lacking(self, folder: str | Path) -> list[str]:
-        """Which shards are missing or of another size, a sentence each; contents are not read."""
-        files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
-        return [problem for file in files for problem in _check_size(Path(folder) / file.name, file)]
-
-    def verify(self, folder: str | Path) -> list[str]:
-        """What is wrong with the shards of a folder: missing, extra, of another size or content; empty if nothing."""
-        folder = Path(folder)
-        files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
-        problems = [problem for file in files for problem in _check_shard(folder / file.name, file)]
-        expected = {shard.name for shard in self.shards}
-        found = sorted(path.name for path in folder.iterdir() if ".tfrecord" in path.name)
-        return problems + [f"{folder / name}: not in {INDEX_NAME}; remove it" for name in found if name not in expected]
-
-
-def _check_shard(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
-    problems = _check_size(path, shard)
-    try:
-        if not problems and _sha256_of(path) != shard.sha256:
-            problems.append(f"{path}: its content has changed (SHA-256 differs)")
-    except OSError as error:
-        problems.append(f"{path}: can't be read: {error.strerror}")
-    return problems
-
-
-def _check_size(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return [f"{path}: missing"]
-    except OSError as error:
-        return [f"{path}: can't be read: {error.strerror}"]
-    return [] if size == shard.num_bytes else [f"{path}: {size} bytes; expected {shard.num_bytes}"]
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

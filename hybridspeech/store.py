@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from hybridspeech.errors import ShardError
-from hybridspeech.shards import ShardIndex, ShardInfo
+from hybridspeech.index import ShardIndex
+from hybridspeech.shards import ShardInfo
 
 _COPY_BYTES = 1 << 20
 

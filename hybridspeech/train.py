@@ -27,13 +27,13 @@ from hybridspeech.config import (
 )
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
+from hybridspeech.index import ShardIndex
 from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.output import claim_output
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
-from hybridspeech.shards import ShardIndex
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
 POLL_S = 0.5

@@ -12,10 +12,11 @@ from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
 from hybridspeech.dataset import worker_dataset
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
+from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.noise import load_noises
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import Example, ShardIndex, read_shard
+from hybridspeech.shards import Example, read_shard
 
 WAVEFORM, LOGMEL, STFT = (FeatureConfig.of(kind) for kind in ("waveform", "logmel", "stft"))
 SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)

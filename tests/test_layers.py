@@ -38,6 +38,7 @@ LAYERS = [
         "store",
         "sharding",
         "shards",
+        "index",
         "features",
         "inputs",
         "augment",

@@ -11,7 +11,8 @@ from disks import mounted
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import ShardError
-from hybridspeech.shards import ShardIndex, ShardInfo, shard_name
+from hybridspeech.index import ShardIndex
+from hybridspeech.shards import ShardInfo, shard_name
 from hybridspeech.store import Chunk, RecordStore
 
 CONTENTS = {shard_name("training", i, 3): random.Random(i).randbytes(1000 + i) for i in range(3)}

@@ -15,10 +15,10 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import RunError
 from hybridspeech.evaluate import evaluate
 from hybridspeech.export import export
+from hybridspeech.index import ShardIndex
 from hybridspeech.model import load_model
 from hybridspeech.recipes import recipe_for
 from hybridspeech.runs import RunDirectory
-from hybridspeech.shards import ShardIndex
 from hybridspeech.train import train
 
 EXPORTS = {"savedmodel": "savedmodel", "tflite": "model.tflite", "tflite-int8": "int8.tflite"}

@@ -10,9 +10,10 @@ from benchmarks.peers.pipeline import Stage, Stopwatch, some
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runtime import num_cores
-from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.shards import read_shard
 
 
 def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:

@@ -21,11 +21,12 @@ from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerRep
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features import FeatureExtractor
+from hybridspeech.index import ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level
 from hybridspeech.rejects import Reject, Rejects
 from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import ShardTask
-from hybridspeech.shards import ShardEncoder, ShardIndex, number_of
+from hybridspeech.shards import ShardEncoder, number_of
 from hybridspeech.store import Chunk, RecordStore
 from hybridspeech.worker import Worker, WorkerContext
 

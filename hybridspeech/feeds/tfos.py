@@ -39,11 +39,11 @@ from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.engines.spark_job import Arrivals
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.index import ShardIndex
 from hybridspeech.making import ShardRecord
 from hybridspeech.processes import is_alive
 from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import ShardTask
-from hybridspeech.shards import ShardIndex
 from hybridspeech.store import Chunk
 
 QUEUE_CHUNKS = 4

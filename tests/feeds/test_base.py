@@ -11,12 +11,12 @@ import pytest
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.index import ShardIndex
 from hybridspeech.making import ShardRecord
 from hybridspeech.preprocess import preprocess
 from hybridspeech.run import make_source
 from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import ShardTask
-from hybridspeech.shards import ShardIndex
 from hybridspeech.store import Chunk
 from hybridspeech.worker import WorkerContext
 

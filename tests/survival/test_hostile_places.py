@@ -21,9 +21,9 @@ from harm import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.errors import ConfigError, HybridspeechError, OutputExistsError
+from hybridspeech.index import ShardIndex
 from hybridspeech.output import claim_output
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import ShardIndex
 
 LOCAL = ("--engine", "local")
 MARKS = ("index.json", "_progress")

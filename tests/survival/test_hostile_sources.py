@@ -24,8 +24,9 @@ from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import TooManyRejectsError
 from hybridspeech.features import spectrogram
+from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.shards import read_shard
 
 UNSPLIT = ManifestConfig(split="none")
 

@@ -12,8 +12,9 @@ from harm import SMALL, files_of
 from hybridspeech.config import ShardConfig
 from hybridspeech.describe import describe
 from hybridspeech.errors import ShardError
+from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import ShardIndex, read_shard
+from hybridspeech.shards import read_shard
 
 
 @pytest.fixture(scope="module", params=["none", "gzip"])
