@@ -110,7 +110,7 @@ class CaseResult:
 
 def number(value: float) -> str:
     """For people: three digits at least, no more than the value has a use for."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
