@@ -272,6 +272,7 @@ CASES: Mapping[str, Case] = {
             "cnn-logmel": _learner("logmel", "cnn"),
             "dscnn": _learner("logmel", "dscnn"),
             "bcresnet": _learner("logmel", "bcresnet"),
+            "bcresnet-2": _learner("logmel", "bcresnet", width=2.0),
         },
         seeded=True,
     ),

@@ -31,7 +31,11 @@ COMPACT = FitConfig(
     label_smoothing=0.1,
     augment=replace(SOUND, time_masks=2, frequency_masks=2, mask_fraction=0.15, mixup_alpha=0.2),
 )
-RECIPES: Mapping[str, FitConfig] = {"cnn": FitConfig(), "dscnn": COMPACT, "bcresnet": COMPACT}
+SMALLEST = replace(
+    COMPACT, learning_rate=1e-2, augment=replace(COMPACT.augment, time_masks=1, frequency_masks=1, mixup_alpha=0.0)
+)
+"""For networks that do not learn a training set by heart: it takes less to keep them from it (docs/LOG.md)."""
+RECIPES: Mapping[str, FitConfig] = {"cnn": FitConfig(), "dscnn": COMPACT, "bcresnet": SMALLEST}
 DROPOUTS: Mapping[str, float] = {"bcresnet": 0.1}
 """Where it is not ModelConfig's: the paper's."""
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}

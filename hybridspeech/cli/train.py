@@ -32,7 +32,7 @@ from hybridspeech.cli.options import (
     Verbose,
     pairs_of,
 )
-from hybridspeech.config import ClusterConfig
+from hybridspeech.config import ClusterConfig, FitConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ if TYPE_CHECKING:
 
 
 def _usual(name: str) -> str:
-    """What a setting is for the report's network, and for the compact ones."""
+    """What a setting is for the networks that do not have it like most, and else."""
     from hybridspeech.recipes import COMPACT, RECIPES
 
-    return f"[default: cnn {getattr(RECIPES['cnn'], name)}, else {getattr(COMPACT, name)}]"
+    def value(fit: FitConfig) -> object:
+        return getattr(fit, name) if hasattr(fit, name) else getattr(fit.augment, name)
+
+    own = [f"{model} {value(fit)}" for model, fit in RECIPES.items() if value(fit) != value(COMPACT)]
+    return f"[default: {', '.join([*own, f'else {value(COMPACT)}'])}]"
 
 
 @app.command(short_help="Shards to a trained classifier.")
@@ -93,13 +97,13 @@ def train(
     gain_db: Gain = None,
     speed_percent: Speed = None,
     time_masks: Annotated[
-        int | None, typer.Option(help="SpecAugment: bands of frames left out.  [default: cnn 0, else 2]")
+        int | None, typer.Option(help=f"SpecAugment: bands of frames left out.  {_usual('time_masks')}")
     ] = None,
     frequency_masks: Annotated[
-        int | None, typer.Option(help="SpecAugment: bands of bins left out.  [default: cnn 0, else 2]")
+        int | None, typer.Option(help=f"SpecAugment: bands of bins left out.  {_usual('frequency_masks')}")
     ] = None,
     mixup_alpha: Annotated[
-        float | None, typer.Option(help="Mix pairs of clips (Beta).  [default: cnn 0, else 0.2]")
+        float | None, typer.Option(help=f"Mix pairs of clips (Beta).  {_usual('mixup_alpha')}")
     ] = None,
     seed: TrainingSeed = 0,
     deterministic: Deterministic = False,

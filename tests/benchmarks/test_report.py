@@ -91,4 +91,10 @@ def test_a_plot_has_an_opaque_light_ground(document: Path) -> None:
 
 
 def test_numbers_keep_three_digits() -> None:
-    assert [number(value) for value in (12345.6, 100, 99.94, 9.876, 0.9234)] == ["12,346", "100", "99.9", "9.88", "0.923"]
+    assert [number(value) for value in (12345.6, 100, 99.94, 9.876, 0.9234)] == [
+        "12,346",
+        "100",
+        "99.9",
+        "9.88",
+        "0.923",
+    ]
