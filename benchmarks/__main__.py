@@ -67,7 +67,7 @@ def run(
         raise typer.Exit(130) from None
     print_text(str(out))
     if any(measured.name == "accuracy" for measured in results.cases):
-        write_models(results, task, out.with_name(MODELS_DOCUMENT.name))
+        write_models(results, out.with_name(MODELS_DOCUMENT.name))
         print_text(str(out.with_name(MODELS_DOCUMENT.name)))
     if any(peer.problem for case in results.cases for peer in case.peers):
         raise typer.Exit(1)

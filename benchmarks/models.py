@@ -14,7 +14,7 @@ from hybridspeech.runs import write_atomically
 _HEAD = """\
 # Models
 
-Made by `python -m benchmarks run -k accuracy --data FOLDER{task}`; do not edit. Each network is trained from waveform shards
+Made by `python -m benchmarks run -k accuracy{data}`; do not edit. Each network is trained from waveform shards
 by its own recipe (`hybridspeech/recipes.py`, what `hybridspeech train` does unless told otherwise), once for each seed, on one
 worker with all cores, and measured on the testing split, whose speakers it has not heard. The spread is the least and the
 greatest of the seeds; the interval (95 %) is that of the median seed, by bootstrap over speakers where they are known: it says
@@ -35,14 +35,14 @@ _COLUMNS = (
 )
 
 
-def write_models(results: Results, task: str, path: Path) -> None:
+def write_models(results: Results, path: Path) -> None:
     """Write the table of the case `accuracy` of a run."""
     case = next(case for case in results.cases if case.name == "accuracy")
-    write_atomically(path, "\n".join(_lines(case, results, task)) + "\n")
+    write_atomically(path, "\n".join(_lines(case, results)) + "\n")
 
 
-def _lines(case: CaseResult, results: Results, task: str) -> Iterator[str]:
-    yield _HEAD.format(task="" if task == "all" else f" --task {task}")
+def _lines(case: CaseResult, results: Results) -> Iterator[str]:
+    yield _HEAD.format(data=results.data_options)
     measured = [peer for peer in case.peers if peer.counts]
     if measured:
         facts = measured[0].runs[0].outcome.facts

@@ -101,11 +101,16 @@ class CaseResult:
         return next((peer for peer in self.peers if peer.name == name and peer.counts), None)
 
     def ratio(self, name: str, baseline: str) -> float | None:
-        """How many times better the median of one peer is than another's; None if either does not count."""
+        """How many times better one peer is than another: the median of the repeats' own ratios.
+
+        The peers of one repeat ran within minutes of each other, on a machine that was about as busy. None if either does
+        not count.
+        """
         ours, theirs = self.peer(name), self.peer(baseline)
         if ours is None or theirs is None:
             return None
-        return speedup(theirs.median, ours.median, self.better)
+        pairs = zip(theirs.values, ours.values, strict=False)  # of the repeats that both have
+        return statistics.median(speedup(before, after, self.better) for before, after in pairs)
 
 
 def number(value: float) -> str:
@@ -121,14 +126,21 @@ def speedup(before: float, after: float, better: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """One call of `run`. `source` says what the clips are; `machine` what they were measured on."""
+    """One call of `run`. `source` says what the clips are, `task` which of their words; `machine` what measured them."""
 
     format_version: int = FORMAT_VERSION
     date: str
     size: str
     source: str
+    task: str = "all"
     machine: Mapping[str, Any]
     cases: tuple[CaseResult, ...] = ()
+
+    @property
+    def data_options(self) -> str:
+        """What the command line is told of the clips, to measure again."""
+        folder = " --data FOLDER" if self.source.startswith("folder") else ""
+        return folder + ("" if self.task == "all" else f" --task {self.task}")
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, at once."""

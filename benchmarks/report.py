@@ -15,9 +15,9 @@ _INTRODUCTION = """\
 # Benchmarks
 
 Made by `python -m benchmarks report`; do not edit. Each repeat runs in a fresh process, the peers take turns, and a
-value counts only if the output was right. Values are medians, with the least and the greatest in brackets. Start-up is
-apart. Memory is the peak of all processes of a peer together (proportional set size, looked at twice a second), in MB
-of 10^6 bytes. To measure again:
+value counts only if the output was right. Values are medians, with the least and the greatest in brackets; a ratio is
+the median of the repeats' own. Start-up is apart. Memory is the peak of all processes of a peer together (proportional
+set size, looked at twice a second), in MB of 10^6 bytes. To measure again:
 
 {commands}
 """
@@ -62,7 +62,7 @@ def _commands(runs: Sequence[Results]) -> str:
     for run in runs:
         names = [case.name for case in run.cases]
         chosen = "" if set(names) >= set(CASES) - {"accuracy"} else "".join(f" -k {name}" for name in names)
-        lines.append(f"    python -m benchmarks run --size {run.size}{chosen}")
+        lines.append(f"    python -m benchmarks run --size {run.size}{run.data_options}{chosen}")
     return "\n".join([*lines, "    python -m benchmarks report"])
 
 

@@ -60,7 +60,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="hybridspeech-bench-") as folder:
         inputs = Inputs(Path(folder), data, task)
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        results = Results(date=date, size=size, source=inputs.source, machine=describe_machine())
+        results = Results(date=date, size=size, source=inputs.source, task=task, machine=describe_machine())
         for name, peers in chosen.items():
             measured = run_case(name, peers, size, inputs, Path(folder), repeats, on_progress)
             results = replace(results, cases=(*results.cases, measured))

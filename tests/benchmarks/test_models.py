@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from results import peer, results
@@ -30,7 +31,7 @@ def test_the_table_has_mean_and_spread_of_the_seeds_and_the_interval(tmp_path: P
     measured = results(
         "accuracy", [peer("dscnn", 0.92, 0.93, 0.94, facts=FACTS), peer("cnn-stft", problem="it broke | off")]
     )
-    write_models(measured, "words:yes,no", tmp_path / "models.md")
+    write_models(replace(measured, task="words:yes,no"), tmp_path / "models.md")
     text = (tmp_path / "models.md").read_text()
     row = "| dscnn | logmel | **93.0 %** (92.0 to 94.0) | 3 | 90.0 to 95.0 | 99.0 % | 94.0 % | 105,052 | 60 | 5.0 min |"
     assert row in text
@@ -43,7 +44,7 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
     seeds = [
         peer("dscnn", value, facts=facts).runs[0] for value, facts in ((0.92, worse), (0.93, FACTS), (0.94, better))
     ]
-    write_models(results("accuracy", [PeerResult(name="dscnn", runs=tuple(seeds))]), "all", tmp_path / "models.md")
+    write_models(results("accuracy", [PeerResult(name="dscnn", runs=tuple(seeds))]), tmp_path / "models.md")
     text = (tmp_path / "models.md").read_text()
     assert "| dscnn | tflite | 93.0 % | 0.49 MB | 1.4 ms |" in text
     assert "| dscnn | tflite-int8 | refused: the labels / differ | | |" in text
@@ -52,5 +53,5 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
 
 
 def test_a_network_that_failed_says_why(tmp_path: Path) -> None:
-    write_models(results("accuracy", [peer("cnn-stft", 0.0, problem="it broke | off")]), "all", tmp_path / "models.md")
+    write_models(results("accuracy", [peer("cnn-stft", 0.0, problem="it broke | off")]), tmp_path / "models.md")
     assert "| cnn-stft | stft | **failed**: it broke / off |" in (tmp_path / "models.md").read_text()

@@ -32,6 +32,14 @@ def test_a_row_has_median_range_ratio_start_memory_and_facts(document: Path) -> 
     assert "| hybridspeech-fast | 600 (600 to 600) | 6.00 | 1.5 s | 250 MB | 0.0018 dB |" in text
 
 
+def test_a_ratio_is_that_of_repeats_which_ran_beside_each_other(tmp_path: Path) -> None:
+    peers = [peer("original", 100, 200, 300), peer("hybridspeech-fast", 220, 400, 610)]  # medians: 2.00
+    write_report([results("stft-kernel", [*peers, peer("scipy", 300, 100, 300)])], tmp_path / "benchmarks.md")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| hybridspeech-fast | 400 (220 to 610) | 2.03 |" in text
+    assert "| scipy | 300 (100 to 300) | 1.00 |" in text
+
+
 def test_a_wrong_output_has_no_time(document: Path) -> None:
     text = document.read_text()
     assert "| scipy | **failed**: 3.1 dB from the reference |" in text
