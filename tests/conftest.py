@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from engines.cases import CASES, open_engine
+from servers import Answer, Handler, Server
 
 from hybridspeech.engines import Engine
 
@@ -98,3 +100,22 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Each engine in turn, open. pytest runs the tests of one case together, so that each session opens once."""
     with open_engine(request.param, tmp_path_factory.mktemp("engine")) as opened:
         yield opened
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server]]:
+    """Starts servers with a given behaviour, and ends them after the test."""
+    monkeypatch.setenv("no_proxy", "*")
+    servers = []
+
+    def start(answer: Answer) -> Server:
+        server = Server(("127.0.0.1", 0), Handler)
+        server.asked, server.answer = [], answer
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
