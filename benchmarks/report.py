@@ -17,7 +17,8 @@ _INTRODUCTION = """\
 Made by `python -m benchmarks report`; do not edit. Each repeat runs in a fresh process, the peers take turns, and a
 value counts only if the output was right. Values are medians, with the least and the greatest in brackets; a ratio is
 the median of the repeats' own. Start-up is apart. Memory is the peak of all processes of a peer together (proportional
-set size, looked at twice a second), in MB of 10^6 bytes. To measure again:
+set size, looked at twice a second, or less often where that took over 2 % of a core), in MB of 10^6 bytes. To measure
+again:
 
 {commands}
 """
