@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from hybridspeech.index import ShardIndex
 from hybridspeech.manifest import read_manifest
 from hybridspeech.model import check_model
 from hybridspeech.noise import find_noises
+from hybridspeech.polling import Polled
 from hybridspeech.recipes import Recipe, recipe_for
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.runs import RunDirectory
@@ -223,23 +223,17 @@ def _describe(plan: TrainPlan, clips: ClipSource) -> str:
 @contextmanager
 def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
     """Pass on how many clips have been made: what the driver knows of, or what the ranks have received if that is more."""
-    ended = threading.Event()
+    before = -1
 
-    def report() -> None:
-        before = -1
-        while not ended.wait(POLL_S):
-            fed = run.read_feed()
-            statuses = [run.read_status(rank) for rank in range(plan.cluster.num_workers)] if fed else []
-            received = sum(status.get("received", 0) for status in statuses)
-            done = max(fed.get("done", 0), received)
-            if fed and done != before:
-                before = done
-                on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
+    def look() -> None:
+        nonlocal before
+        fed = run.read_feed()
+        statuses = [run.read_status(rank) for rank in range(plan.cluster.num_workers)] if fed else []
+        received = sum(status.get("received", 0) for status in statuses)
+        done = max(fed.get("done", 0), received)
+        if fed and done != before:
+            before = done
+            on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
 
-    thread = threading.Thread(target=report, name="hybridspeech-feed", daemon=True)
-    thread.start()
-    try:
+    with Polled(look, POLL_S, "hybridspeech-feed"):
         yield
-    finally:
-        ended.set()
-        thread.join()

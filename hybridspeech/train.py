@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.output import claim_output
+from hybridspeech.polling import Polled
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
 
@@ -257,36 +257,25 @@ def versions_here() -> dict[str, str]:
 @contextmanager
 def reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
     """Pass on what the workers write down while they train: phases of the chief, and each epoch's line."""
-    ended = threading.Event()
     seen = len(run.read_metrics()) if plan.resume else 0
+    phase, stops = "", False
 
-    def report(seen: int) -> None:
-        on_progress(Progress(stage="start", message=f"starting {plan.cluster.num_workers} workers on {plan.backend}"))
-        phase, stops = "", False
-        while True:
-            last = ended.wait(POLL_S)
-            if run.is_stop_requested() and not stops:
-                stops = True
-                on_progress(Progress(stage="stop", message="saving a checkpoint first; once more ends at once"))
-            status = run.read_status(0)
-            if status.get("phase") not in (None, phase, "step", "validate", "save"):
-                phase = status["phase"]
-                on_progress(Progress(stage="start", message=f"worker 0: {phase}"))
-            for row in run.read_metrics()[seen:]:
-                seen += 1
-                on_progress(
-                    Progress(stage="epochs", done=seen, total=plan.fit.epochs, unit="epochs", message=_line(row))
-                )
-            if last:
-                return
+    def look() -> None:
+        nonlocal seen, phase, stops
+        if run.is_stop_requested() and not stops:
+            stops = True
+            on_progress(Progress(stage="stop", message="saving a checkpoint first; once more ends at once"))
+        status = run.read_status(0)
+        if status.get("phase") not in (None, phase, "step", "validate", "save"):
+            phase = status["phase"]
+            on_progress(Progress(stage="start", message=f"worker 0: {phase}"))
+        for row in run.read_metrics()[seen:]:
+            seen += 1
+            on_progress(Progress(stage="epochs", done=seen, total=plan.fit.epochs, unit="epochs", message=_line(row)))
 
-    thread = threading.Thread(target=report, args=(seen,), name="hybridspeech-progress", daemon=True)
-    thread.start()
-    try:
+    on_progress(Progress(stage="start", message=f"starting {plan.cluster.num_workers} workers on {plan.backend}"))
+    with Polled(look, POLL_S, "hybridspeech-progress"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager

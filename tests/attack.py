@@ -7,10 +7,11 @@ import os
 import pickle
 import socket
 import struct
-import threading
 from pathlib import Path
 
 from engines.standalone import listening_sockets
+
+from hybridspeech.polling import Polled
 
 POLL_S = 0.2
 TIMEOUT_S = 0.5
@@ -26,13 +27,14 @@ class Bomb:
         return (Path.touch, (self.path,))
 
 
-class Attack:
+class Attack(Polled):
     """While the context lasts, each new listening socket of the process tree gets rubbish and a pickle that does harm.
 
     `listened` are the addresses (IP, port) that were found; `crater` is the file that a bomb would create.
     """
 
     def __init__(self, crater: Path) -> None:
+        super().__init__(self._attack, POLL_S, "attack")
         self.crater = crater
         self.listened: set[tuple[str, int]] = set()
         pickled = pickle.dumps(Bomb(crater))
@@ -44,23 +46,12 @@ class Attack:
             struct.pack("!i", len(pickled)) + pickled,  # as multiprocessing does
             b"\xff" * 64,
         )
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Attack:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=60)
-
-    def _run(self) -> None:
-        while not self._over.wait(POLL_S):
-            for address in listening_sockets(os.getpid()) - self.listened:
-                self.listened.add(address)
-                for letter in self._letters:
-                    self._send(address, letter)
+    def _attack(self) -> None:
+        for address in listening_sockets(os.getpid()) - self.listened:
+            self.listened.add(address)
+            for letter in self._letters:
+                self._send(address, letter)
 
     def _send(self, address: tuple[str, int], letter: bytes) -> None:
         with (

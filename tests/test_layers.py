@@ -53,7 +53,7 @@ LAYERS = [
     },
     {"kernels", "records", "containers", "manifest", "rejects", "worker", "unpack", "scores"},
     {"runs", "output", "runtime", "processes", "loopback", "tables", "splits", "fetch"},
-    {"registry", "terminal", "quiet"},
+    {"registry", "terminal", "quiet", "polling"},
     {"config"},
     {"errors", ""},
 ]

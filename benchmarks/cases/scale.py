@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from benchmarks.records import Outcome
 from benchmarks.reference import error_db, too_far
 from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES
+from hybridspeech.polling import Polled
 from hybridspeech.preprocess import preprocess
 
 MEMORY_POLL_S = 0.1
@@ -66,31 +66,21 @@ def linked(source: Path, target: Path, every: int) -> Path:
     return target
 
 
-class Memory:
+class Memory(Polled):
     """Peaks of resident memory in MB: of the driver (this process and its JVM), and of any one Python worker."""
 
     def __init__(self) -> None:
+        super().__init__(self._measure, MEMORY_POLL_S, "memory")
         self.driver_mb = self.worker_mb = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
+    def _measure(self) -> None:
         here = psutil.Process()
-        while not self._over.wait(MEMORY_POLL_S):
-            driver = here.memory_info().rss / 1e6
-            for process in here.children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    size = process.memory_info().rss / 1e6
-                    if process.name() == "java":
-                        driver += size
-                    else:
-                        self.worker_mb = max(self.worker_mb, size)
-            self.driver_mb = max(self.driver_mb, driver)
+        driver = here.memory_info().rss / 1e6
+        for process in here.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                size = process.memory_info().rss / 1e6
+                if process.name() == "java":
+                    driver += size
+                else:
+                    self.worker_mb = max(self.worker_mb, size)
+        self.driver_mb = max(self.driver_mb, driver)

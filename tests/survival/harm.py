@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ill_formed import noise, sound
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.making import ShardRecord
+from hybridspeech.polling import Polled
 from hybridspeech.processes import end_all, is_alive
 from hybridspeech.runs import RunDirectory
 
@@ -182,28 +182,18 @@ def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
         chief.resume()
 
 
-class PeakMemory:
+class PeakMemory(Polled):
     """The most memory that any one process of a kind below this one has had; a context manager that looks often.
 
     `peak_bytes` is proportional to nothing: it is the resident set, with the pages that a fork shares.
     """
 
     def __init__(self, processes: Callable[[int], Sequence[psutil.Process]]) -> None:
+        super().__init__(self._measure, 0.02, "peak memory")
         self.peak_bytes = 0
         self._processes = processes
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def _watch(self) -> None:
-        while not self._over.wait(0.02):
-            for process in self._processes(os.getpid()):
-                with contextlib.suppress(psutil.Error):
-                    self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=30)
+    def _measure(self) -> None:
+        for process in self._processes(os.getpid()):
+            with contextlib.suppress(psutil.Error):
+                self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
