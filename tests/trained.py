@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hybridspeech.config import FeatureConfig, FitConfig, ModelConfig, TrainPlan
+from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
 from hybridspeech.index import ShardIndex
 from hybridspeech.model import build_model
 from hybridspeech.preprocess import preprocess
@@ -43,14 +43,14 @@ def sound_shards(base: Path, tones: Path) -> Path:
 
 
 def sound_run(base: Path, tones: Path) -> Path:
-    """A dscnn on log-mel, really trained from waveform shards."""
+    """A dscnn on log-mel, really trained from waveform shards, on tones that begin late or early."""
     run, shards = base / "sound-run", sound_shards(base, tones)
     if not RunDirectory(run).is_finished():
         train(
             shards,
             run,
             model=ModelConfig(name="dscnn"),
-            fit=FitConfig(epochs=6, batch_size=8, learning_rate=3e-3),
+            fit=FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, augment=AugmentConfig(time_shift_ms=100)),
             backend="local",
         )
     return run
