@@ -62,6 +62,7 @@ def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -
     return evaluate(run, shards, robustness=True, out=tmp_path_factory.mktemp("robustness"))
 
 
+@pytest.mark.cluster
 def test_every_disturbance_is_measured_and_written(metrics: Metrics) -> None:
     said = [(each.disturbance, each.level) for each in metrics.robustness]
     assert said == [*(("noise", level) for level in SNR_DB), *(("shift", level) for level in SHIFT_MS)]
@@ -70,12 +71,14 @@ def test_every_disturbance_is_measured_and_written(metrics: Metrics) -> None:
     assert [float(row["accuracy"]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-6)
 
 
+@pytest.mark.cluster
 def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: Metrics) -> None:
     accuracy = {(each.disturbance, each.level): each.accuracy for each in metrics.robustness}
     assert accuracy["shift", 50] >= metrics.accuracy - 0.25  # two of the nine clips
     assert accuracy["noise", 0] <= accuracy["noise", 20]
 
 
+@pytest.mark.cluster
 def test_noise_of_training_is_not_touched_and_numbers_come_again(
     metrics: Metrics, run: Path, shards: Path, tmp_path: Path
 ) -> None:
@@ -86,12 +89,14 @@ def test_noise_of_training_is_not_touched_and_numbers_come_again(
     assert again.robustness == metrics.robustness
 
 
+@pytest.mark.cluster
 def test_an_evaluation_without_leaves_no_older_robustness(run: Path, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "robustness.csv").write_text("older")
     assert evaluate(run, shards, out=tmp_path).robustness == ()
     assert not (tmp_path / "robustness.csv").exists()
 
 
+@pytest.mark.cluster
 def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metrics: Metrics) -> None:
     printed = CliRunner().invoke(app, ["evaluate", str(run), str(shards), "--robustness"]).stdout.splitlines()
     rows = [line.split() for line in printed if line.startswith(("noise ", "shift "))]
@@ -99,6 +104,7 @@ def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metric
     assert any(line.startswith("task") and "high, low, middle" in line for line in printed)
 
 
+@pytest.mark.cluster
 def test_what_can_not_be_disturbed_is_refused_with_a_way_out(
     run: Path, shards: Path, tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

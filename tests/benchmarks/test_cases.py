@@ -24,10 +24,10 @@ HERE = [
 """Run in this process: it imports TensorFlow once for all of them."""
 APART = [
     *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
-    *("stft-stage/bare-loop", "stft-stage/local", "stft-stage/tf-data", "stft-stage/hf-datasets"),
 ]
 CLUSTER = [
-    *("stft-stage/original", "stft-scale/few"),
+    *(f"stft-stage/{peer}" for peer in ("original", "bare-loop", "local", "tf-data", "hf-datasets")),
+    "stft-scale/few",
     *("train-throughput/keras-fit", "train-startup/local-1"),
 ]
 

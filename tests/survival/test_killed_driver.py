@@ -87,7 +87,7 @@ def survive(
 @pytest.mark.parametrize(
     ("engine", "blows"),
     [
-        ("local", [kill_group, terminate]),
+        pytest.param("local", [kill_group, terminate], marks=pytest.mark.cluster),  # it starts processes, too
         pytest.param("spark", [kill_driver, interrupt], marks=pytest.mark.cluster),
         pytest.param("local-cluster", [kill_driver], marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
