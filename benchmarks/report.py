@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.plot import plot_case
 from benchmarks.records import CaseResult, PeerResult, Results, number
 from benchmarks.registry import CASES
-from benchmarks.spec import Case, Promise
+from benchmarks.spec import SIZES, Case, Promise
 from hybridspeech.runs import write_atomically
 
 _INTRODUCTION = """\
@@ -41,10 +41,11 @@ _FACTS = {
 def write_report(runs: Sequence[Results], path: Path) -> None:
     """Write the Markdown file, and a plot of each case to ``img/benchmark-CASE.png`` next to it.
 
-    Of a case that stands in several runs of one size, the last one is taken; other sizes follow, with their name.
+    Of a case that stands in several runs of one size, the last one is taken; larger sizes follow, with their name, in
+    whichever order the runs are given.
     """
     last = {(case.name, run.size): (case, run) for run in runs for case in run.cases if case.name != "accuracy"}
-    measured = [found for name in CASES for (case, _), found in last.items() if case == name]
+    measured = [last[name, size] for name in CASES for size in SIZES if (name, size) in last]
     sections = [_INTRODUCTION.format(commands=_commands(runs)), *(_machine(run) for run in _used(measured))]
     shown: set[str] = set()
     for case, run in measured:

@@ -79,9 +79,10 @@ def test_of_two_runs_of_a_case_the_last_is_shown(tmp_path: Path) -> None:
     assert "123" not in text.replace(first.machine["revision"], "")
 
 
-def test_another_size_of_a_case_follows_under_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_another_size_of_a_case_follows_under_its_name(step: int, tmp_path: Path) -> None:
     runs = [results("read", [peer("tf-data", 111)]), results("read", [peer("tf-data", 222)], size="full")]
-    write_report(runs, tmp_path / "benchmarks.md")
+    write_report(runs[::step], tmp_path / "benchmarks.md")
     text = (tmp_path / "benchmarks.md").read_text()
     assert text.index("## TFRecord files to spectrograms\n") < text.index(
         "## TFRecord files to spectrograms (size full)"
