@@ -48,7 +48,7 @@ def cnn(config: ModelConfig) -> tf_keras.Model:
 
 
 def dscnn(config: ModelConfig) -> tf_keras.Model:
-    """Depthwise-separable convolutions with residual connections; 105,052 parameters with 12 labels on 64 bands.
+    """Depthwise-separable convolutions with residual connections; 104,924 parameters with 12 labels on 64 bands.
 
     After DS-CNN ("Hello Edge", arXiv:1711.07128), with the residual connections of MobileNetV2 (arXiv:1801.04381). The
     first convolution and the first block of each stage halve both axes: on a CPU time goes with the cells that are left,
@@ -57,7 +57,7 @@ def dscnn(config: ModelConfig) -> tf_keras.Model:
     from tf_keras import Model, layers
 
     spectrogram = layers.Input((*config.input_shape, 1))
-    x = _normalised(spectrogram, axis=1)
+    x = _standardised(spectrogram)
     x = layers.ReLU()(_normalised(_convolved(x, _wide(48, config), 5, strides=2)))
     for channels, blocks in ((_wide(96, config), 2), (_wide(144, config), 4)):
         for block in range(blocks):
@@ -84,7 +84,7 @@ def bcresnet(config: ModelConfig) -> tf_keras.Model:
     from tf_keras import Model, layers
 
     spectrogram = layers.Input((*config.input_shape, 1))
-    x = _normalised(spectrogram, axis=1)
+    x = _standardised(spectrogram)
     x = layers.ReLU()(_normalised(_convolved(x, _wide(16, config), 5, strides=2)))
     for channels, blocks, is_halving, dilation in (
         (8, 2, False, 1),
@@ -133,10 +133,17 @@ def _normalised_by_sub_bands(x: Any) -> Any:
     return layers.Reshape((bands, frames, channels))(x)
 
 
-def _normalised(x: Any, axis: int = -1) -> Any:
+def _standardised(spectrogram: Any) -> Any:
+    """Each band with mean 0 and variance 1. Nothing is learnt here: that would take the gradient of the input (docs/LOG.md)."""
     from tf_keras import layers
 
-    return layers.BatchNormalization(axis=axis, momentum=BATCH_NORM_MOMENTUM)(x)
+    return layers.BatchNormalization(axis=1, momentum=BATCH_NORM_MOMENTUM, center=False, scale=False)(spectrogram)
+
+
+def _normalised(x: Any) -> Any:
+    from tf_keras import layers
+
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
 
 
 def _convolved(x: Any, channels: int, size: int, strides: int = 1) -> Any:

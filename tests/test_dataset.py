@@ -83,6 +83,13 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(shards: Path) 
     assert order(1, 0) != order(2, 0)
 
 
+def test_no_epoch_waits_for_the_thread_of_a_tuner(shards: Path) -> None:
+    index = ShardIndex.load(shards)
+    of_worker = worker_dataset(shards, index, "training", rank=0, num_workers=1, batch_size=4, shuffle=(0, 0, 8))
+    for dataset in (of_worker, evaluation_dataset(shards, index, "testing", 8)):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_fewer_shards_than_workers_is_an_error_that_says_what_to_do(shards: Path) -> None:
     with pytest.raises(ConfigError, match=r"5 shards for 6 workers.*--shards 6 or more, or train with fewer workers"):
         count_steps(ShardIndex.load(shards), "training", 6, 8)
