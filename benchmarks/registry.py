@@ -271,6 +271,7 @@ CASES: Mapping[str, Case] = {
             "cnn-stft": _learner("stft", "cnn"),
             "cnn-logmel": _learner("logmel", "cnn"),
             "dscnn": _learner("logmel", "dscnn"),
+            "dscnn-1.5": _learner("logmel", "dscnn", width=1.5),
             "bcresnet": _learner("logmel", "bcresnet"),
             "bcresnet-2": _learner("logmel", "bcresnet", width=2.0),
         },
