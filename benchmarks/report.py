@@ -41,12 +41,13 @@ _FACTS = {
 def write_report(runs: Sequence[Results], path: Path) -> None:
     """Write the Markdown file, and a plot of each case to ``img/benchmark-CASE.png`` next to it.
 
-    Of a case that stands in several runs of one size, the last one is taken; larger sizes follow, with their name, in
-    whichever order the runs are given.
+    Of a case that stands in several runs of one size, the last one by date is taken; larger sizes follow, with their name.
+    The order in which the runs are given does not count.
     """
-    last = {(case.name, run.size): (case, run) for run in runs for case in run.cases if case.name != "accuracy"}
+    by_date = sorted(runs, key=lambda run: run.date)
+    last = {(case.name, run.size): (case, run) for run in by_date for case in run.cases if case.name != "accuracy"}
     measured = [last[name, size] for name in CASES for size in SIZES if (name, size) in last]
-    sections = [_INTRODUCTION.format(commands=_commands(runs)), *(_machine(run) for run in _used(measured))]
+    sections = [_INTRODUCTION.format(commands=_commands(measured)), *(_machine(run) for run in _used(measured))]
     shown: set[str] = set()
     for case, run in measured:
         size = run.size if case.name in shown else ""
@@ -58,11 +59,11 @@ def write_report(runs: Sequence[Results], path: Path) -> None:
     write_atomically(path, "\n".join(sections))
 
 
-def _commands(runs: Sequence[Results]) -> str:
-    """What makes such runs: the cases are named where a run has not all of them."""
+def _commands(measured: Sequence[tuple[CaseResult, Results]]) -> str:
+    """What makes such runs: the cases are named where not all of them are taken from a run."""
     lines = []
-    for run in runs:
-        names = [case.name for case in run.cases]
+    for run in _used(measured):
+        names = [case.name for case, taken_from in measured if taken_from is run]
         chosen = "" if set(names) >= set(CASES) - {"accuracy"} else "".join(f" -k {name}" for name in names)
         lines.append(f"    python -m benchmarks run --size {run.size}{run.data_options}{chosen}")
     return "\n".join([*lines, "    python -m benchmarks report"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -71,12 +72,15 @@ def test_machine_and_versions_are_told(document: Path) -> None:
     assert "numpy 2.4.6" in text
 
 
-def test_of_two_runs_of_a_case_the_last_is_shown(tmp_path: Path) -> None:
-    first, last = results("read", [peer("tf-data", 123)]), results("read", [peer("tf-data", 456)])
-    write_report([first, last], tmp_path / "benchmarks.md")
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_two_runs_of_a_case_the_last_by_date_is_shown(step: int, tmp_path: Path) -> None:
+    first = results("read", [peer("tf-data", 123)])
+    last = replace(results("read", [peer("tf-data", 456)]), date="2026-01-03T00:00:00+00:00")
+    write_report([first, last][::step], tmp_path / "benchmarks.md")
     text = (tmp_path / "benchmarks.md").read_text()
     assert "456" in text
     assert "123" not in text.replace(first.machine["revision"], "")
+    assert text.count("-k read") == 1
 
 
 @pytest.mark.parametrize("step", [1, -1])
