@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """How far a probability of the exported model may be from what `predict` says; of an int8 one, see AGREEMENT."""
-AGREEMENT = 0.95
-"""On how many of the calibration clips an int8 model must name the label that the run names."""
+AGREEMENT = 0.99
+"""On how many of the calibration clips an int8 model must name the label that the run names (docs/LOG.md)."""
 NUM_CALIBRATION = 256
 MEASURED_SPLIT = "testing"
 _BATCH_SIZE = 32
