@@ -7,8 +7,8 @@
       tensorboard/       the same curves as event files
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained model as a SavedModel plus weights; its presence means: training ended
-      workers/           rank-NNN.json status and rank-NNN.log of each worker; feed*.json: how far a feed is;
-                         stop, stop-at: see `stopping`
+      workers/           rank-NNN.json status, rank-NNN.log and rank-NNN.last of each worker; feed*.json: how far a
+                         feed is; stop, stop-at: see `stopping`
       rejects.jsonl      of `run`: clips that could not be used, with the reason
 
 Knows nothing of TensorFlow.
@@ -16,6 +16,7 @@ Knows nothing of TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,12 @@ from hybridspeech.errors import RunError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a reader sees the old content or the new one, and a crash leaves no half."""
+    """Write a small file so that a reader sees the old content or the new one, and a crash leaves no half.
+
+    Raises
+    ------
+    OSError: with the name of the file, also where the system does not give one (a full disk).
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -38,11 +44,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 PLAN_NAME = "plan.json"
+ROOM_BYTES = 4096
+"""What is kept for the last word of a rank: on a full disk nothing can be written but over what is there already."""
 
 
 class RunDirectory:
@@ -90,6 +101,9 @@ class RunDirectory:
 
     def status_path(self, rank: int) -> Path:
         return self.workers_dir / f"rank-{rank:03d}.json"
+
+    def _room_path(self, rank: int) -> Path:
+        return self.workers_dir / f"rank-{rank:03d}.last"
 
     @property
     def launcher_log_path(self) -> Path:
@@ -172,12 +186,31 @@ class RunDirectory:
 
     def write_status(self, rank: int, **fields: Any) -> None:
         """Merge `fields` into the status of one rank. Only that rank writes it."""
-        status = {**self.read_status(rank), "at": time.time(), **fields, "rank": rank}
+        status = {**_read_json(self.status_path(rank)), "at": time.time(), **fields, "rank": rank}
         write_atomically(self.status_path(rank), json.dumps(status))
+
+    def keep_room(self, rank: int) -> None:
+        """Take the room on the disk that `write_last_word` may need."""
+        self._room_path(rank).write_bytes(b" " * ROOM_BYTES)
+
+    def write_last_word(self, rank: int, *, cause: str, **fields: Any) -> None:
+        """Say that a rank has failed and why, as `write_status` does; on a full disk without the further `fields`."""
+        said = {"state": "failed", "cause": cause, "failed_at": time.time()}
+        try:
+            self.write_status(rank, **said, **fields)
+        except OSError:
+            word = json.dumps(said).encode()
+            if len(word) > ROOM_BYTES:
+                word = json.dumps({**said, "cause": cause[: ROOM_BYTES // 8]}).encode()
+            with self._room_path(rank).open("r+b") as file:
+                file.write(word)
 
     def read_status(self, rank: int) -> dict[str, Any]:
         """Last status of one rank; empty if it has not spoken yet."""
-        return _read_json(self.status_path(rank))
+        status = _read_json(self.status_path(rank))
+        with contextlib.suppress(json.JSONDecodeError):  # a word that is being written
+            status |= _read_json(self._room_path(rank))
+        return status
 
     @property
     def _stop_request_path(self) -> Path:
@@ -192,6 +225,7 @@ class RunDirectory:
         self.workers_dir.mkdir(parents=True, exist_ok=True)
         for rank in range(num_workers):
             self.status_path(rank).unlink(missing_ok=True)
+            self._room_path(rank).unlink(missing_ok=True)
         for path in self.workers_dir.glob("feed*.json"):
             path.unlink(missing_ok=True)
         self._stop_request_path.unlink(missing_ok=True)
@@ -237,8 +271,9 @@ class RunDirectory:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Content of a small file; empty if it is not there, or nothing stands in it."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").strip() or "{}")
     except FileNotFoundError:
         return {}
     return content

@@ -39,7 +39,7 @@ VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "p
 POLL_S = 0.5
 DECIDE_THE_CURVE = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
 COMES_AGAIN = ("ArithmeticError", "RunError", "ShardError")
-"""Causes that a restart does not mend: a loss that is not finite, a damaged checkpoint, a damaged shard."""
+"""Causes that a restart does not mend: a loss that is not finite, a damaged checkpoint, a full disk, a damaged shard."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from attack import Attack
 from disks import mounted
-from struck import Struck, interrupt, kill_me, power_cut
+from struck import Struck, fill, interrupt, kill_me, power_cut
 from traces import traces
 
 from hybridspeech import train as verb
-from hybridspeech.checkpoints import places
+from hybridspeech.checkpoints import Place, places
 from hybridspeech.config import (
     AugmentConfig,
     ClusterConfig,
@@ -176,20 +176,6 @@ def test_a_training_that_may_restart_goes_on_by_itself(trained: TrainResult, sha
     assert [line for line in lines if "power cut; starting again from the last checkpoint, 1 restarts" in line]
 
 
-def test_what_would_come_again_is_not_tried_again(shards: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
-    with pytest.raises(WorkerError, match="ArithmeticError"):
-        train(
-            shards,
-            tmp_path / "run",
-            fit=FitConfig(epochs=2, batch_size=8, learning_rate=1e30),
-            cluster=ClusterConfig(max_restarts=3),
-            backend="local",
-            on_progress=lambda progress: lines.append(progress.message),
-        )
-    assert not [line for line in lines if "starting again" in line]
-
-
 def test_the_last_checkpoints_and_the_best_are_kept(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
     fit = replace(FIT, epochs=5, learning_rate=0.2, keep_checkpoints=1)  # too fast: the best epoch is not the last
     result = train(shards, tmp_path / "run", fit=fit, backend="local")
@@ -208,14 +194,20 @@ def test_shards_that_are_not_whole_are_said_before_anything_starts(shards: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_a_shard_that_is_damaged_inside_is_one_sentence(shards: Path, tmp_path: Path) -> None:
+def workers_of(backend: str) -> ClusterConfig:
+    """One worker here, or two on a cluster."""
+    return ClusterConfig() if backend == "local" else ClusterConfig(num_workers=2, threads_per_worker=1)
+
+
+@pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
+def test_a_shard_that_is_damaged_inside_is_one_sentence(backend: str, shards: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(shards, tmp_path / "shards")
     victim = sorted(copy.glob("training-*"))[2]
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
     with pytest.raises(WorkerError, match=r"ShardError: .*a shard is damaged or gone .*inspect --verify"):
-        train(copy, tmp_path / "run", fit=FIT, backend="local")
+        train(copy, tmp_path / "run", fit=FIT, cluster=workers_of(backend), backend=backend)
 
 
 @pytest.mark.parametrize("kib", [600, 1000])
@@ -233,10 +225,42 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(
         )
 
 
-def test_a_loss_that_is_not_finite_is_named(shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match=r"worker 0 failed: ArithmeticError: loss is nan at step \d+"):
-        train(shards, tmp_path / "run", fit=FitConfig(epochs=2, batch_size=8, learning_rate=1e30), backend="local")
+@pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
+def test_a_disk_that_others_fill_is_named_and_the_last_good_checkpoint_stays(
+    backend: str, shards: Path, tmp_path: Path, trained: TrainResult
+) -> None:
+    """In the middle of the second epoch, to the last byte: the word on why a rank ends finds no new room."""
+    local = backend == "local"
+    fit = FIT if local else replace(FIT, batch_size=4, checkpoint_steps=4)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as disk:
+        run, ballast = RunDirectory(disk / "run"), disk / "ballast"
+        struck = Struck(backend, 11 + 8, tmp_path / "struck", functools.partial(fill, ballast))
+        with pytest.raises(
+            WorkerError, match=r"failed: RunError: the disk is full .*make room, and --resume"
+        ) as caught:
+            train(shards, run.path, fit=fit, cluster=workers_of(backend), backend=struck)
+        assert str(run.path) in str(caught.value)
+        assert places(run)[0] == Place(1)
+        if local:
+            ballast.unlink()
+            result = train(shards, run.path, fit=fit, backend=backend, resume=True)
+            assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
+def test_a_loss_that_is_not_finite_is_named_and_not_tried_again(backend: str, shards: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(WorkerError, match=r"worker [01] failed: ArithmeticError: loss is nan at step \d+"):
+        train(
+            shards,
+            tmp_path / "run",
+            fit=FitConfig(epochs=2, batch_size=8, learning_rate=1e30),
+            cluster=replace(workers_of(backend), max_restarts=3),
+            backend=backend,
+            on_progress=lambda progress: lines.append(progress.message),
+        )
     assert not RunDirectory(tmp_path / "run").is_finished()
+    assert not [line for line in lines if "starting again" in line]
 
 
 def test_what_can_not_work_is_said_before_anything_starts(shards: Path, tmp_path: Path, trained: TrainResult) -> None:

@@ -7,10 +7,10 @@ Both talk through one small status file per rank in the run directory, so that a
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +24,10 @@ from hybridspeech.runs import RunDirectory
 from hybridspeech.worker import Worker, WorkerContext
 
 __all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "first_failure"]
+
+
+DISK_IS_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+"""What Python, TensorFlow and HDF5 all say, each in an error of its own."""
 
 
 class TrainingBackend(Protocol):
@@ -48,17 +52,24 @@ class TrainingBackend(Protocol):
 def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
     """The worker's side of every backend: run `worker`, and leave its state, report or failure in the status file."""
     run = RunDirectory(plan.run)
+    run.keep_room(rank)
     run.write_status(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
     context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=run)
     try:
         report = worker(plan, context)
     except BaseException as error:
-        run.write_status(
-            rank, state="failed", cause=one_line(error), traceback=traceback.format_exc(), failed_at=time.time()
-        )
+        run.write_last_word(rank, cause=cause_of(error), traceback=traceback.format_exc())
         raise
     run.write_status(rank, state="finished", report=to_json(report))
     return report
+
+
+def cause_of(error: BaseException) -> str:
+    """The error in one line; of a full disk, which anything may run into, with what to do."""
+    line = one_line(error)
+    if any(sign in line for sign in DISK_IS_FULL):
+        return f"RunError: the disk is full ({line[:500]}); make room, and --resume goes on from the last checkpoint"
+    return line
 
 
 def execute_apart(packed: bytes, plan: TrainPlan, rank: int, *given: object) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from hybridspeech.backends.base import Worker, collect, execute, forget
+from hybridspeech.backends.base import Worker, cause_of, collect, execute, forget
 from hybridspeech.config import TrainPlan, WorkerReport
-from hybridspeech.errors import ConfigError, WorkerError, one_line
+from hybridspeech.errors import ConfigError, WorkerError
 
 
 class LocalBackend:
@@ -32,7 +32,7 @@ class LocalBackend:
         try:
             execute(worker, plan, rank=0)
         except (Exception, SystemExit) as error:
-            raise WorkerError(0, one_line(error)) from error
+            raise WorkerError(0, cause_of(error)) from error
         finally:
             if surroundings is not None:
                 os.environ["TF_CONFIG"] = surroundings
