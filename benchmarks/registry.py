@@ -201,7 +201,7 @@ CASES: Mapping[str, Case] = {
         input="stft-shards",
         sizes=_sizes(
             Size(36, repeats=1, timeout_s=240, settings={"epochs": 2}),
-            Size(900, settings={"epochs": 4}),
+            Size(900, settings={"epochs": 8}),
             Size(3_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
         ),
         peers=_TRAINERS,
@@ -216,7 +216,7 @@ CASES: Mapping[str, Case] = {
         input="logmel-shards",
         sizes=_sizes(
             Size(36, repeats=1, timeout_s=240, settings={"epochs": 2}),
-            Size(6_000, settings={"epochs": 4}),
+            Size(6_000, settings={"epochs": 8}),
             Size(12_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
         ),
         peers=_TRAINERS,
@@ -288,7 +288,7 @@ CASES: Mapping[str, Case] = {
         better="lower",
         sizes=_sizes(
             Size(60, repeats=1, timeout_s=400, settings={"epochs": 1}),
-            Size(1_700, repeats=1, timeout_s=1_200, settings={"epochs": 2}),
+            Size(1_700, timeout_s=1_200, settings={"epochs": 2}),
             Size(6_000, repeats=3, timeout_s=3_600, settings={"epochs": 2}),
         ),
         peers={
