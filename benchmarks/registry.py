@@ -182,8 +182,8 @@ CASES: Mapping[str, Case] = {
     ),
     "ingest": Case(
         title="The training input alone",
-        about="One shuffled epoch of `worker_dataset` for one worker, without a model. `cold` shards have been dropped "
-        "from the page cache before.",
+        about="The second shuffled epoch of `worker_dataset` for one worker, without a model. `cold` shards have been "
+        "dropped from the page cache before it.",
         target="benchmarks.cases.ingest:measure",
         unit="examples/s",
         sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(2_000), Size(6_000, repeats=5)),
