@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from disks import mounted
+from struck import fill
 from typer.testing import CliRunner
 
 from hybridspeech.cli import app
@@ -145,6 +147,18 @@ def test_wrong_input_gives_one_sentence_and_an_exit_code(
     assert found == code
     assert message in out + err
     assert "Traceback" not in err
+
+
+def test_a_full_disk_is_one_sentence(shards: Path, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as disk:
+        fill(disk / "ballast")
+        code, out, err = hybridspeech("train", shards, disk / "run", "--backend", "local")
+        assert (code, out) == (1, "")
+        assert err.endswith(
+            f"error: {disk}/run/labels.txt: No space left on device; make room, or choose another place\n"
+        )
+        (disk / "ballast").unlink()
+        assert not [path for path in (disk / "run").rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_the_reference_is_not_stale() -> None:

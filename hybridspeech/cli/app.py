@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from typing import Annotated, Any
@@ -19,6 +20,14 @@ EPILOG = (
 ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "bench")
 """Of the commands in --help: that of their use."""
 
+OF_THE_DISK = {
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.EACCES: "let yourself write there, or choose another place",
+}
+"""Failures of the system that any command may meet, and what to do."""
+
 GO_ON = "what is finished stays: the same command with --resume goes on from there"
 INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "run": GO_ON, "demo": "start it anew with --overwrite"}
 
@@ -32,7 +41,9 @@ def _terminate(number: int, frame: object) -> None:
 
 
 class Commands(TyperGroup):
-    """Turns our own errors into one line and an exit code. Anything else is a bug and keeps its traceback."""
+    """Turns our own errors, and what a disk refuses, into one line and an exit code. Anything else is a bug and keeps its
+    traceback.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands, in the order of ORDER."""
@@ -45,6 +56,12 @@ class Commands(TyperGroup):
         except HybridspeechError as error:
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno not in OF_THE_DISK:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            sys.stderr.write(f"error: {where}{error.strerror}; {OF_THE_DISK[error.errno]}\n")
+            raise typer.Exit(HybridspeechError.exit_code) from error
         except KeyboardInterrupt as error:
             advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "give the same command again")
             by_signal = isinstance(error, Terminated)
