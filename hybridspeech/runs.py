@@ -52,8 +52,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 PLAN_NAME = "plan.json"
-ROOM_BYTES = 4096
-"""What is kept for the last word of a rank: on a full disk nothing can be written but over what is there already."""
+ROOM_BYTES = 8192
+"""What is kept for the last word of a rank: on a full disk nothing can be written but over what is there already.
+
+A cause has at most 1,000 characters (`one_line`), of six bytes each in JSON.
+"""
 
 
 class RunDirectory:
@@ -191,7 +194,7 @@ class RunDirectory:
 
     def keep_room(self, rank: int) -> None:
         """Take the room on the disk that `write_last_word` may need."""
-        self._room_path(rank).write_bytes(b" " * ROOM_BYTES)
+        self._room_path(rank).write_bytes(b"{}".ljust(ROOM_BYTES))
 
     def write_last_word(self, rank: int, *, cause: str, **fields: Any) -> None:
         """Say that a rank has failed and why, as `write_status` does; on a full disk without the further `fields`."""
@@ -199,11 +202,8 @@ class RunDirectory:
         try:
             self.write_status(rank, **said, **fields)
         except OSError:
-            word = json.dumps(said).encode()
-            if len(word) > ROOM_BYTES:
-                word = json.dumps({**said, "cause": cause[: ROOM_BYTES // 8]}).encode()
             with self._room_path(rank).open("r+b") as file:
-                file.write(word)
+                file.write(json.dumps(said).encode())
 
     def read_status(self, rank: int) -> dict[str, Any]:
         """Last status of one rank; empty if it has not spoken yet."""
@@ -271,9 +271,8 @@ class RunDirectory:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Content of a small file; empty if it is not there, or nothing stands in it."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").strip() or "{}")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return content
