@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.records import CaseResult, PeerResult, Results
 from benchmarks.registry import CASES
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 
 _HEAD = """\
 # Models

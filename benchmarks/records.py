@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import ConfigError
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 
 FORMAT_VERSION = 1
 

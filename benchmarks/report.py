@@ -9,7 +9,7 @@ from benchmarks.plot import plot_case
 from benchmarks.records import CaseResult, PeerResult, Results, number
 from benchmarks.registry import CASES
 from benchmarks.spec import SIZES, Case, Promise
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 
 _INTRODUCTION = """\
 # Benchmarks

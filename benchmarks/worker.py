@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.records import Job, Outcome
 from hybridspeech.config import from_json, to_json
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 
 
 def load(target: str) -> Any:

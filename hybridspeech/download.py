@@ -29,7 +29,7 @@ from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
 from hybridspeech.fetch import FetchConfig, OnBytes, fetch
 from hybridspeech.manifest import UNFINISHED_NAME, read_manifest
 from hybridspeech.output import claim_output
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.unpack import unpack
 
 DOWNLOAD_NAME = "download.json"

@@ -32,7 +32,7 @@ from hybridspeech.inputs import ClipTransform
 from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
 from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises
-from hybridspeech.runs import RunDirectory, write_atomically
+from hybridspeech.runs import RunDirectory
 from hybridspeech.scores import (
     ClassMetrics,
     ReliabilityBin,
@@ -44,6 +44,7 @@ from hybridspeech.scores import (
     speaker_metrics,
     speaker_spread,
 )
+from hybridspeech.storage.small_files import write_atomically
 
 if TYPE_CHECKING:
     import tf_keras
@@ -159,7 +160,7 @@ def evaluate(
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     noise_paths = split_noises(index, folder, split) if robustness else ()
     with requires("train", "evaluate"):
-        from hybridspeech.model import load_model
+        from hybridspeech.trained_model import load_model
 
         model = load_model(directory)
     answers = _answer(model, plan, folder, index, split, batch_size)

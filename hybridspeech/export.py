@@ -179,7 +179,7 @@ def _make(
     ------
     RunError: it answers otherwise than the run.
     """
-    from hybridspeech.model import load_model
+    from hybridspeech.trained_model import load_model
 
     form, model = FORMS[format], load_model(run)
     form.write(Subject(model=model, features=plan.features, labels=plan.labels, waves=waves), made)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.runs import write_atomically
 from hybridspeech.shards import ShardInfo
+from hybridspeech.storage.small_files import write_atomically
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"

@@ -10,12 +10,12 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from hybridspeech.audio import load_decoder
 from hybridspeech.augment import Augmenter
 from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, ShardConfig, from_json, to_json
 from hybridspeech.containers import canonical_header
-from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
@@ -32,13 +31,26 @@ from hybridspeech.manifest import Clip, Manifest, write_parquet
 from hybridspeech.noise import Noise, load_noises
 from hybridspeech.records import to_pcm16
 from hybridspeech.rejects import Rejects
-from hybridspeech.runs import write_atomically
 from hybridspeech.sharding import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards import ShardWriter
+from hybridspeech.storage.small_files import write_atomically
 
 NOISE_NAME = "noise"
 PROGRESS_NAME = "_progress"
 SETTINGS_NAME = "settings.json"
+
+
+class Engine(Protocol):
+    """Runs a function on partitions; `hybridspeech.engines.Engine` says what it promises."""
+
+    def map_partitions(
+        self,
+        function: Callable[[int, Sequence[ShardTask]], list[ShardRecord]],
+        partitions: Sequence[Sequence[ShardTask]],
+        on_done: Callable[[list[ShardRecord]], None] | None = None,
+    ) -> list[list[ShardRecord]]:
+        """Return [function(i, partitions[i]) ...], and call `on_done` with each result as it is known."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +242,7 @@ class PreprocessJob:
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
 
-        def on_done(records: Sequence[ShardRecord]) -> None:
+        def on_done(records: list[ShardRecord]) -> None:
             nonlocal done
             for record in records:
                 self.records[record.info.name] = record

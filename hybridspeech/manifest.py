@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybridspeech.audio_formats import AUDIO_SUFFIXES
 from hybridspeech.config import SPLITS, ManifestConfig
 from hybridspeech.errors import ManifestError
 from hybridspeech.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
 from hybridspeech.tables import read_table
 
-AUDIO_SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 UNFINISHED_NAME = "_unfinished"
 """Folder in which the verbs that make a set keep it until it is whole."""
 

@@ -1,4 +1,4 @@
-"""ModelConfig -> uncompiled network; and the trained network of a run. Knows nothing of data, clusters and training."""
+"""ModelConfig -> uncompiled network. Knows nothing of data, clusters and training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import os
 from typing import TYPE_CHECKING
 
 from hybridspeech.config import ModelConfig
-from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.errors import ConfigError
 from hybridspeech.networks import MODELS, SMALLEST_INPUT
 from hybridspeech.quiet import native_errors_muted
 from hybridspeech.registry import requires
-from hybridspeech.runs import RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -94,19 +93,3 @@ def import_tensorflow() -> None:
         import tf_keras  # noqa: F401
 
         tensorflow.config.list_physical_devices()
-
-
-def load_model(run: RunDirectory) -> tf_keras.Model:
-    """The trained network of a finished run. Reads numbers only: no code comes out of a file.
-
-    Raises
-    ------
-    RunError: there is no finished run, or its weights do not fit its plan.
-    """
-    plan = run.require_finished()
-    model = build_model(plan.model)
-    try:
-        model.load_weights(run.weights_path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run.weights_path}: the weights do not fit plan.json ({error}); train again") from error
-    return model

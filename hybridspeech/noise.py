@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.audio import read_recording
+from hybridspeech.audio_formats import AUDIO_SUFFIXES
 from hybridspeech.errors import AudioError
-from hybridspeech.manifest import AUDIO_SUFFIXES
 
 NOISE_FOLDER = "_background_noise_"
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.audio import read_clip
+from hybridspeech.audio_formats import AUDIO_SUFFIXES
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.manifest import AUDIO_SUFFIXES
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
 
@@ -77,7 +77,7 @@ def predict(
     if not paths:
         raise ConfigError("no file was given; name audio files, or folders that hold some")
     with requires("train", "predict"):
-        from hybridspeech.model import load_model
+        from hybridspeech.trained_model import load_model
 
         model = load_model(directory)
     return _predict(model, plan, paths, top_k, batch_size)

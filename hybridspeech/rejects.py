@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, TooManyRejectsError
-from hybridspeech.runs import write_atomically
+from hybridspeech.storage.small_files import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)

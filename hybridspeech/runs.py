@@ -18,38 +18,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hybridspeech.config import TrainPlan, from_json, to_json
 from hybridspeech.errors import RunError
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a reader sees the old content or the new one, and a crash leaves no half.
-
-    Raises
-    ------
-    OSError: with the name of the file, also where the system does not give one (a full disk).
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
+from hybridspeech.storage.small_files import write_atomically
 
 PLAN_NAME = "plan.json"
 ROOM_BYTES = 8192

@@ -13,9 +13,9 @@ from hybridspeech.audio import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.model import load_model
 from hybridspeech.predict import predict
 from hybridspeech.runs import RunDirectory
+from hybridspeech.trained_model import load_model
 
 
 @pytest.fixture(scope="module")

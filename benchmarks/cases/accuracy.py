@@ -16,10 +16,10 @@ from hybridspeech.errors import RunError
 from hybridspeech.evaluate import evaluate
 from hybridspeech.export import export
 from hybridspeech.index import ShardIndex
-from hybridspeech.model import load_model
 from hybridspeech.recipes import recipe_for
 from hybridspeech.runs import RunDirectory
 from hybridspeech.train import train
+from hybridspeech.trained_model import load_model
 
 EXPORTS = {"savedmodel": "savedmodel", "tflite": "model.tflite", "tflite-int8": "int8.tflite"}
 

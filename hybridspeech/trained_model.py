@@ -1,0 +1,28 @@
+"""The trained network of a finished run. Knows nothing of data and clusters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybridspeech.errors import RunError
+from hybridspeech.model import build_model
+from hybridspeech.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import tf_keras
+
+
+def load_model(run: RunDirectory) -> tf_keras.Model:
+    """The trained network of a finished run. Reads numbers only: no code comes out of a file.
+
+    Raises
+    ------
+    RunError: there is no finished run, or its weights do not fit its plan.
+    """
+    plan = run.require_finished()
+    model = build_model(plan.model)
+    try:
+        model.load_weights(run.weights_path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.weights_path}: the weights do not fit plan.json ({error}); train again") from error
+    return model
