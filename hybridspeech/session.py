@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 from hybridspeech.config import TrainPlan
-from hybridspeech.loopback import keep_to_loopback
 from hybridspeech.model import import_tensorflow
+from hybridspeech.patches.loopback_bind import keep_to_loopback
 from hybridspeech.runtime import LOOPBACK
 
 if TYPE_CHECKING:

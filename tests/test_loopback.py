@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 import socket
-from hybridspeech.loopback import keep_to_loopback
+from hybridspeech.patches.loopback_bind import keep_to_loopback
 
 def bound(family, host):
     with socket.socket(family) as each:
