@@ -22,7 +22,7 @@ from benchmarks.registry import CASES, select
 from benchmarks.spec import Case
 from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
 from hybridspeech.errors import ConfigError
-from hybridspeech.processes import GuardedProcess
+from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.runtime import SINGLE_THREADED, python_path
 
 SAMPLE_S = 0.5

@@ -36,7 +36,7 @@ from hybridspeech.features import FeatureExtractor
 from hybridspeech.forms import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.index import ShardIndex
 from hybridspeech.measure import Measured, measure
-from hybridspeech.quiet import native_errors_muted
+from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
 

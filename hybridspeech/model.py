@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.networks import MODELS, SMALLEST_INPUT
-from hybridspeech.quiet import native_errors_muted
+from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 
 if TYPE_CHECKING:

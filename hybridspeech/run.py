@@ -36,7 +36,7 @@ from hybridspeech.index import ShardIndex
 from hybridspeech.manifest import read_manifest
 from hybridspeech.model import check_model
 from hybridspeech.noise import find_noises
-from hybridspeech.polling import Polled
+from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import Recipe, recipe_for
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.runs import RunDirectory

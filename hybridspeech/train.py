@@ -31,7 +31,7 @@ from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.output import claim_output
-from hybridspeech.polling import Polled
+from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engines.standalone import listening_sockets
 
-from hybridspeech.polling import Polled
+from hybridspeech.processes.periodic import Polled
 
 POLL_S = 0.2
 TIMEOUT_S = 0.5

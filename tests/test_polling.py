@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hybridspeech.polling import Polled
+from hybridspeech.processes.periodic import Polled
 
 
 def test_looks_are_taken_while_it_lasts_and_once_when_it_ends() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hybridspeech.processes import GuardedProcess, is_alive
+from hybridspeech.processes.supervision import GuardedProcess, is_alive
 from hybridspeech.runtime import python_path
 
 # Writes its process id to a file and sleeps, in a session of its own, and its parent has ended: the hardest to find.
@@ -94,7 +94,7 @@ def test_processes_that_ignore_sigterm_are_killed(guarded, tmp_path):
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from hybridspeech.processes import GuardedProcess
+from hybridspeech.processes.supervision import GuardedProcess
 with GuardedProcess([sys.executable, "-c", *sys.argv[1:]], env=dict(os.environ), log=Path(os.devnull)) as process:
     print(process.pid, flush=True)
     time.sleep(600)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hybridspeech.quiet import native_errors_muted
+from hybridspeech.processes.native_stderr import native_errors_muted
 
 
 def test_what_native_code_says_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:

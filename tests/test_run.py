@@ -20,7 +20,7 @@ from attack import Attack
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.errors import BackendError, ConfigError, HybridspeechError
 from hybridspeech.preprocess import preprocess
-from hybridspeech.processes import is_alive
+from hybridspeech.processes.supervision import is_alive
 from hybridspeech.recipes import COMPACT
 from hybridspeech.run import RunResult, run
 from hybridspeech.runs import RunDirectory

@@ -15,8 +15,8 @@ from benchmarks.records import Outcome
 from benchmarks.reference import error_db, too_far
 from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES
-from hybridspeech.polling import Polled
 from hybridspeech.preprocess import preprocess
+from hybridspeech.processes.periodic import Polled
 
 MEMORY_POLL_S = 0.1
 

@@ -25,7 +25,7 @@ from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
-from hybridspeech.processes import GuardedProcess
+from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
 from hybridspeech.runtime import num_cores, python_path

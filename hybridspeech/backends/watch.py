@@ -14,7 +14,7 @@ from typing import Any
 from hybridspeech.backends.base import first_failure
 from hybridspeech.config import TrainPlan
 from hybridspeech.errors import BackendError, WorkerError
-from hybridspeech.processes import is_alive, is_stopped
+from hybridspeech.processes.supervision import is_alive, is_stopped
 from hybridspeech.runs import RunDirectory
 
 GRACE_S = 1.0

@@ -31,7 +31,7 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
-from hybridspeech.processes import end_all
+from hybridspeech.processes.supervision import end_all
 from hybridspeech.runtime import (
     environment,
     loopback_conf,

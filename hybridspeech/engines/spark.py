@@ -28,7 +28,7 @@ from pyspark.java_gateway import launch_gateway
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
 from hybridspeech.errors import ConfigError, EngineError
-from hybridspeech.processes import end_all
+from hybridspeech.processes.supervision import end_all
 from hybridspeech.runtime import (
     LIGHT_JVM,
     LOOPBACK,

@@ -41,7 +41,7 @@ from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
 from hybridspeech.index import ShardIndex
 from hybridspeech.making import ShardRecord
-from hybridspeech.processes import is_alive
+from hybridspeech.processes.supervision import is_alive
 from hybridspeech.runs import RunDirectory
 from hybridspeech.sharding import ShardTask
 from hybridspeech.store import Chunk

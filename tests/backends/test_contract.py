@@ -48,7 +48,9 @@ def with_workers(plan: TrainPlan, num_workers: int, **settings: float) -> TrainP
 def test_two_workers_know_each_other_and_keep_to_this_machine_and_to_scratch(name, plan):
     def worker(plan, context):
         sys.stdout.write(f"said by rank {context.rank}\n")
-        guardian = next(each for each in psutil.Process().parents() if "hybridspeech.processes" in each.cmdline())
+        guardian = next(
+            each for each in psutil.Process().parents() if "hybridspeech.processes.supervision" in each.cmdline()
+        )
         hosts = set()
         for process in guardian.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):

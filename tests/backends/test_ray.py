@@ -13,7 +13,7 @@ import pytest
 from hybridspeech.backends.ray import RayBackend
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError
-from hybridspeech.processes import GuardedProcess
+from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.runtime import python_path, ray_environment
 
 pytestmark = pytest.mark.cluster

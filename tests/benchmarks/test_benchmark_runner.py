@@ -16,7 +16,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.records import CaseResult, Job, Results, Run
 from benchmarks.spec import Case, Peer, Size
 from hybridspeech.errors import ConfigError
-from hybridspeech.processes import is_alive
+from hybridspeech.processes.supervision import is_alive
 from hybridspeech.runtime import python_path
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": python_path()}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.processes import end_all
+from hybridspeech.processes.supervision import end_all
 from hybridspeech.runtime import LOOPBACK, find_spark, process_tree, spark_environment
 
 DEPLOY = "org.apache.spark.deploy"

@@ -19,8 +19,8 @@ from ill_formed import noise, sound
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.making import ShardRecord
-from hybridspeech.polling import Polled
-from hybridspeech.processes import end_all, is_alive
+from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.supervision import end_all, is_alive
 from hybridspeech.runs import RunDirectory
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)

@@ -16,7 +16,7 @@ from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import EngineError
 from hybridspeech.preprocess import PreprocessResult, preprocess
-from hybridspeech.processes import is_alive
+from hybridspeech.processes.supervision import is_alive
 
 Victims = Callable[[int], list[psutil.Process]]
 

@@ -1,6 +1,6 @@
 """Commands that never outlive their owner, nor leave anything behind.
 
-    owner (GuardedProcess) --pipe--> guardian (python -m hybridspeech.processes) --> command --> JVMs, workers, ...
+    owner (GuardedProcess) --pipe--> guardian (python -m hybridspeech.processes.supervision) --> command --> JVMs, workers, ...
 
 When the owner speaks or the pipe closes because it was killed, the guardian ends the command and all that it started,
 also what has moved to a session of its own or lost its parent (the guardian is a subreaper), and removes their scratch
@@ -90,7 +90,7 @@ class GuardedProcess:
         self._terminate_s = terminate_s
         with log.open("ab") as output:
             self._guardian = subprocess.Popen(
-                [sys.executable, "-m", "hybridspeech.processes", str(terminate_s), *command],
+                [sys.executable, "-m", "hybridspeech.processes.supervision", str(terminate_s), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
