@@ -14,10 +14,10 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.export import export
 from hybridspeech.manifest import read_manifest
-from hybridspeech.output import claim_output
 from hybridspeech.predict import Prediction, predict
 from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.recipes import recipe_for
+from hybridspeech.storage.output import claim_output
 from hybridspeech.synthesize import synthesize
 from hybridspeech.train import TrainResult, train
 

@@ -39,10 +39,10 @@ from hybridspeech.index import INDEX_NAME
 from hybridspeech.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.manifest import Manifest, read_manifest
 from hybridspeech.noise import NOISE_FOLDER, Noise, find_noises
-from hybridspeech.output import claim_output
 from hybridspeech.recipes import SOUND
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.sharding import choose_num_shards
+from hybridspeech.storage.output import claim_output
 from hybridspeech.tasks import add_copies, select_task
 
 

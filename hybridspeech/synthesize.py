@@ -28,10 +28,10 @@ from hybridspeech.config import SPLITS, EngineConfig, OnProgress, Progress, sile
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest import UNFINISHED_NAME
-from hybridspeech.output import claim_output
 from hybridspeech.registry import requires
 from hybridspeech.speakers import SAMPLE_RATE_HZ, Speaker, cast, record, to_int16
 from hybridspeech.splits import TESTING_LIST, VALIDATION_LIST
+from hybridspeech.storage.output import claim_output
 
 SYNTHESIS_NAME = "synthesis.json"
 NOISE_FOLDER = "_background_noise_"

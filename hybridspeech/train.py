@@ -30,10 +30,10 @@ from hybridspeech.index import ShardIndex
 from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
-from hybridspeech.output import claim_output
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
+from hybridspeech.storage.output import claim_output
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
 POLL_S = 0.5

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.errors import ConfigError, OutputExistsError
-from hybridspeech.output import claim_output
+from hybridspeech.storage.output import claim_output
 
 
 def claim(out: Path, *, overwrite: bool = False, resume: bool = False):  # type: ignore[no-untyped-def]
