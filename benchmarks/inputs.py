@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest import Clip, read_manifest
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runtime import num_cores
 from hybridspeech.synthesize import WORDS, synthesize
 
 SEED = 0

@@ -20,10 +20,10 @@ from benchmarks.machine import describe_machine
 from benchmarks.records import CaseResult, Job, Outcome, PeerResult, Results, Run, number
 from benchmarks.registry import CASES, select
 from benchmarks.spec import Case
+from hybridspeech.clusters.environment import SINGLE_THREADED, python_path
 from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.processes.supervision import GuardedProcess
-from hybridspeech.runtime import SINGLE_THREADED, python_path
 
 SAMPLE_S = 0.5
 SAMPLE_SHARE = 0.02

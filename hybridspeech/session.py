@@ -10,10 +10,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from hybridspeech.clusters.environment import LOOPBACK
 from hybridspeech.config import TrainPlan
 from hybridspeech.model import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
-from hybridspeech.runtime import LOOPBACK
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hybridspeech.clusters.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess, is_alive
-from hybridspeech.runtime import python_path
 
 # Writes its process id to a file and sleeps, in a session of its own, and its parent has ended: the hardest to find.
 ESCAPED = """

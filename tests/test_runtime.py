@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech import runtime
+from hybridspeech.clusters import environment as runtime
 from hybridspeech.errors import JavaError
 
 
@@ -100,7 +100,10 @@ def test_the_packaged_java_runs(bare: pytest.MonkeyPatch) -> None:
 
 
 def test_spark_is_found_without_importing_it() -> None:
-    code = "import sys; from hybridspeech.runtime import find_spark; find_spark(); assert 'pyspark' not in sys.modules"
+    code = (
+        "import sys; from hybridspeech.clusters.environment import find_spark; find_spark(); "
+        "assert 'pyspark' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
     assert (runtime.find_spark() / "bin" / "spark-class").is_file()
 
@@ -129,7 +132,7 @@ def test_a_cluster_elsewhere_can_reach_the_driver(tmp_path: Path) -> None:
 
 def test_cores_are_the_ones_this_process_may_use() -> None:
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from hybridspeech.runtime import num_cores; assert num_cores() == 1"
+    code += "from hybridspeech.clusters.environment import num_cores; assert num_cores() == 1"
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
     assert 1 <= runtime.num_cores() <= (os.cpu_count() or 1)
 

@@ -9,12 +9,12 @@ import numpy as np
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.audio import read_clip
+from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig, ShardConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runtime import num_cores
 from hybridspeech.shards import read_shard
 
 LIMIT_DB = {"float32": 0.01, "float16": 0.05}

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from hybridspeech.backends.base import Worker, collect, execute, forget
 from hybridspeech.backends.launch import worker_environment
+from hybridspeech.clusters.environment import LOOPBACK
 from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
 from hybridspeech.loop import run_worker
 from hybridspeech.runs import RunDirectory
-from hybridspeech.runtime import LOOPBACK
 
 
 class BareBackend:

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio import read_clip
+from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features import spectrogram
-from hybridspeech.runtime import SINGLE_THREADED, num_cores
 
 
 def to_spectrogram(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch
 from benchmarks.reference import HOP_LENGTH, N_FFT
-from hybridspeech.runtime import environment, loopback_conf, num_cores, spark_environment
+from hybridspeech.clusters.environment import environment, loopback_conf, num_cores, spark_environment
 
 NUM_FRAMES = 50
 

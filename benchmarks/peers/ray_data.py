@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio import read_clip
+from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores, ray_environment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features import spectrogram
-from hybridspeech.runtime import SINGLE_THREADED, num_cores, ray_environment
 
 OBJECT_STORE_BYTES = 1 << 30
 BATCH_SIZE = 64

@@ -23,12 +23,12 @@ import cloudpickle
 from hybridspeech.backends.base import Worker, collect, forget
 from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
+from hybridspeech.clusters.environment import num_cores, python_path
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
-from hybridspeech.runtime import num_cores, python_path
 
 POLL_S = 0.2
 LAST_WORD_S = 5.0

@@ -22,9 +22,16 @@ from typing import Any, ClassVar
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.backends.messages import receive, send
+from hybridspeech.clusters.environment import (
+    LIGHT_JVM,
+    LOOPBACK,
+    executor_environment,
+    loopback_conf,
+    refusals,
+    spark_environment,
+)
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
-from hybridspeech.runtime import LIGHT_JVM, LOOPBACK, executor_environment, loopback_conf, refusals, spark_environment
 
 POLL_S = 0.1
 SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one

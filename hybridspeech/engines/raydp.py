@@ -21,6 +21,15 @@ import psutil
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
+from hybridspeech.clusters.environment import (
+    environment,
+    loopback_conf,
+    num_cores,
+    process_tree,
+    ray_environment,
+    refusals,
+    spark_environment,
+)
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import (
     SparkEngine,
@@ -32,15 +41,6 @@ from hybridspeech.engines.spark import (
 from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
 from hybridspeech.processes.supervision import end_all
-from hybridspeech.runtime import (
-    environment,
-    loopback_conf,
-    num_cores,
-    process_tree,
-    ray_environment,
-    refusals,
-    spark_environment,
-)
 
 for _package in ("ray", "raydp"):  # told apart here: Ray reads the environment when it is imported, so it comes later
     if importlib.util.find_spec(_package) is None:

@@ -25,11 +25,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
-from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
-from hybridspeech.errors import ConfigError, EngineError
-from hybridspeech.processes.supervision import end_all
-from hybridspeech.runtime import (
+from hybridspeech.clusters.environment import (
     LIGHT_JVM,
     LOOPBACK,
     environment,
@@ -38,6 +34,10 @@ from hybridspeech.runtime import (
     refusals,
     spark_environment,
 )
+from hybridspeech.config import EngineConfig
+from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
+from hybridspeech.errors import ConfigError, EngineError
+from hybridspeech.processes.supervision import end_all
 
 T = TypeVar("T")
 R = TypeVar("R")

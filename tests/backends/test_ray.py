@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.backends.ray import RayBackend
+from hybridspeech.clusters.environment import python_path, ray_environment
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError
 from hybridspeech.processes.supervision import GuardedProcess
-from hybridspeech.runtime import python_path, ray_environment
 
 pytestmark = pytest.mark.cluster
 

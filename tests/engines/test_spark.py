@@ -17,6 +17,7 @@ import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from hybridspeech.clusters.environment import environment, loopback_conf, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import (
     SparkEngine,
@@ -29,7 +30,6 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_daemon import Prompt
 from hybridspeech.errors import ConfigError, EngineError
-from hybridspeech.runtime import environment, loopback_conf, spark_environment
 
 from .standalone import listening_addresses
 

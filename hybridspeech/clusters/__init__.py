@@ -1,0 +1,1 @@
+"""Sessions of Spark and Ray: start, join, check."""
