@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybridspeech.augment import Augmenter
+from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features import FeatureExtractor

@@ -19,16 +19,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hybridspeech.audio import load_decoder
-from hybridspeech.augment import Augmenter
+from hybridspeech.audio.augmentation import Augmenter
+from hybridspeech.audio.background_noise import Noise, load_noises
+from hybridspeech.audio.containers import canonical_header
+from hybridspeech.audio.decode import load_decoder
 from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, ShardConfig, from_json, to_json
-from hybridspeech.containers import canonical_header
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest import Clip, Manifest, write_parquet
-from hybridspeech.noise import Noise, load_noises
 from hybridspeech.records import to_pcm16
 from hybridspeech.rejects import Rejects
 from hybridspeech.sharding import ShardTask, group_tasks, plan_shards

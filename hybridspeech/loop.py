@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.augment import Augmenter
+from hybridspeech.audio.augmentation import Augmenter
+from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.checkpoints import Checkpoints, Place, best_of, places, published
 from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
@@ -20,7 +21,6 @@ from hybridspeech.errors import ShardError, one_line
 from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform
 from hybridspeech.model import build_model
-from hybridspeech.noise import load_noises
 from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse
 from hybridspeech.session import configure_tensorflow, make_strategy

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.background_noise import excerpt, load_noises
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.manifest import Clip
-from hybridspeech.noise import excerpt, load_noises
 from hybridspeech.rejects import Reject
 from hybridspeech.sharding import ShardTask, rebalance
 from hybridspeech.shards import ShardEncoder, ShardInfo

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.audio_formats import AUDIO_SUFFIXES
+from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.config import SPLITS, ManifestConfig
 from hybridspeech.errors import ManifestError
 from hybridspeech.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.audio import read_clip
-from hybridspeech.audio_formats import AUDIO_SUFFIXES
+from hybridspeech.audio.decode import read_clip
+from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features import FeatureExtractor

@@ -22,6 +22,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
 from hybridspeech.config import (
     AugmentConfig,
     EngineConfig,
@@ -38,7 +39,6 @@ from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import INDEX_NAME
 from hybridspeech.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.manifest import Manifest, read_manifest
-from hybridspeech.noise import NOISE_FOLDER, Noise, find_noises
 from hybridspeech.recipes import SOUND
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.sharding import choose_num_shards

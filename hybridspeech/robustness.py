@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from hybridspeech.augment import generator_of, shifted
+from hybridspeech.audio.augmentation import generator_of, shifted
+from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import ShardIndex
-from hybridspeech.noise import excerpt, load_noises
 from hybridspeech.scores import accuracy_interval
 
 SNR_DB = (20, 15, 10, 5, 0)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hybridspeech.audio.background_noise import find_noises
 from hybridspeech.config import (
     ClusterConfig,
     FeatureConfig,
@@ -35,7 +36,6 @@ from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.index import ShardIndex
 from hybridspeech.manifest import read_manifest
 from hybridspeech.model import check_model
-from hybridspeech.noise import find_noises
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import Recipe, recipe_for
 from hybridspeech.rejects import check_max_rejects

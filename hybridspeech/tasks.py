@@ -13,10 +13,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hybridspeech.audio.background_noise import Noise
 from hybridspeech.config import SILENCE, SPLITS, UNKNOWN, ManifestConfig
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest import Clip, Manifest, copy_mark
-from hybridspeech.noise import Noise
 
 
 def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noise]) -> Manifest:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ill_formed import BAD, ODD, noise, sound, wav, write_bad_files
 
-from hybridspeech import audio
-from hybridspeech.audio import decode, read_clip
+from hybridspeech.audio import decode as audio
+from hybridspeech.audio.decode import decode, read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 

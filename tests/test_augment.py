@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridspeech.augment import Augmenter
+from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import ConfigError
 

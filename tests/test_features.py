@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features import FeatureExtractor, mel_filters, spectrogram

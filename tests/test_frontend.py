@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.frontend import Spectrogram

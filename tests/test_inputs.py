@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridspeech.augment import Augmenter
+from hybridspeech.audio.augmentation import Augmenter
+from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
 from hybridspeech.dataset import worker_dataset
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.index import ShardIndex
 from hybridspeech.inputs import ClipTransform, view_of
-from hybridspeech.noise import load_noises
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards import Example, read_shard
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from hybridspeech.audio.background_noise import excerpt, find_noises, load_noises
 from hybridspeech.errors import AudioError
-from hybridspeech.noise import excerpt, find_noises, load_noises
 
 
 def make(folder: Path, count: int) -> Path:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from trained import random_run, tone_run
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features import FeatureExtractor

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hybridspeech.audio.background_noise import Noise, find_noises
 from hybridspeech.config import ManifestConfig
 from hybridspeech.errors import ConfigError, ManifestError
 from hybridspeech.manifest import Manifest, read_manifest
-from hybridspeech.noise import Noise, find_noises
 from hybridspeech.tasks import add_copies, select_task
 
 HASH = {"validation_percentage": 25.0, "testing_percentage": 25.0}

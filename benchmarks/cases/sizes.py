@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig, ShardConfig
 from hybridspeech.engines import ENGINES

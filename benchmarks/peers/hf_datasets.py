@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features import spectrogram

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores, ray_environment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features import spectrogram

@@ -18,7 +18,7 @@ import pytest
 from harm import SHARDS, SMALL, PeakMemory, command, workers_of
 from ill_formed import BAD, ODD, sound, wav, write_bad_files
 
-from hybridspeech.audio import read_clip
+from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import EngineConfig, ManifestConfig, Progress, ShardConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine

@@ -36,8 +36,8 @@ from typing import Any
 
 import numpy as np
 
+from hybridspeech.audio.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
 from hybridspeech.config import FeatureConfig
-from hybridspeech.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
 from hybridspeech.errors import AudioError
 
 MAX_DURATION_S = 600

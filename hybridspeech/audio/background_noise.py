@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.audio import read_recording
-from hybridspeech.audio_formats import AUDIO_SUFFIXES
+from hybridspeech.audio.decode import read_recording
+from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.errors import AudioError
 
 NOISE_FOLDER = "_background_noise_"

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hybridspeech.audio.background_noise import excerpt
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.noise import excerpt
 
 
 class Augmenter:

@@ -1,0 +1,1 @@
+"""Sound files to waveforms, background noise, and variation of the sound."""
