@@ -10,7 +10,7 @@ from pathlib import Path
 from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.manifest import Clip, read_manifest
+from hybridspeech.manifest.reader import Clip, read_manifest
 from hybridspeech.preprocess import preprocess
 from hybridspeech.synthesize import WORDS, synthesize
 

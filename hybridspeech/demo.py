@@ -13,7 +13,7 @@ from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, Mani
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.export import export
-from hybridspeech.manifest import read_manifest
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.predict import Prediction, predict
 from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.recipes import recipe_for

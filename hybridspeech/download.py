@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from hybridspeech.config import ManifestConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
 from hybridspeech.fetch import FetchConfig, OnBytes, fetch
-from hybridspeech.manifest import UNFINISHED_NAME, read_manifest
+from hybridspeech.manifest.reader import UNFINISHED_NAME, read_manifest
 from hybridspeech.storage.output import claim_output
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.unpack import unpack

@@ -28,7 +28,7 @@ from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRej
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
-from hybridspeech.manifest import Clip, Manifest, write_parquet
+from hybridspeech.manifest.reader import Clip, Manifest, write_parquet
 from hybridspeech.records import to_pcm16
 from hybridspeech.rejects import Rejects
 from hybridspeech.sharding import ShardTask, group_tasks, plan_shards

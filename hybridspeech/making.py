@@ -16,7 +16,7 @@ from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features import FeatureExtractor
-from hybridspeech.manifest import Clip
+from hybridspeech.manifest.reader import Clip
 from hybridspeech.rejects import Reject
 from hybridspeech.sharding import ShardTask, rebalance
 from hybridspeech.shards import ShardEncoder, ShardInfo

@@ -38,12 +38,12 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.features import FeatureExtractor
 from hybridspeech.index import INDEX_NAME
 from hybridspeech.job import PROGRESS_NAME, PreprocessJob
-from hybridspeech.manifest import Manifest, read_manifest
+from hybridspeech.manifest.reader import Manifest, read_manifest
+from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.recipes import SOUND
 from hybridspeech.rejects import check_max_rejects
 from hybridspeech.sharding import choose_num_shards
 from hybridspeech.storage.output import claim_output
-from hybridspeech.tasks import add_copies, select_task
 
 
 @dataclass(frozen=True, kw_only=True)

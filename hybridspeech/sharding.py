@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig
-from hybridspeech.manifest import Clip, Manifest
+from hybridspeech.manifest.reader import Clip, Manifest
 from hybridspeech.shards import shard_name
 
 TARGET_SHARD_BYTES = 64 << 20

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridspeech.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
 from hybridspeech.espeak import Voice, speak
-from hybridspeech.splits import split_by_hash
+from hybridspeech.manifest.splits import split_by_hash
 
 SAMPLE_RATE_HZ = 16_000
 

@@ -21,7 +21,7 @@ from hybridspeech.config import Progress
 from hybridspeech.download import PUBLISHED, DownloadResult, download
 from hybridspeech.errors import ConfigError, DownloadError, HybridspeechError, ManifestError, OutputExistsError
 from hybridspeech.fetch import FetchConfig
-from hybridspeech.manifest import read_manifest
+from hybridspeech.manifest.reader import read_manifest
 
 NAME = "speech-commands-v0.01"
 CONTENT = random.Random(0).randbytes(20_000)

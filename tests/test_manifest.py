@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from hybridspeech.config import ManifestConfig
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest import Manifest, read_manifest, write_parquet
-from hybridspeech.splits import hash_name_of, split_by_hash
+from hybridspeech.manifest.reader import Manifest, read_manifest, write_parquet
+from hybridspeech.manifest.splits import hash_name_of, split_by_hash
 
 
 def tree(root: Path, *names: str) -> Path:

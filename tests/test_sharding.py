@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig, ShardConfig
-from hybridspeech.manifest import Clip, Manifest
+from hybridspeech.manifest.reader import Clip, Manifest
 from hybridspeech.sharding import choose_num_shards, group_tasks, plan_shards, rebalance
 
 

@@ -8,8 +8,8 @@ import pytest
 from hybridspeech.audio.background_noise import Noise, find_noises
 from hybridspeech.config import ManifestConfig
 from hybridspeech.errors import ConfigError, ManifestError
-from hybridspeech.manifest import Manifest, read_manifest
-from hybridspeech.tasks import add_copies, select_task
+from hybridspeech.manifest.reader import Manifest, read_manifest
+from hybridspeech.manifest.tasks import add_copies, select_task
 
 HASH = {"validation_percentage": 25.0, "testing_percentage": 25.0}
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.config import SPLITS, ManifestConfig
 from hybridspeech.errors import ManifestError
-from hybridspeech.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
-from hybridspeech.tables import read_table
+from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
+from hybridspeech.manifest.tables import read_table
 
 UNFINISHED_NAME = "_unfinished"
 """Folder in which the verbs that make a set keep it until it is whole."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from hybridspeech.audio.background_noise import Noise
 from hybridspeech.config import SILENCE, SPLITS, UNKNOWN, ManifestConfig
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest import Clip, Manifest, copy_mark
+from hybridspeech.manifest.reader import Clip, Manifest, copy_mark
 
 
 def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noise]) -> Manifest:

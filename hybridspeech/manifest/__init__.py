@@ -1,0 +1,1 @@
+"""A folder or table of recorded words to clips with labels, speakers and splits."""
