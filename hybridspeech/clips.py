@@ -13,8 +13,8 @@ import numpy as np
 
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.features.clip_transform import PCM16_SCALE
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import PCM16_SCALE
 from hybridspeech.shards import Example, read_shard
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.errors import ConfigError
+from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import ClipTransform
 from hybridspeech.shards import ShardInfo
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 
 from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.labels import count_labels, read_rejects
 from hybridspeech.plots import plot_spectrograms
 from hybridspeech.shards import read_shard

@@ -27,8 +27,8 @@ import numpy as np
 from hybridspeech.clips import check_fit, read_sounds
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import ClipTransform
 from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
 from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises

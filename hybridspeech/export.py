@@ -32,7 +32,7 @@ import numpy as np
 from hybridspeech.clips import check_fit, check_sound, read_sounds, sample_waves
 from hybridspeech.config import FeatureConfig, TrainPlan
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.forms import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.index import ShardIndex
 from hybridspeech.measure import Measured, measure

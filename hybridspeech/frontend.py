@@ -1,4 +1,4 @@
-"""The transform of ``hybridspeech.features`` as a Keras layer, so that a network can take raw audio.
+"""The transform of ``hybridspeech.features.extractor`` as a Keras layer, so that a network can take raw audio.
 
     waveform, float32 [shape=(batch, num_samples)], full scale = 1.0
     Spectrogram: float32 [shape=(batch, num_bins, num_frames, 1)], dB

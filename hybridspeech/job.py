@@ -25,7 +25,7 @@ from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.decode import load_decoder
 from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, ShardConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest.reader import Clip, Manifest, write_parquet

@@ -18,8 +18,8 @@ from hybridspeech.checkpoints import Checkpoints, Place, best_of, places, publis
 from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
+from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import ClipTransform
 from hybridspeech.model import build_model
 from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse

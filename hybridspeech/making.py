@@ -15,7 +15,7 @@ from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import AudioError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Clip
 from hybridspeech.rejects import Reject
 from hybridspeech.sharding import ShardTask, rebalance

@@ -19,7 +19,7 @@ from hybridspeech.audio.decode import read_clip
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import AudioError, ConfigError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
 

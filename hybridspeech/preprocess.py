@@ -35,7 +35,7 @@ from hybridspeech.config import (
 )
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import ConfigError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import INDEX_NAME
 from hybridspeech.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.manifest.reader import Manifest, read_manifest

@@ -78,8 +78,8 @@ def recipe_for(
     ------
     ShardError: these are no shards. ConfigError: a value can't be, or an override asks for what the shards can't give.
     """
+    from hybridspeech.features.clip_transform import view_of
     from hybridspeech.index import ShardIndex
-    from hybridspeech.inputs import view_of
 
     index = shards if isinstance(shards, ShardIndex) else ShardIndex.load(shards)
     view = view_of(index.features, features)

@@ -18,7 +18,7 @@ from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import ShardIndex
 from hybridspeech.scores import accuracy_interval
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
-from hybridspeech.features import FeatureExtractor, mel_filters, spectrogram
+from hybridspeech.features.extractor import FeatureExtractor, mel_filters, spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")
 MAX_ERROR_DB = 1e-4  # the promise is 2e-3
@@ -220,7 +220,8 @@ def test_an_odd_n_fft_is_refused() -> None:
 
 def test_the_fast_kernel_needs_no_librosa_and_no_folder_for_its_cache(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy; from hybridspeech.config import FeatureConfig; from hybridspeech.features import spectrogram;"
+        "import sys, numpy; from hybridspeech.config import FeatureConfig; "
+        "from hybridspeech.features.extractor import spectrogram;"
         "print(spectrogram(numpy.zeros(16000), FeatureConfig()).max(), 'librosa' in sys.modules)"
     )
     read_only = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "HOME": str(tmp_path / "no home")}

@@ -11,7 +11,7 @@ import tf_keras
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.frontend import Spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")

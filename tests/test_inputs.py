@@ -13,8 +13,8 @@ from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
 from hybridspeech.dataset import worker_dataset
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
+from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.index import ShardIndex
-from hybridspeech.inputs import ClipTransform, view_of
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards import Example, read_shard
 

@@ -12,7 +12,7 @@ from trained import random_run, tone_run
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.predict import predict
 from hybridspeech.runs import RunDirectory
 from hybridspeech.trained_model import load_model

@@ -21,7 +21,7 @@ import soundfile
 from hybridspeech.config import FeatureConfig, ManifestConfig, Progress, ShardConfig
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import ConfigError, OutputExistsError, TooManyRejectsError
-from hybridspeech.features import spectrogram
+from hybridspeech.features.extractor import spectrogram
 from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.shards import read_shard

@@ -12,7 +12,7 @@ from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig, ShardConfig
 from hybridspeech.engines import ENGINES
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards import read_shard

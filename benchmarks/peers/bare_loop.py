@@ -13,7 +13,7 @@ from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig, ShardConfig
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards import ShardWriter, read_shard, shard_name
 
 CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses

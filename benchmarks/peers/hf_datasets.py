@@ -12,7 +12,7 @@ from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
-from hybridspeech.features import spectrogram
+from hybridspeech.features.extractor import spectrogram
 
 
 def to_spectrogram(row: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from benchmarks.peers.pipeline import Stage, Stopwatch, some
 from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards import read_shard

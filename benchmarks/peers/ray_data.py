@@ -13,7 +13,7 @@ from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores, ray_environment
 from hybridspeech.config import FeatureConfig
-from hybridspeech.features import spectrogram
+from hybridspeech.features.extractor import spectrogram
 
 OBJECT_STORE_BYTES = 1 << 30
 BATCH_SIZE = 64

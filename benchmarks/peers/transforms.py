@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.reference import HOP_LENGTH, N_FFT, NUM_SAMPLES, spectrogram
 from hybridspeech.config import FeatureConfig
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 
 Transform = Callable[[np.ndarray], np.ndarray]
 AMIN_POWER, TOP_DB = 1e-10, 80.0

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.index import ShardIndex
 from hybridspeech.making import ShardRecord, encode_clips, make_level
 from hybridspeech.rejects import Reject, Rejects

@@ -183,7 +183,7 @@ def test_spark_workers_are_made_ready_before_the_fork(engine: Engine) -> None:
             "archives": [f for f in sys.path_importer_cache.values() if type(f).__name__ == "zipimporter"],
             "reader": pyspark.daemon.worker_main.__name__,
             "frozen": gc.get_freeze_count() > 10_000,
-            "imported": "hybridspeech.kernels" in sys.modules,
+            "imported": "hybridspeech.features.kernels" in sys.modules,
             "found": pyspark.resultiterable is not None,
         }
 

@@ -23,7 +23,7 @@ from hybridspeech.config import EngineConfig, ManifestConfig, Progress, ShardCon
 from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import TooManyRejectsError
-from hybridspeech.features import spectrogram
+from hybridspeech.features.extractor import spectrogram
 from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards import read_shard

@@ -162,7 +162,7 @@ class _Reference:
 
 class _FastKernel:
     def __init__(self, config: FeatureConfig) -> None:
-        from hybridspeech import kernels
+        from hybridspeech.features import kernels
 
         self._kernels = kernels
         self._config = config

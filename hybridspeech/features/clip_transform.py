@@ -15,7 +15,7 @@ import numpy as np
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.features import FeatureExtractor
+from hybridspeech.features.extractor import FeatureExtractor
 
 PCM16_SCALE = np.float32(1 / 32_768)
 

@@ -1,0 +1,1 @@
+"""Waveforms to spectrograms, and stored clips to network inputs."""
