@@ -25,12 +25,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hybridspeech.config import ManifestConfig, OnProgress, Progress, silent
+from hybridspeech.corpora.fetch import FetchConfig, OnBytes, fetch
+from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
-from hybridspeech.fetch import FetchConfig, OnBytes, fetch
 from hybridspeech.manifest.reader import UNFINISHED_NAME, read_manifest
 from hybridspeech.storage.output import claim_output
 from hybridspeech.storage.small_files import write_atomically
-from hybridspeech.unpack import unpack
 
 DOWNLOAD_NAME = "download.json"
 LICENSE = "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)"

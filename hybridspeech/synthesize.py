@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.config import SPLITS, EngineConfig, OnProgress, Progress, silent
+from hybridspeech.corpora.speakers import SAMPLE_RATE_HZ, Speaker, cast, record, to_int16
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.reader import UNFINISHED_NAME
 from hybridspeech.manifest.splits import TESTING_LIST, VALIDATION_LIST
 from hybridspeech.registry import requires
-from hybridspeech.speakers import SAMPLE_RATE_HZ, Speaker, cast, record, to_int16
 from hybridspeech.storage.output import claim_output
 
 SYNTHESIS_NAME = "synthesis.json"

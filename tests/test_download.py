@@ -18,9 +18,9 @@ from archives import files, special, tar, zipped
 from servers import Answer, Server
 
 from hybridspeech.config import Progress
+from hybridspeech.corpora.fetch import FetchConfig
 from hybridspeech.download import PUBLISHED, DownloadResult, download
 from hybridspeech.errors import ConfigError, DownloadError, HybridspeechError, ManifestError, OutputExistsError
-from hybridspeech.fetch import FetchConfig
 from hybridspeech.manifest.reader import read_manifest
 
 NAME = "speech-commands-v0.01"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from servers import Answer, Handler, Server
 
+from hybridspeech.corpora.fetch import FetchConfig, fetch
 from hybridspeech.errors import ConfigError, DownloadError
-from hybridspeech.fetch import FetchConfig, fetch
 
 QUICK = FetchConfig(timeout_s=5.0, max_failures=3, pause_s=0.0)
 CONTENT = random.Random(0).randbytes(300_000)

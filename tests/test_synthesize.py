@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridspeech.config import ManifestConfig, Progress
+from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ, Voice, speak
+from hybridspeech.corpora.speakers import VOICES, Speaker, cast
 from hybridspeech.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError
-from hybridspeech.espeak import SAMPLE_RATE_HZ, Voice, speak
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import split_by_hash
-from hybridspeech.speakers import VOICES, Speaker, cast
 from hybridspeech.synthesize import WORDS, synthesize
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from archives import files, special, tar, zip_special, zipped
 
+from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import DownloadError
-from hybridspeech.unpack import unpack
 
 CONTENT = random.Random(0).randbytes(300_000)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridspeech.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
-from hybridspeech.espeak import Voice, speak
+from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
+from hybridspeech.corpora.espeak import Voice, speak
 from hybridspeech.manifest.splits import split_by_hash
 
 SAMPLE_RATE_HZ = 16_000

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from hybridspeech.corpora.fetch import OnBytes
 from hybridspeech.errors import DownloadError
-from hybridspeech.fetch import OnBytes
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError),

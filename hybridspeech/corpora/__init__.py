@@ -1,0 +1,1 @@
+"""Sets of recorded words to start from: downloaded or synthesized."""
