@@ -14,8 +14,8 @@ import numpy as np
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import PCM16_SCALE
-from hybridspeech.index import ShardIndex
-from hybridspeech.shards import Example, read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import Example, read_shard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ import numpy as np
 
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.index import ShardIndex
-from hybridspeech.shards import ShardInfo
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import ShardInfo
 
 if TYPE_CHECKING:
     import tensorflow as tf

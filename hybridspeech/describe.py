@@ -12,10 +12,10 @@ import numpy as np
 from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform, view_of
-from hybridspeech.index import ShardIndex
-from hybridspeech.labels import count_labels, read_rejects
 from hybridspeech.plots import plot_spectrograms
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.label_counts import count_labels, read_rejects
+from hybridspeech.shards.shard_file import read_shard
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}

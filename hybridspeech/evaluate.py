@@ -28,7 +28,6 @@ from hybridspeech.clips import check_fit, read_sounds
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.index import ShardIndex
 from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
 from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises
@@ -44,6 +43,7 @@ from hybridspeech.scores import (
     speaker_metrics,
     speaker_spread,
 )
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.small_files import write_atomically
 
 if TYPE_CHECKING:

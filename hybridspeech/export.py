@@ -34,11 +34,11 @@ from hybridspeech.config import FeatureConfig, TrainPlan
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.forms import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
-from hybridspeech.index import ShardIndex
 from hybridspeech.measure import Measured, measure
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory
+from hybridspeech.shards.index import ShardIndex
 
 if TYPE_CHECKING:
     import tf_keras

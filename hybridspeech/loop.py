@@ -19,11 +19,11 @@ from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.index import ShardIndex
 from hybridspeech.model import build_model
 from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse
 from hybridspeech.session import configure_tensorflow, make_strategy
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.stopping import Looks, Stopped
 from hybridspeech.worker import WorkerContext
 

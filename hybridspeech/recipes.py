@@ -14,7 +14,7 @@ from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, FeatureConfig, F
 from hybridspeech.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hybridspeech.index import ShardIndex
+    from hybridspeech.shards.index import ShardIndex
 
 SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)
 """Volume, frequency and shift of the noise are those of TensorFlow's speech_commands example."""
@@ -79,7 +79,7 @@ def recipe_for(
     ShardError: these are no shards. ConfigError: a value can't be, or an override asks for what the shards can't give.
     """
     from hybridspeech.features.clip_transform import view_of
-    from hybridspeech.index import ShardIndex
+    from hybridspeech.shards.index import ShardIndex
 
     index = shards if isinstance(shards, ShardIndex) else ShardIndex.load(shards)
     view = view_of(index.features, features)

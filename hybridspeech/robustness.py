@@ -19,8 +19,8 @@ from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.index import ShardIndex
 from hybridspeech.scores import accuracy_interval
+from hybridspeech.shards.index import ShardIndex
 
 SNR_DB = (20, 15, 10, 5, 0)
 SHIFT_MS = (-100, -50, 50, 100)

@@ -33,15 +33,15 @@ from hybridspeech.config import (
 )
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS, ClipSource
-from hybridspeech.index import ShardIndex
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
 from hybridspeech.model import check_model
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import Recipe, recipe_for
-from hybridspeech.rejects import check_max_rejects
 from hybridspeech.runs import RunDirectory
-from hybridspeech.sharding import choose_num_shards, plan_shards
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.plan import choose_num_shards, plan_shards
+from hybridspeech.shards.rejects import check_max_rejects
 from hybridspeech.train import (
     TrainResult,
     opened,

@@ -26,13 +26,13 @@ from hybridspeech.config import (
 )
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
-from hybridspeech.index import ShardIndex
-from hybridspeech.labels import count_labels
 from hybridspeech.loop import run_worker
 from hybridspeech.model import check_model
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.output import claim_output
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")

@@ -9,9 +9,9 @@ import pytest
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.dataset import count_steps, evaluation_dataset, worker_dataset
 from hybridspeech.errors import ConfigError
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 
 SMALL = FeatureConfig.of("logmel", n_mels=17, hop_length=400)
 

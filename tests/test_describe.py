@@ -13,8 +13,8 @@ from trained import SMALL, tone_shards
 from hybridspeech.config import FeatureConfig, to_json
 from hybridspeech.describe import describe
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
+from hybridspeech.shards.index import ShardIndex
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import ShardError
-from hybridspeech.index import ShardIndex
-from hybridspeech.shards import ShardInfo, ShardWriter, read_shard, shard_name
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import ShardInfo, ShardWriter, read_shard, shard_name
 
 SHAPE = (5, 3)
 PLAIN, PACKED = ShardConfig(), ShardConfig(compression="gzip")

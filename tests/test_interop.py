@@ -11,8 +11,8 @@ import pytest
 
 from hybridspeech.config import ShardConfig
 from hybridspeech.engines import Engine
-from hybridspeech.records import read_records
-from hybridspeech.shards import ShardWriter, shard_name
+from hybridspeech.shards.shard_file import ShardWriter, shard_name
+from hybridspeech.shards.tfrecord import read_records
 
 SHAPE = (1025, 50)
 CONFIGS = [

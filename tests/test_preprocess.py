@@ -22,9 +22,9 @@ from hybridspeech.config import FeatureConfig, ManifestConfig, Progress, ShardCo
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import ConfigError, OutputExistsError, TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import PreprocessResult, preprocess
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
 

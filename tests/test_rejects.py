@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.errors import ConfigError, TooManyRejectsError
-from hybridspeech.rejects import Reject, Rejects, check_max_rejects
+from hybridspeech.shards.rejects import Reject, Rejects, check_max_rejects
 
 
 def reject(number: int) -> Reject:

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from hybridspeech.cli import app
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluate import Metrics, evaluate
-from hybridspeech.index import ShardIndex
 from hybridspeech.robustness import SHIFT_MS, SNR_DB, noisy
+from hybridspeech.shards.index import ShardIndex
 
 GENERATOR = np.random.default_rng(0)
 WAVE = 0.1 * GENERATOR.standard_normal(16_000).astype(np.float32)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.manifest.reader import Clip, Manifest
-from hybridspeech.sharding import choose_num_shards, group_tasks, plan_shards, rebalance
+from hybridspeech.shards.plan import choose_num_shards, group_tasks, plan_shards, rebalance
 
 
 def clips_of(count: int, split: str = "training") -> list[Clip]:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.records import MAX_RECORD_BYTES, decode_example, masked_crc, read_records, record_header
-from hybridspeech.shards import Example, ShardInfo, ShardWriter, read_shard, shard_name, split_of
+from hybridspeech.shards.shard_file import Example, ShardInfo, ShardWriter, read_shard, shard_name, split_of
+from hybridspeech.shards.tfrecord import MAX_RECORD_BYTES, decode_example, masked_crc, read_records, record_header
 
 SHAPE = (5, 3)
 PLAIN, HALF, PACKED = ShardConfig(), ShardConfig(dtype="float16"), ShardConfig(compression="gzip")

@@ -11,9 +11,9 @@ from disks import mounted
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import ShardError
-from hybridspeech.index import ShardIndex
-from hybridspeech.shards import ShardInfo, shard_name
-from hybridspeech.store import Chunk, RecordStore
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.record_store import Chunk, RecordStore
+from hybridspeech.shards.shard_file import ShardInfo, shard_name
 
 CONTENTS = {shard_name("training", i, 3): random.Random(i).randbytes(1000 + i) for i in range(3)}
 

@@ -37,11 +37,11 @@ from hybridspeech.errors import (
     WorkerError,
 )
 from hybridspeech.evaluate import evaluate
-from hybridspeech.index import ShardIndex
-from hybridspeech.labels import count_labels
 from hybridspeech.loop import has_stopped_improving
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.train import TrainResult, make_plan
 
 pytestmark = pytest.mark.cluster  # training processes, or trainings in this one: too long for make test-quick

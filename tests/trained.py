@@ -9,11 +9,11 @@ import numpy as np
 import soundfile
 
 from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
-from hybridspeech.index import ShardIndex
 from hybridspeech.model import build_model
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 from hybridspeech.train import train
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)

@@ -15,9 +15,9 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import RunError
 from hybridspeech.evaluate import evaluate
 from hybridspeech.export import export
-from hybridspeech.index import ShardIndex
 from hybridspeech.recipes import recipe_for
 from hybridspeech.runs import RunDirectory
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.train import train
 from hybridspeech.trained_model import load_model
 

@@ -9,7 +9,7 @@ from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.config import FitConfig
 from hybridspeech.dataset import count_steps, worker_dataset
-from hybridspeech.index import ShardIndex
+from hybridspeech.shards.index import ShardIndex
 
 SPLIT = "training"
 

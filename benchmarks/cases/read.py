@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.peers.readers import Reader
 from benchmarks.records import Outcome
 from benchmarks.worker import load
-from hybridspeech.index import ShardIndex
-from hybridspeech.records import decode_example, read_records
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.tfrecord import decode_example, read_records
 
 
 def measure(source: Path, scratch: Path, *, reader: str, **options: Any) -> Outcome:

@@ -13,7 +13,7 @@ from benchmarks.peers.writers import Writer
 from benchmarks.records import Outcome
 from benchmarks.reference import read_wave
 from benchmarks.worker import load
-from hybridspeech.records import decode_example, read_records
+from hybridspeech.shards.tfrecord import decode_example, read_records
 
 MAX_SPECTROGRAMS = 64  # 13 MB: more would measure memory
 

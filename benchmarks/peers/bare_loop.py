@@ -14,7 +14,7 @@ from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.shards import ShardWriter, read_shard, shard_name
+from hybridspeech.shards.shard_file import ShardWriter, read_shard, shard_name
 
 CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses
 

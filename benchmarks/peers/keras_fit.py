@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.config import FitConfig
-from hybridspeech.index import ShardIndex
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.train import TrainResult
 
 

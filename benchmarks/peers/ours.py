@@ -11,9 +11,9 @@ from hybridspeech.clusters.environment import num_cores
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 
 
 def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:

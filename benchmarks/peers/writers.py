@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hybridspeech.config import FeatureConfig, ShardConfig
-from hybridspeech.shards import ShardWriter
+from hybridspeech.shards.shard_file import ShardWriter
 
 Writer = Callable[[Path, Iterable[np.ndarray]], None]
 """Writes spectrograms, float32 [shape=(1025, 50)], into a file, which is on the disk when it returns."""

@@ -21,13 +21,13 @@ from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerRep
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.index import ShardIndex
-from hybridspeech.making import ShardRecord, encode_clips, make_level
-from hybridspeech.rejects import Reject, Rejects
 from hybridspeech.runs import RunDirectory
-from hybridspeech.sharding import ShardTask
-from hybridspeech.shards import ShardEncoder, number_of
-from hybridspeech.store import Chunk, RecordStore
+from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.record_store import Chunk, RecordStore
+from hybridspeech.shards.rejects import Reject, Rejects
+from hybridspeech.shards.shard_file import ShardEncoder, number_of
 from hybridspeech.worker import Worker, WorkerContext
 
 CHUNK_BYTES = 4 << 20

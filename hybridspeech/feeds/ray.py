@@ -29,9 +29,9 @@ from hybridspeech.engines.raydp import spark_on_ray
 from hybridspeech.engines.spark_job import Arrivals, cause
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
-from hybridspeech.making import ShardRecord
-from hybridspeech.sharding import ShardTask, group_tasks
-from hybridspeech.store import Chunk
+from hybridspeech.shards.encoding import ShardRecord
+from hybridspeech.shards.plan import ShardTask, group_tasks
+from hybridspeech.shards.record_store import Chunk
 
 COLUMNS = pyarrow.schema(
     {

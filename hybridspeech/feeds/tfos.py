@@ -39,12 +39,12 @@ from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.engines.spark_job import Arrivals
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
-from hybridspeech.index import ShardIndex
-from hybridspeech.making import ShardRecord
 from hybridspeech.processes.supervision import is_alive
 from hybridspeech.runs import RunDirectory
-from hybridspeech.sharding import ShardTask
-from hybridspeech.store import Chunk
+from hybridspeech.shards.encoding import ShardRecord
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.record_store import Chunk
 
 QUEUE_CHUNKS = 4
 """Chunks between a feeding task and its rank; upstream's queue has no end, and would hold what the rank can't take yet."""

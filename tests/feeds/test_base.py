@@ -11,13 +11,13 @@ import pytest
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
-from hybridspeech.index import ShardIndex
-from hybridspeech.making import ShardRecord
 from hybridspeech.preprocess import preprocess
 from hybridspeech.run import make_source
 from hybridspeech.runs import RunDirectory
-from hybridspeech.sharding import ShardTask
-from hybridspeech.store import Chunk
+from hybridspeech.shards.encoding import ShardRecord
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.record_store import Chunk
 from hybridspeech.worker import WorkerContext
 
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)

@@ -21,8 +21,8 @@ from harm import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.errors import ConfigError, HybridspeechError, OutputExistsError
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.output import claim_output
 
 LOCAL = ("--engine", "local")

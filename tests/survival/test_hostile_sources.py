@@ -24,9 +24,9 @@ from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 
 UNSPLIT = ManifestConfig(split="none")
 

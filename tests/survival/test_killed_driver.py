@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harm import OPTIONS, Job, Undisturbed, command, files_of, job, num_finished
 
-from hybridspeech.job import PROGRESS_NAME
+from hybridspeech.shards.job import PROGRESS_NAME
 
 ENGINES = {
     "local": ("--engine", "local", "--num-executors", "2"),

@@ -16,8 +16,8 @@ from struck import Struck, stop_me
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.dataset import rank_shards
 from hybridspeech.errors import WorkerError
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
+from hybridspeech.shards.index import ShardIndex
 from hybridspeech.train import train
 
 FIT = FitConfig(epochs=500, batch_size=8)

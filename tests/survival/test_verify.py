@@ -12,9 +12,9 @@ from harm import SMALL, files_of
 from hybridspeech.config import ShardConfig
 from hybridspeech.describe import describe
 from hybridspeech.errors import ShardError
-from hybridspeech.index import ShardIndex
 from hybridspeech.preprocess import preprocess
-from hybridspeech.shards import read_shard
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import read_shard
 
 
 @pytest.fixture(scope="module", params=["none", "gzip"])

@@ -17,9 +17,9 @@ from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Clip
-from hybridspeech.rejects import Reject
-from hybridspeech.sharding import ShardTask, rebalance
-from hybridspeech.shards import ShardEncoder, ShardInfo
+from hybridspeech.shards.plan import ShardTask, rebalance
+from hybridspeech.shards.rejects import Reject
+from hybridspeech.shards.shard_file import ShardEncoder, ShardInfo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.shards import ShardInfo
+from hybridspeech.shards.shard_file import ShardInfo
 from hybridspeech.storage.small_files import write_atomically
 
 FORMAT_VERSION = 1

@@ -28,7 +28,7 @@ import numpy as np
 
 from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.records import Feature, RecordBuffer, decode_example, read_records
+from hybridspeech.shards.tfrecord import Feature, RecordBuffer, decode_example, read_records
 
 _UTF8 = ("utf-8", "surrogateescape")  # bytes of a file name that are not UTF-8 come through as they are (PEP 383)
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's own gzip header: no time, no name

@@ -26,13 +26,13 @@ from hybridspeech.audio.decode import load_decoder
 from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, ShardConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
-from hybridspeech.making import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.manifest.reader import Clip, Manifest, write_parquet
-from hybridspeech.records import to_pcm16
-from hybridspeech.rejects import Rejects
-from hybridspeech.sharding import ShardTask, group_tasks, plan_shards
-from hybridspeech.shards import ShardWriter
+from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, read_wave
+from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
+from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
+from hybridspeech.shards.rejects import Rejects
+from hybridspeech.shards.shard_file import ShardWriter
+from hybridspeech.shards.tfrecord import to_pcm16
 from hybridspeech.storage.small_files import write_atomically
 
 NOISE_NAME = "noise"

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from hybridspeech.errors import ShardError
-from hybridspeech.index import ShardIndex
-from hybridspeech.shards import ShardInfo
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.shard_file import ShardInfo
 
 _COPY_BYTES = 1 << 20
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ShardError
-from hybridspeech.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
+from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
 
 
 def read_rejects(folder: Path) -> dict[str, str]:
