@@ -7,7 +7,7 @@ clips with zeros at the end.
 | format | what it is | labels | read it with |
 |---|---|---|---|
 | savedmodel | a folder without Keras in it | assets/labels.txt | `tf.saved_model.load`, signature serving_default |
-| keras | a file of tf_keras | labels.txt in its zip | `import hybridspeech.frontend`, `tf_keras.models.load_model` |
+| keras | a file of tf_keras | labels.txt in its zip | `import hybridspeech.models.frontend`, `tf_keras.models.load_model` |
 | tflite | a file of builtin operations | labels.txt in a zip at its end | `Interpreter`, signature serving_default |
 | tflite-int8 | the same; the network computes in int8, the features in float | the same | the same |
 
@@ -33,8 +33,8 @@ from hybridspeech.clips import check_fit, check_sound, read_sounds, sample_waves
 from hybridspeech.config import FeatureConfig, TrainPlan
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.forms import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.measure import Measured, measure
+from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.runs import RunDirectory

@@ -19,7 +19,7 @@ from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.errors import ShardError, one_line
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.model import build_model
+from hybridspeech.models.build import build_model
 from hybridspeech.optimization import compile_model
 from hybridspeech.pulse import Pulse
 from hybridspeech.session import configure_tensorflow, make_strategy

@@ -35,7 +35,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
-from hybridspeech.model import check_model
+from hybridspeech.models.build import check_model
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import Recipe, recipe_for
 from hybridspeech.runs import RunDirectory

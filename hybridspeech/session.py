@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hybridspeech.clusters.environment import LOOPBACK
 from hybridspeech.config import TrainPlan
-from hybridspeech.model import import_tensorflow
+from hybridspeech.models.build import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
 
 if TYPE_CHECKING:

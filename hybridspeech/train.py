@@ -27,7 +27,7 @@ from hybridspeech.config import (
 from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
 from hybridspeech.loop import run_worker
-from hybridspeech.model import check_model
+from hybridspeech.models.build import check_model
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.recipes import recipe_for, why_not
 from hybridspeech.runs import PLAN_NAME, RunDirectory

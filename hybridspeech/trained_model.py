@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hybridspeech.errors import RunError
-from hybridspeech.model import build_model
+from hybridspeech.models.build import build_model
 from hybridspeech.runs import RunDirectory
 
 if TYPE_CHECKING:

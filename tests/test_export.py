@@ -38,9 +38,9 @@ def read_savedmodel(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 def read_keras(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     import tf_keras
 
-    import hybridspeech.frontend
+    import hybridspeech.models.frontend
 
-    assert hybridspeech.frontend.Spectrogram
+    assert hybridspeech.models.frontend.Spectrogram
     model = tf_keras.models.load_model(path)
     return lambda waves: model(waves).numpy()
 

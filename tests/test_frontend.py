@@ -12,7 +12,7 @@ import tf_keras
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.frontend import Spectrogram
+from hybridspeech.models.frontend import Spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")
 

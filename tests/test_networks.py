@@ -6,8 +6,8 @@ import tf_keras
 
 from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.model import build_model, check_model
-from hybridspeech.networks import MODELS, _normalised_by_sub_bands
+from hybridspeech.models.build import build_model, check_model
+from hybridspeech.models.networks import MODELS, _normalised_by_sub_bands
 
 LOGMEL = (64, 101)
 

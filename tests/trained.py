@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
-from hybridspeech.model import build_model
+from hybridspeech.models.build import build_model
 from hybridspeech.preprocess import preprocess
 from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex

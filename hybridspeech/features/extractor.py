@@ -18,8 +18,9 @@ import numpy as np
 
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
+from hybridspeech.features.reference import MIN_POWER, ReferenceKernel
+from hybridspeech.features.window import hann
 
-MIN_POWER = 1e-10  # librosa's amin of a power spectrum: the floor of silence is -100 dB
 _MAX_PEAK = 1e12  # the square of the sum of 65,536 such samples is still a float32
 
 
@@ -74,7 +75,7 @@ class FeatureExtractor:
 def _transform_of(config: FeatureConfig) -> Callable[[np.ndarray, np.ndarray], None]:
     if config.kind == "waveform":
         return lambda wave, out: np.copyto(out[0], wave)
-    return _FastKernel(config) if config.kernel == "fast" else _Reference(config)
+    return _FastKernel(config) if config.kernel == "fast" else ReferenceKernel(config)
 
 
 _CACHE = threading.local()
@@ -134,32 +135,6 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return hz
 
 
-class _Reference:
-    """librosa, in float64, with its own defaults: Hann window, centred frames, zeros around the clip."""
-
-    def __init__(self, config: FeatureConfig) -> None:
-        self._config = config
-
-    def __call__(self, wave: np.ndarray, out: np.ndarray) -> None:
-        import librosa
-
-        config, samples = self._config, wave.astype(np.float64)
-        if config.kind == "stft":
-            magnitudes = np.abs(librosa.stft(samples, n_fft=config.n_fft, hop_length=config.hop_length))
-            out[...] = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=1e-5, top_db=config.top_db)
-            return
-        powers = librosa.feature.melspectrogram(
-            y=samples,
-            sr=config.sample_rate_hz,
-            n_fft=config.n_fft,
-            hop_length=config.hop_length,
-            n_mels=config.n_mels,
-            fmin=config.fmin_hz,
-            fmax=config.fmax_hz,
-        )
-        out[...] = librosa.power_to_db(powers, ref=1.0, amin=MIN_POWER, top_db=config.top_db)
-
-
 class _FastKernel:
     def __init__(self, config: FeatureConfig) -> None:
         from hybridspeech.features import kernels
@@ -184,7 +159,7 @@ class _FastKernel:
         import scipy.fft
 
         frames = np.lib.stride_tricks.sliding_window_view(self._padded, self._config.n_fft)[:: self._config.hop_length]
-        window = self._kernels.hann(self._config.n_fft)
+        window = hann(self._config.n_fft)
 
         def spectra(out: np.ndarray) -> None:
             spectrum = scipy.fft.rfft(frames[: out.shape[1]] * window)

@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
+from hybridspeech.features.window import hann
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MIN_FFT, MAX_FFT = 128, 16_384  # the passes of `power_spectra` are written out for powers of two in between
@@ -260,12 +262,6 @@ def _aligned(array: np.ndarray) -> np.ndarray:
     copy: np.ndarray = space[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
-
-
-def hann(n_fft: int) -> np.ndarray:
-    """Periodic Hann window; float64 [shape=(n_fft,)]."""
-    window: np.ndarray = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-    return window
 
 
 @_compiled

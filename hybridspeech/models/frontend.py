@@ -3,7 +3,7 @@
     waveform, float32 [shape=(batch, num_samples)], full scale = 1.0
     Spectrogram: float32 [shape=(batch, num_bins, num_frames, 1)], dB
 
-The one module that loads TensorFlow when it is imported: ``import hybridspeech.frontend`` registers the layer, which is
+The one module that loads TensorFlow when it is imported: ``import hybridspeech.models.frontend`` registers the layer, which is
 what ``tf_keras.models.load_model`` needs to read a ``.keras`` file with it. Knows nothing of files, runs and networks.
 """
 
@@ -16,12 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from librosa.filters import mel
 
 from hybridspeech.config import FeatureConfig, from_json, to_json
-
-AMIN_POWER = 1e-10
-"""Smallest power that is told from silence: librosa's amin of 1e-5, squared."""
+from hybridspeech.features.reference import MIN_POWER, mel_filters_float64
+from hybridspeech.features.window import hann
 
 
 class Spectrogram(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -52,9 +50,9 @@ class Spectrogram(tf_keras.layers.Layer):  # type: ignore[misc]
         margin = config.n_fft // 2
         centred = tf.pad(tf.cast(waveform, self.precision), [[0, 0], [margin, margin]])
         frames = tf.signal.frame(centred, config.n_fft, config.hop_length)
-        power = _power_spectrum(frames * _hann(config.n_fft).astype(self.precision))
+        power = _power_spectrum(frames * hann(config.n_fft).astype(self.precision))
         if config.kind == "logmel":
-            power = tf.linalg.matmul(power, _mel_bands(config).astype(self.precision))
+            power = tf.linalg.matmul(power, mel_filters_float64(config).T.astype(self.precision))
         decibels = tf.cast(_decibels(power, config.top_db), tf.float32)
         return tf.reshape(tf.transpose(decibels, [0, 2, 1]), [-1, *config.shape, 1])
 
@@ -68,11 +66,6 @@ class Spectrogram(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 tf_keras.saving.register_keras_serializable("hybridspeech")(Spectrogram)
-
-
-def _hann(n_fft: int) -> np.ndarray:
-    """Periodic Hann window: float64 [shape=(n_fft,)]."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
 def _power_spectrum(frames: tf.Tensor) -> tf.Tensor:
@@ -89,22 +82,9 @@ def _power_spectrum(frames: tf.Tensor) -> tf.Tensor:
     return tf.square(real) + tf.square(imaginary)
 
 
-def _mel_bands(config: FeatureConfig) -> np.ndarray:
-    """Slaney's mel filters: float64 [shape=(1 + n_fft // 2, n_mels)]."""
-    bands: np.ndarray = mel(
-        sr=config.sample_rate_hz,
-        n_fft=config.n_fft,
-        n_mels=config.n_mels,
-        fmin=config.fmin_hz,
-        fmax=config.fmax_hz,
-        dtype=np.float64,
-    )
-    return bands.T
-
-
 def _decibels(power: tf.Tensor, top_db: float | None) -> tf.Tensor:
     """10 log10(power), no lower than `top_db` under the loudest cell of the same clip."""
-    decibels = (10 / math.log(10)) * tf.math.log(tf.maximum(power, AMIN_POWER))
+    decibels = (10 / math.log(10)) * tf.math.log(tf.maximum(power, MIN_POWER))
     if top_db is None:
         return decibels
     return tf.maximum(decibels, tf.reduce_max(decibels, axis=[1, 2], keepdims=True) - top_db)

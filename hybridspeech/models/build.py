@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.networks import MODELS, SMALLEST_INPUT
+from hybridspeech.models.networks import MODELS, SMALLEST_INPUT
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 

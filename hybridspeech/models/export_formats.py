@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hybridspeech.config import FeatureConfig
-from hybridspeech.quantize import to_int8
+from hybridspeech.models.quantization import to_int8
 
 if TYPE_CHECKING:
     import tf_keras
@@ -52,7 +52,7 @@ def _with_features(subject: Subject, precision: Literal["float32", "float64"]) -
     """The network behind the transform: waveform in, probabilities out."""
     import tf_keras
 
-    from hybridspeech.frontend import Spectrogram
+    from hybridspeech.models.frontend import Spectrogram
 
     waveform = tf_keras.Input((subject.features.num_samples,), name=INPUT_NAME)
     spectrogram = Spectrogram(subject.features, precision, name=FRONT_END_NAME)(waveform)
