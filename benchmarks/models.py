@@ -15,8 +15,9 @@ _HEAD = """\
 # Models
 
 Made by `python -m benchmarks run -k accuracy{data}`; do not edit. Each network is trained from waveform shards
-by its own recipe (`hybridspeech/recipes.py`, what `hybridspeech train` does unless told otherwise), once for each seed, on one
-worker with all cores, and measured on the testing split, whose speakers it has not heard. The spread is the least and the
+by its own recipe (`hybridspeech/training/recipes.py`, what `hybridspeech train` does unless told otherwise), once for
+each seed, on one worker with all cores,
+and measured on the testing split, whose speakers it has not heard. The spread is the least and the
 greatest of the seeds; the interval (95 %) is that of the median seed, by bootstrap over speakers where they are known: it says
 how far another group of speakers may lie, where the spread says what luck in training does. Time is that of the whole training,
 from the call to the model.

@@ -16,10 +16,10 @@ from hybridspeech.export import export
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.predict import Prediction, predict
 from hybridspeech.preprocess import PreprocessResult, preprocess
-from hybridspeech.recipes import recipe_for
 from hybridspeech.storage.output import claim_output
 from hybridspeech.synthesize import synthesize
 from hybridspeech.train import TrainResult, train
+from hybridspeech.training.recipes import recipe_for
 
 ENGINE_OF = {"tfos": "spark", "ray": "raydp", "local": "local"}
 FEATURES = FeatureConfig.of("waveform")

@@ -31,7 +31,6 @@ from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.plots import plot_confusion, plot_reliability
 from hybridspeech.registry import requires
 from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises
-from hybridspeech.runs import RunDirectory
 from hybridspeech.scores import (
     ClassMetrics,
     ReliabilityBin,
@@ -45,6 +44,7 @@ from hybridspeech.scores import (
 )
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -160,7 +160,7 @@ def evaluate(
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     noise_paths = split_noises(index, folder, split) if robustness else ()
     with requires("train", "evaluate"):
-        from hybridspeech.trained_model import load_model
+        from hybridspeech.training.trained_model import load_model
 
         model = load_model(directory)
     answers = _answer(model, plan, folder, index, split, batch_size)
@@ -179,7 +179,7 @@ def evaluate(
 def _answer(
     model: tf_keras.Model, plan: TrainPlan, shards: Path, index: ShardIndex, split: str, batch_size: int
 ) -> _Answers:
-    from hybridspeech.dataset import evaluation_dataset
+    from hybridspeech.training.dataset import evaluation_dataset
 
     probabilities, truth, clip_ids, speakers = [], [], [], []
     transform = ClipTransform(index.features, plan.features)

@@ -37,8 +37,8 @@ from hybridspeech.measure import Measured, measure
 from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -179,7 +179,7 @@ def _make(
     ------
     RunError: it answers otherwise than the run.
     """
-    from hybridspeech.trained_model import load_model
+    from hybridspeech.training.trained_model import load_model
 
     form, model = FORMS[format], load_model(run)
     form.write(Subject(model=model, features=plan.features, labels=plan.labels, waves=waves), made)

@@ -21,7 +21,7 @@ from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -77,7 +77,7 @@ def predict(
     if not paths:
         raise ConfigError("no file was given; name audio files, or folders that hold some")
     with requires("train", "predict"):
-        from hybridspeech.trained_model import load_model
+        from hybridspeech.training.trained_model import load_model
 
         model = load_model(directory)
     return _predict(model, plan, paths, top_k, batch_size)

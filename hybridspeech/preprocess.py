@@ -38,12 +38,12 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Manifest, read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
-from hybridspeech.recipes import SOUND
 from hybridspeech.shards.index import INDEX_NAME
 from hybridspeech.shards.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
 from hybridspeech.storage.output import claim_output
+from hybridspeech.training.recipes import SOUND
 
 
 @dataclass(frozen=True, kw_only=True)

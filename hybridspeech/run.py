@@ -37,8 +37,6 @@ from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
 from hybridspeech.models.build import check_model
 from hybridspeech.processes.periodic import Polled
-from hybridspeech.recipes import Recipe, recipe_for
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
@@ -50,6 +48,8 @@ from hybridspeech.train import (
     versions_here,
     weights_of,
 )
+from hybridspeech.training.recipes import Recipe, recipe_for
+from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.5
 FED_SPLITS = ("training", "validation")

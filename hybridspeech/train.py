@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
-from hybridspeech.checkpoints import places
 from hybridspeech.config import (
     ClusterConfig,
     FeatureConfig,
@@ -24,16 +23,17 @@ from hybridspeech.config import (
     WorkerReport,
     silent,
 )
-from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
-from hybridspeech.loop import run_worker
 from hybridspeech.models.build import check_model
 from hybridspeech.processes.periodic import Polled
-from hybridspeech.recipes import recipe_for, why_not
-from hybridspeech.runs import PLAN_NAME, RunDirectory
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.output import claim_output
+from hybridspeech.training.checkpoints import places
+from hybridspeech.training.dataset import count_steps, rank_shards
+from hybridspeech.training.loop import run_worker
+from hybridspeech.training.recipes import recipe_for, why_not
+from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
 
 VERSIONS_OF = ("hybridspeech", "tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "numpy", "librosa")
 POLL_S = 0.5

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hybridspeech.backends import BACKENDS
 from hybridspeech.config import TrainPlan, WorkerReport
-from hybridspeech.worker import Worker, WorkerContext
+from hybridspeech.training.worker import Worker, WorkerContext
 
 
 class Struck:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from hybridspeech.config import FeatureConfig, ShardConfig
-from hybridspeech.dataset import count_steps, evaluation_dataset, worker_dataset
 from hybridspeech.errors import ConfigError
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.training.dataset import count_steps, evaluation_dataset, worker_dataset
 
 SMALL = FeatureConfig.of("logmel", n_mels=17, hop_length=400)
 

@@ -16,8 +16,8 @@ from trained import tone_run, tone_shards
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
 from hybridspeech.evaluate import Metrics, evaluate
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")

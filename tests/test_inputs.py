@@ -10,13 +10,13 @@ import pytest
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
-from hybridspeech.dataset import worker_dataset
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import Example, read_shard
+from hybridspeech.training.dataset import worker_dataset
 
 WAVEFORM, LOGMEL, STFT = (FeatureConfig.of(kind) for kind in ("waveform", "logmel", "stft"))
 SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)

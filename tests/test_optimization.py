@@ -9,7 +9,7 @@ import pytest
 
 from hybridspeech.config import FitConfig, ModelConfig, TrainPlan
 from hybridspeech.models.build import build_model
-from hybridspeech.optimization import compile_model, fused, make_optimizer
+from hybridspeech.training.optimizer import compile_model, fused, make_optimizer
 
 SMALL = ModelConfig(name="dscnn", input_shape=(24, 20), num_labels=3, width=0.25, dropout=0.5)
 

@@ -14,8 +14,8 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.predict import predict
-from hybridspeech.runs import RunDirectory
-from hybridspeech.trained_model import load_model
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.trained_model import load_model
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-from hybridspeech.pulse import Pulse
-from hybridspeech.runs import RunDirectory
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.stall_monitor import Pulse
+from hybridspeech.training.worker import WorkerContext
 
 
 def await_word(run: RunDirectory, waits: str) -> None:

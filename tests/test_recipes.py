@@ -6,9 +6,9 @@ import pytest
 
 from hybridspeech.config import FeatureConfig, FitConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.optimization import highest_learning_rate
 from hybridspeech.preprocess import preprocess
-from hybridspeech.recipes import COMPACT, recipe_for
+from hybridspeech.training.optimizer import highest_learning_rate
+from hybridspeech.training.recipes import COMPACT, recipe_for
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelCo
 from hybridspeech.errors import BackendError, ConfigError, HybridspeechError
 from hybridspeech.preprocess import preprocess
 from hybridspeech.processes.supervision import is_alive
-from hybridspeech.recipes import COMPACT
 from hybridspeech.run import RunResult, run
-from hybridspeech.runs import RunDirectory
 from hybridspeech.train import train
+from hybridspeech.training.recipes import COMPACT
+from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hybridspeech.backends import stop
 from hybridspeech.backends.launch import Launch, run_apart
 from hybridspeech.config import TrainPlan, WorkerReport
-from hybridspeech.runs import RunDirectory
-from hybridspeech.stopping import Looks
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.stopping import Looks
+from hybridspeech.training.worker import WorkerContext
 
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 3), max_size=60), st.integers(0, 60))

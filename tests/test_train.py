@@ -20,7 +20,6 @@ from struck import Struck, fill, interrupt, kill_me, power_cut
 from traces import traces
 
 from hybridspeech import train as verb
-from hybridspeech.checkpoints import Place, places
 from hybridspeech.config import (
     AugmentConfig,
     ClusterConfig,
@@ -37,12 +36,13 @@ from hybridspeech.errors import (
     WorkerError,
 )
 from hybridspeech.evaluate import evaluate
-from hybridspeech.loop import has_stopped_improving
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.train import TrainResult, make_plan
+from hybridspeech.training.checkpoints import Place, places
+from hybridspeech.training.loop import has_stopped_improving
+from hybridspeech.training.run_directory import RunDirectory
 
 pytestmark = pytest.mark.cluster  # training processes, or trainings in this one: too long for make test-quick
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here

@@ -11,10 +11,10 @@ import soundfile
 from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
 from hybridspeech.models.build import build_model
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 from hybridspeech.train import train
+from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)
 """129 bins x 63 frames, an eighth of the default."""

@@ -15,11 +15,11 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import RunError
 from hybridspeech.evaluate import evaluate
 from hybridspeech.export import export
-from hybridspeech.recipes import recipe_for
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.train import train
-from hybridspeech.trained_model import load_model
+from hybridspeech.training.recipes import recipe_for
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.trained_model import load_model
 
 EXPORTS = {"savedmodel": "savedmodel", "tflite": "model.tflite", "tflite-int8": "int8.tflite"}
 

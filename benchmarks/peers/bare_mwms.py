@@ -17,8 +17,8 @@ from hybridspeech.backends.base import Worker, collect, execute, forget
 from hybridspeech.backends.launch import worker_environment
 from hybridspeech.clusters.environment import LOOPBACK
 from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
-from hybridspeech.loop import run_worker
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.loop import run_worker
+from hybridspeech.training.run_directory import RunDirectory
 
 
 class BareBackend:

@@ -20,8 +20,8 @@ import cloudpickle
 
 from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
 from hybridspeech.errors import BackendError, WorkerError, one_line
-from hybridspeech.runs import RunDirectory
-from hybridspeech.worker import Worker, WorkerContext
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.worker import Worker, WorkerContext
 
 __all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "first_failure"]
 

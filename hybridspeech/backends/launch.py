@@ -28,7 +28,7 @@ from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.registry import requires
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.2
 LAST_WORD_S = 5.0

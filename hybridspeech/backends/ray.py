@@ -23,7 +23,7 @@ from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, r
 from hybridspeech.clusters.environment import LOOPBACK, num_cores, ray_environment, refusals
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, one_line
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 OBJECT_STORE_BYTES = 80 * 1024**2  # nothing but the worker function goes through it; Ray's least is 75 MiB

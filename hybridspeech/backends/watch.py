@@ -15,7 +15,7 @@ from hybridspeech.backends.base import first_failure
 from hybridspeech.config import TrainPlan
 from hybridspeech.errors import BackendError, WorkerError
 from hybridspeech.processes.supervision import is_alive, is_stopped
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 GRACE_S = 1.0
 """After a failure is seen, how long to wait for the word of a rank that failed earlier but writes later."""

@@ -90,7 +90,7 @@ def preprocess(
 ) -> None:
     """Decode recorded words, compute spectrograms and write TFRecord shards."""
     from hybridspeech.preprocess import preprocess
-    from hybridspeech.recipes import varied
+    from hybridspeech.training.recipes import varied
 
     with ProgressReporter() as report:
         result = preprocess(

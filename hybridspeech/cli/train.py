@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 def _usual(name: str) -> str:
     """What a setting is for the networks that do not have it like most, and else."""
-    from hybridspeech.recipes import COMPACT, RECIPES
+    from hybridspeech.training.recipes import COMPACT, RECIPES
 
     def value(fit: FitConfig) -> object:
         return getattr(fit, name) if hasattr(fit, name) else getattr(fit.augment, name)
@@ -124,8 +124,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a classifier on shards with one or more workers."""
-    from hybridspeech.recipes import recipe_for
     from hybridspeech.train import train
+    from hybridspeech.training.recipes import recipe_for
 
     recipe = recipe_for(
         shards,

@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport
-from hybridspeech.dataset import count_steps, rank_shards
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk, RecordStore
 from hybridspeech.shards.rejects import Reject, Rejects
 from hybridspeech.shards.shard_file import ShardEncoder, number_of
-from hybridspeech.worker import Worker, WorkerContext
+from hybridspeech.training.dataset import count_steps, rank_shards
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.worker import Worker, WorkerContext
 
 CHUNK_BYTES = 4 << 20
 SAY_S = 0.5

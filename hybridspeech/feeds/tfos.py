@@ -40,11 +40,11 @@ from hybridspeech.engines.spark_job import Arrivals
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
 from hybridspeech.processes.supervision import is_alive
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
+from hybridspeech.training.run_directory import RunDirectory
 
 QUEUE_CHUNKS = 4
 """Chunks between a feeding task and its rank; upstream's queue has no end, and would hold what the rank can't take yet."""

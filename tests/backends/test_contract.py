@@ -20,7 +20,7 @@ import pytest
 from hybridspeech.backends import BACKENDS
 from hybridspeech.config import ClusterConfig, FitConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import WorkerError
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 CLUSTERS = [pytest.param(name, marks=pytest.mark.cluster) for name in BACKENDS.names() if name != "local"]
 ALL = ["local", *CLUSTERS]

@@ -17,7 +17,7 @@ from hybridspeech.backends.base import execute_apart
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_a_port_of_spark_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -
 
 
 def test_a_port_of_tensorflow_that_is_taken_is_said_with_what_to_do() -> None:
-    code = "from hybridspeech.session import make_strategy; make_strategy(2)"
+    code = "from hybridspeech.training.tensorflow_setup import make_strategy; make_strategy(2)"
     with socket.create_server(("127.0.0.1", 0)) as server:
         cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}", "127.0.0.1:1"]}
         config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})

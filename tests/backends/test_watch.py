@@ -16,8 +16,8 @@ from hybridspeech.backends.base import execute
 from hybridspeech.backends.watch import Watch
 from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, WorkerError
-from hybridspeech.runs import RunDirectory
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.worker import WorkerContext
 
 HERE = {"pid": os.getpid(), "host": socket.gethostname()}
 

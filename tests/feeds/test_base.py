@@ -13,12 +13,12 @@ from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
 from hybridspeech.preprocess import preprocess
 from hybridspeech.run import make_source
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.worker import WorkerContext
 
 SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
 

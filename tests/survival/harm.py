@@ -19,9 +19,9 @@ from ill_formed import noise, sound
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.processes.supervision import end_all, is_alive
-from hybridspeech.runs import RunDirectory
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.job import PROGRESS_NAME, SETTINGS_NAME
+from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)

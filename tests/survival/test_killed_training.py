@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from harm import command_of_training, job
 
-from hybridspeech.checkpoints import places
 from hybridspeech.config import FeatureConfig
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.checkpoints import places
+from hybridspeech.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from traces import traces
 from hybridspeech import train as verb
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.preprocess import preprocess
-from hybridspeech.runs import RunDirectory
 from hybridspeech.train import TrainResult
+from hybridspeech.training.run_directory import RunDirectory
 
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
 FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)

@@ -14,11 +14,11 @@ import pytest
 from struck import Struck, stop_me
 
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
-from hybridspeech.dataset import rank_shards
 from hybridspeech.errors import WorkerError
 from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.train import train
+from hybridspeech.training.dataset import rank_shards
 
 FIT = FitConfig(epochs=500, batch_size=8)
 CLUSTER = ClusterConfig(num_workers=2, threads_per_worker=1, stall_timeout_s=30)

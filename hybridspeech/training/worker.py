@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hybridspeech.config import TrainPlan, WorkerReport
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

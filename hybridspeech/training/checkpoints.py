@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.errors import RunError
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 _NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hybridspeech.errors import RunError
 from hybridspeech.models.build import build_model
-from hybridspeech.runs import RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras

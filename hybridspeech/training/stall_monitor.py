@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.worker import WorkerContext
 
 if TYPE_CHECKING:
     import tensorflow as tf

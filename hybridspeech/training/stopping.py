@@ -12,7 +12,7 @@ written, and none has come further: nobody is left alone in a collective, and wh
 
 from __future__ import annotations
 
-from hybridspeech.worker import WorkerContext
+from hybridspeech.training.worker import WorkerContext
 
 
 class Stopped(Exception):

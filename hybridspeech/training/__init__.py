@@ -1,0 +1,1 @@
+"""The training loop and what belongs to it: input, checkpoints, recipes, run directory."""
