@@ -24,14 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.clips import check_fit, read_sounds
 from hybridspeech.config import TrainPlan, to_json
 from hybridspeech.errors import ConfigError, RunError
-from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.plots import plot_confusion, plot_reliability
-from hybridspeech.registry import requires
-from hybridspeech.robustness import RobustnessMetrics, measure_robustness, split_noises
-from hybridspeech.scores import (
+from hybridspeech.evaluation.metrics import (
     ClassMetrics,
     ReliabilityBin,
     SpeakerSpread,
@@ -42,6 +37,11 @@ from hybridspeech.scores import (
     speaker_metrics,
     speaker_spread,
 )
+from hybridspeech.evaluation.plots import plot_confusion, plot_reliability
+from hybridspeech.evaluation.robustness import RobustnessMetrics, measure_robustness, split_noises
+from hybridspeech.evaluation.shard_checks import check_fit, read_sounds
+from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.run_directory import RunDirectory

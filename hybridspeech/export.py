@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybridspeech.clips import check_fit, check_sound, read_sounds, sample_waves
 from hybridspeech.config import FeatureConfig, TrainPlan
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
+from hybridspeech.evaluation.exported_model import Measured, measure
+from hybridspeech.evaluation.shard_checks import check_fit, check_sound, read_sounds, sample_waves
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.measure import Measured, measure
 from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires

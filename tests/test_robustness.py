@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from hybridspeech.cli import app
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluate import Metrics, evaluate
-from hybridspeech.robustness import SHIFT_MS, SNR_DB, noisy
+from hybridspeech.evaluation.robustness import SHIFT_MS, SNR_DB, noisy
 from hybridspeech.shards.index import ShardIndex
 
 GENERATOR = np.random.default_rng(0)

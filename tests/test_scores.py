@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridspeech.scores import (
+from hybridspeech.evaluation.metrics import (
     SpeakerMetrics,
     accuracy_interval,
     class_metrics,

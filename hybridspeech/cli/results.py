@@ -13,7 +13,7 @@ from hybridspeech.terminal import print_fields, print_json, print_table, print_t
 
 if TYPE_CHECKING:
     from hybridspeech.evaluate import Metrics
-    from hybridspeech.measure import Measured
+    from hybridspeech.evaluation.exported_model import Measured
 
 
 @app.command(short_help="How well it does on a split.")

@@ -15,11 +15,11 @@ import numpy as np
 
 from hybridspeech.audio.augmentation import generator_of, shifted
 from hybridspeech.audio.background_noise import excerpt, load_noises
-from hybridspeech.clips import Sounds, check_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.evaluation.metrics import accuracy_interval
+from hybridspeech.evaluation.shard_checks import Sounds, check_sound
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.scores import accuracy_interval
 from hybridspeech.shards.index import ShardIndex
 
 SNR_DB = (20, 15, 10, 5, 0)

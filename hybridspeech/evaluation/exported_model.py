@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.clips import Sounds
-from hybridspeech.scores import accuracy_interval
+from hybridspeech.evaluation.metrics import accuracy_interval
+from hybridspeech.evaluation.shard_checks import Sounds
 
 NUM_WARM_UP, NUM_TIMED = 10, 100
 
