@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybridspeech.clusters.environment import num_cores
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.synthesize import WORDS, synthesize
 from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.reader import Clip, read_manifest
-from hybridspeech.preprocess import preprocess
-from hybridspeech.synthesize import WORDS, synthesize
 
 SEED = 0
 KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 from hybridspeech.training.dataset import count_steps, evaluation_dataset, worker_dataset

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from trained import SMALL, tone_shards
 
+from hybridspeech.commands.inspect import describe
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig, to_json
-from hybridspeech.describe import describe
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 
 

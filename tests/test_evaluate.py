@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from trained import tone_run, tone_shards
 
+from hybridspeech.commands.evaluate import Metrics, evaluate
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
-from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -137,7 +137,7 @@ def test_shards_of_the_other_kernel_are_the_same_features(run: Path, shards: Pat
 
 def test_checks_come_before_tensorflow(run: Path, shards: Path) -> None:
     code = (
-        "import sys\nfrom hybridspeech.errors import ConfigError\nfrom hybridspeech.evaluate import evaluate\n"
+        "import sys\nfrom hybridspeech.errors import ConfigError\nfrom hybridspeech.commands.evaluate import evaluate\n"
         f"try:\n    evaluate({str(run)!r}, {str(shards)!r}, split='none')\n"
         "except ConfigError:\n    sys.exit('tensorflow' in sys.modules)\nsys.exit('no error')"
     )

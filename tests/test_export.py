@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from trained import SMALL, random_run, sound_run, sound_shards, tone_run, tone_shards
 
+from hybridspeech.commands.evaluate import evaluate
+from hybridspeech.commands.export import ExportResult, export
+from hybridspeech.commands.predict import predict
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
-from hybridspeech.evaluate import evaluate
-from hybridspeech.export import ExportResult, export
-from hybridspeech.predict import predict
 
 LABELS = ("bed", "cat", "sieben und zwanzig", "wow")
 NAMES = {"savedmodel": "model", "keras": "model.keras", "tflite": "model.tflite"}
@@ -144,7 +144,7 @@ def test_names_and_formats_that_can_not_work_are_refused(run: Path, tmp_path: Pa
 def test_export_that_answers_otherwise_is_not_published(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridspeech.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("hybridspeech.commands.export.TOLERANCE", -1.0)
     with pytest.raises(RunError, match="nothing was written"):
         export(run, tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -250,7 +250,7 @@ def test_a_run_from_spectrograms_can_be_made_int8_too(
 def test_int8_that_answers_otherwise_is_not_published(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridspeech.export.AGREEMENT", 1.1)
+    monkeypatch.setattr("hybridspeech.commands.export.AGREEMENT", 1.1)
     with pytest.raises(RunError, match=r"names the run's own label for .* nothing was written; export as tflite"):
         export(trained[0], tmp_path / "x.tflite", format="tflite-int8", calibrate=trained[1])
     assert not list(tmp_path.iterdir())

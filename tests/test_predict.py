@@ -10,10 +10,10 @@ import soundfile
 from trained import random_run, tone_run
 
 from hybridspeech.audio.decode import read_clip
+from hybridspeech.commands.predict import predict
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.predict import predict
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.trained_model import load_model
 

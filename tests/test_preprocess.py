@@ -18,11 +18,11 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
+from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.config import FeatureConfig, ManifestConfig, Progress, ShardConfig
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import ConfigError, OutputExistsError, TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
-from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig, FitConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.training.optimizer import highest_learning_rate
 from hybridspeech.training.recipes import COMPACT, recipe_for
 

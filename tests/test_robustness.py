@@ -13,8 +13,8 @@ from trained import sound_run, sound_shards, tone_run, tone_shards
 from typer.testing import CliRunner
 
 from hybridspeech.cli import app
+from hybridspeech.commands.evaluate import Metrics, evaluate
 from hybridspeech.errors import ConfigError
-from hybridspeech.evaluate import Metrics, evaluate
 from hybridspeech.evaluation.robustness import SHIFT_MS, SNR_DB, noisy
 from hybridspeech.shards.index import ShardIndex
 

@@ -17,12 +17,12 @@ import psutil
 import pytest
 from attack import Attack
 
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.run import RunResult, run
+from hybridspeech.commands.train import train
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.errors import BackendError, ConfigError, HybridspeechError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.processes.supervision import is_alive
-from hybridspeech.run import RunResult, run
-from hybridspeech.train import train
 from hybridspeech.training.recipes import COMPACT
 from hybridspeech.training.run_directory import RunDirectory
 

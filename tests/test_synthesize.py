@@ -15,13 +15,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybridspeech.commands.synthesize import WORDS, synthesize
 from hybridspeech.config import ManifestConfig, Progress
 from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ, Voice, speak
 from hybridspeech.corpora.speakers import VOICES, Speaker, cast
 from hybridspeech.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import split_by_hash
-from hybridspeech.synthesize import WORDS, synthesize
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -203,7 +203,7 @@ def test_an_interrupted_set_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_set_is_not_taken_for_whole(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys; from hybridspeech.synthesize import synthesize\n"
+        "import os, signal, sys; from hybridspeech.commands.synthesize import synthesize\n"
         "def kill(progress): os.kill(os.getpid(), signal.SIGKILL)\n"
         "synthesize(sys.argv[1], words=['yes', 'no'], clips_per_word=3, num_workers=1, on_progress=kill)\n"
     )

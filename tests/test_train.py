@@ -19,7 +19,10 @@ from disks import mounted
 from struck import Struck, fill, interrupt, kill_me, power_cut
 from traces import traces
 
-from hybridspeech import train as verb
+from hybridspeech.commands import train as verb
+from hybridspeech.commands.evaluate import evaluate
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.train import TrainResult, make_plan
 from hybridspeech.config import (
     AugmentConfig,
     ClusterConfig,
@@ -35,11 +38,8 @@ from hybridspeech.errors import (
     ShardError,
     WorkerError,
 )
-from hybridspeech.evaluate import evaluate
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
-from hybridspeech.train import TrainResult, make_plan
 from hybridspeech.training.checkpoints import Place, places
 from hybridspeech.training.loop import has_stopped_improving
 from hybridspeech.training.run_directory import RunDirectory

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.train import train
 from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
 from hybridspeech.models.build import build_model
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
-from hybridspeech.train import train
 from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)

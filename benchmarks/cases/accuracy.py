@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Outcome
+from hybridspeech.commands.evaluate import evaluate
+from hybridspeech.commands.export import export
+from hybridspeech.commands.train import train
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import RunError
-from hybridspeech.evaluate import evaluate
-from hybridspeech.export import export
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.train import train
 from hybridspeech.training.recipes import recipe_for
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.trained_model import load_model

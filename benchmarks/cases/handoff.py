@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from benchmarks.records import Outcome
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.run import run
+from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
-from hybridspeech.preprocess import preprocess
-from hybridspeech.run import run
-from hybridspeech.train import TrainResult, train
 
 
 def measure(

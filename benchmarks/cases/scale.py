@@ -13,9 +13,9 @@ from benchmarks.peers.ours import samples_of, warm_up
 from benchmarks.peers.pipeline import list_clips
 from benchmarks.records import Outcome
 from benchmarks.reference import error_db, too_far
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES
-from hybridspeech.preprocess import preprocess
 from hybridspeech.processes.periodic import Polled
 
 MEMORY_POLL_S = 0.1

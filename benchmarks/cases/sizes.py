@@ -10,10 +10,10 @@ from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import num_cores
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, FeatureConfig, ShardConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

@@ -10,8 +10,8 @@ from benchmarks.peers.bare_mwms import BareBackend
 from benchmarks.peers.keras_fit import fit_plainly
 from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
+from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
-from hybridspeech.train import TrainResult, train
 
 
 def throughput(source: Path, scratch: Path, *, backend: str, num_workers: int, epochs: int) -> Outcome:

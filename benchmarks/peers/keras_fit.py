@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hybridspeech.commands.train import TrainResult
 from hybridspeech.config import FitConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.train import TrainResult
 
 
 def fit_plainly(shards: Path, fit: FitConfig) -> TrainResult:

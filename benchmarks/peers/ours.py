@@ -1,4 +1,4 @@
-"""`hybridspeech.preprocess`, on any of its engines."""
+"""`hybridspeech.commands.preprocess`, on any of its engines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, some
 from hybridspeech.clusters.environment import num_cores
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

@@ -23,7 +23,7 @@ def synthesize_command(
     json: Json = False,
 ) -> None:
     """Speak the 30 words of Speech Commands with espeak-ng voices (extra: demo)."""
-    from hybridspeech.synthesize import synthesize
+    from hybridspeech.commands.synthesize import synthesize
 
     with ProgressReporter() as report:
         result = synthesize(
@@ -57,7 +57,7 @@ def download_command(
     json: Json = False,
 ) -> None:
     """Fetch a published set of recorded words, check and unpack it; the same command goes on after a failure."""
-    from hybridspeech.download import download
+    from hybridspeech.commands.download import download
 
     with ProgressReporter() as report:
         result = download(name, out, url=url, sha256=sha256, overwrite=overwrite, on_progress=report)

@@ -22,7 +22,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The whole way on synthesised words: voices, shards, training on two workers, evaluation, prediction."""
-    from hybridspeech.demo import demo
+    from hybridspeech.commands.demo import demo
 
     with ProgressReporter() as report:
         result = demo(out, backend=backend, seed=seed, overwrite=overwrite, verbose=verbose, on_progress=report)

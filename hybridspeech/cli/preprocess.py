@@ -89,7 +89,7 @@ def preprocess(
     json: Json = False,
 ) -> None:
     """Decode recorded words, compute spectrograms and write TFRecord shards."""
-    from hybridspeech.preprocess import preprocess
+    from hybridspeech.commands.preprocess import preprocess
     from hybridspeech.training.recipes import varied
 
     with ProgressReporter() as report:
@@ -165,7 +165,7 @@ def inspect_command(
     json: Json = False,
 ) -> None:
     """Counts, sizes, settings, rejects and digest of shards."""
-    from hybridspeech.describe import describe
+    from hybridspeech.commands.inspect import describe
 
     result = describe(shards, verify=verify, plot=plot)
     if json:

@@ -12,7 +12,7 @@ from hybridspeech.cli.options import Json, Overwrite
 from hybridspeech.terminal import print_fields, print_json, print_table, print_text
 
 if TYPE_CHECKING:
-    from hybridspeech.evaluate import Metrics
+    from hybridspeech.commands.evaluate import Metrics
     from hybridspeech.evaluation.exported_model import Measured
 
 
@@ -28,7 +28,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Accuracy with a 95 % interval, figures by class and speaker, calibration, confusion matrix (JSON, CSV, PNG)."""
-    from hybridspeech.evaluate import evaluate
+    from hybridspeech.commands.evaluate import evaluate
 
     result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness)
     if json:
@@ -76,7 +76,7 @@ def predict(
     json: Json = True,
 ) -> None:
     """Labels of audio files, as JSON lines on stdout. Exit code 1 if a file could not be used."""
-    from hybridspeech.predict import predict
+    from hybridspeech.commands.predict import predict
 
     failed = False
     for prediction in predict(run, files, top_k=top_k):
@@ -104,7 +104,7 @@ def export(
     json: Json = False,
 ) -> None:
     """A model to deploy: raw audio in, probabilities out, with the features and the labels inside."""
-    from hybridspeech.export import export
+    from hybridspeech.commands.export import export
 
     result = export(run, out, format=format, calibrate=calibrate, measure=measure, overwrite=overwrite)
     if json:

@@ -88,8 +88,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Preprocess on Spark and train on what it makes, in one program; the curve is that of preprocess and train."""
-    from hybridspeech.run import run as run_
-    from hybridspeech.run import usual_training
+    from hybridspeech.commands.run import run as run_
+    from hybridspeech.commands.run import usual_training
 
     made = FeatureConfig.of(features, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
     recipe = usual_training(

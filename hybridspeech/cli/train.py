@@ -36,7 +36,7 @@ from hybridspeech.config import ClusterConfig, FitConfig
 from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
 if TYPE_CHECKING:
-    from hybridspeech.train import TrainResult
+    from hybridspeech.commands.train import TrainResult
 
 
 def _usual(name: str) -> str:
@@ -124,7 +124,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a classifier on shards with one or more workers."""
-    from hybridspeech.train import train
+    from hybridspeech.commands.train import train
     from hybridspeech.training.recipes import recipe_for
 
     recipe = recipe_for(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.run import make_source
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig, TrainPlan, WorkerReport
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
-from hybridspeech.preprocess import preprocess
-from hybridspeech.run import make_source
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask

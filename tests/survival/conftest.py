@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harm import SHARDS, SMALL, Undisturbed, files_of, write_clips
 
-from hybridspeech.preprocess import preprocess
+from hybridspeech.commands.preprocess import preprocess
 
 
 @pytest.fixture(scope="session")

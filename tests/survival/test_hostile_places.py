@@ -19,9 +19,9 @@ import pytest
 from disks import mounted
 from harm import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
 
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig
 from hybridspeech.errors import ConfigError, HybridspeechError, OutputExistsError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.output import claim_output
 

@@ -19,12 +19,12 @@ from harm import SHARDS, SMALL, PeakMemory, command, workers_of
 from ill_formed import BAD, ODD, sound, wav, write_bad_files
 
 from hybridspeech.audio.decode import read_clip
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, ManifestConfig, Progress, ShardConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

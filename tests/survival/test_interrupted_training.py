@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from harm import command_of_training, frozen_at_first_step, job
 
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig
-from hybridspeech.preprocess import preprocess
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.run_directory import RunDirectory
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from harm import command_of_training, job
 
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig
-from hybridspeech.preprocess import preprocess
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.run_directory import RunDirectory
 

@@ -12,10 +12,10 @@ import psutil
 import pytest
 from harm import SHARDS, SMALL, Killer, Undisturbed, executors_of, files_of, workers_of
 
+from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import EngineError
-from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.processes.supervision import is_alive
 
 Victims = Callable[[int], list[psutil.Process]]

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from traces import traces
 
-from hybridspeech import train as verb
+from hybridspeech.commands import train as verb
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.train import TrainResult
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
-from hybridspeech.preprocess import preprocess
-from hybridspeech.train import TrainResult
 from hybridspeech.training.run_directory import RunDirectory
 
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from struck import Struck, stop_me
 
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.train import train
 from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
 from hybridspeech.errors import WorkerError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.train import train
 from hybridspeech.training.dataset import rank_shards
 
 FIT = FitConfig(epochs=500, batch_size=8)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from harm import SMALL, files_of
 
+from hybridspeech.commands.inspect import describe
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import ShardConfig
-from hybridspeech.describe import describe
 from hybridspeech.errors import ShardError
-from hybridspeech.preprocess import preprocess
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

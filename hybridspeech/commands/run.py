@@ -18,6 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.audio.background_noise import find_noises
+from hybridspeech.commands.train import (
+    TrainResult,
+    opened,
+    result_of,
+    run_with_restarts,
+    versions_here,
+    weights_of,
+)
 from hybridspeech.config import (
     ClusterConfig,
     FeatureConfig,
@@ -40,14 +48,6 @@ from hybridspeech.processes.periodic import Polled
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
-from hybridspeech.train import (
-    TrainResult,
-    opened,
-    result_of,
-    run_with_restarts,
-    versions_here,
-    weights_of,
-)
 from hybridspeech.training.recipes import Recipe, recipe_for
 from hybridspeech.training.run_directory import RunDirectory
 

@@ -9,16 +9,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybridspeech.commands.evaluate import Metrics, evaluate
+from hybridspeech.commands.export import export
+from hybridspeech.commands.predict import Prediction, predict
+from hybridspeech.commands.preprocess import PreprocessResult, preprocess
+from hybridspeech.commands.synthesize import synthesize
+from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, ManifestConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError
-from hybridspeech.evaluate import Metrics, evaluate
-from hybridspeech.export import export
 from hybridspeech.manifest.reader import read_manifest
-from hybridspeech.predict import Prediction, predict
-from hybridspeech.preprocess import PreprocessResult, preprocess
 from hybridspeech.storage.output import claim_output
-from hybridspeech.synthesize import synthesize
-from hybridspeech.train import TrainResult, train
 from hybridspeech.training.recipes import recipe_for
 
 ENGINE_OF = {"tfos": "spark", "ray": "raydp", "local": "local"}

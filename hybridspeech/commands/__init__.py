@@ -1,0 +1,1 @@
+"""One module per verb; the functions are those of `hybridspeech`."""
