@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hybridspeech.cli import Commands
-from hybridspeech.terminal import ProgressReporter, print_table, print_text
+from hybridspeech.cli.terminal import ProgressReporter, print_table, print_text
 
 RESULTS = Path("docs/benchmarks.json")
 BESIDE = "benchmarks*.json"

@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from hybridspeech import __version__
+from hybridspeech.cli.terminal import print_text
 from hybridspeech.errors import HybridspeechError
-from hybridspeech.terminal import print_text
 
 EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."

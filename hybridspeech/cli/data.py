@@ -9,7 +9,7 @@ import typer
 
 from hybridspeech.cli.app import data_app
 from hybridspeech.cli.options import Json, Overwrite
-from hybridspeech.terminal import ProgressReporter, print_fields, print_json, print_text
+from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
 
 
 @data_app.command("synthesize", short_help="Words spoken by espeak-ng voices.")

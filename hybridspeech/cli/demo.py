@@ -9,7 +9,7 @@ import typer
 
 from hybridspeech.cli.app import app
 from hybridspeech.cli.options import Json, Overwrite, Verbose
-from hybridspeech.terminal import ProgressReporter, print_json, print_text
+from hybridspeech.cli.terminal import ProgressReporter, print_json, print_text
 
 
 @app.command(short_help="The whole way on synthesised words.")

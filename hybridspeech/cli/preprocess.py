@@ -30,8 +30,8 @@ from hybridspeech.cli.options import (
     Verbose,
     pairs_of,
 )
+from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
 from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig, ShardConfig
-from hybridspeech.terminal import ProgressReporter, print_fields, print_json, print_text
 
 
 @app.command(short_help="Recorded words to spectrogram shards.")

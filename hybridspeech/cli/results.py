@@ -9,7 +9,7 @@ import typer
 
 from hybridspeech.cli.app import app
 from hybridspeech.cli.options import Json, Overwrite
-from hybridspeech.terminal import print_fields, print_json, print_table, print_text
+from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import Metrics

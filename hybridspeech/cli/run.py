@@ -35,9 +35,9 @@ from hybridspeech.cli.options import (
     Verbose,
     pairs_of,
 )
+from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
 from hybridspeech.cli.train import training_facts
 from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig
-from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
 
 @app.command(short_help="Recorded words to a trained classifier, without shards on disk.")

@@ -32,8 +32,8 @@ from hybridspeech.cli.options import (
     Verbose,
     pairs_of,
 )
+from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
 from hybridspeech.config import ClusterConfig, FitConfig
-from hybridspeech.terminal import ProgressReporter, print_fields, print_json
 
 if TYPE_CHECKING:
     from hybridspeech.commands.train import TrainResult
