@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from engines.cases import CASES, open_engine
-from servers import Answer, Handler, Server
+from support.engine_cases import CASES, open_engine
+from support.http_server import Answer, Handler, Server
 
 from hybridspeech.engines import Engine
 

@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": python_path()}
 
 
 def run(tmp_path: Path, target: str, timeout_s: float = 60.0, **settings: Any) -> Run:
-    job = Job(target=f"jobs:{target}", source=str(tmp_path), settings=settings)
+    job = Job(target=f"support.benchmark_jobs:{target}", source=str(tmp_path), settings=settings)
     return runner.run_apart(job, tmp_path, ENVIRONMENT, timeout_s)
 
 
@@ -31,7 +31,9 @@ def run_case(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, peers: Mapping[str, Peer], repeats: int = 1
 ) -> CaseResult:
     size = Size(4, repeats=repeats, timeout_s=60)
-    case = Case(title="", about="", target=f"jobs:{target}", unit="x/s", sizes={"tiny": size}, peers=peers)
+    case = Case(
+        title="", about="", target=f"support.benchmark_jobs:{target}", unit="x/s", sizes={"tiny": size}, peers=peers
+    )
     monkeypatch.setitem(registry.CASES, "made-up", case)  # type: ignore[arg-type]
     (tmp_path / "clips-4").mkdir()
     return runner.run_case("made-up", list(peers), "tiny", Inputs(tmp_path), tmp_path)

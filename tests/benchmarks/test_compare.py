@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from results import peer, results
+from support.benchmark_results import peer, results
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from results import peer, results
+from support.benchmark_results import peer, results
 
 from benchmarks.models import write_models
 from benchmarks.records import PeerResult

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
-from results import peer, results
+from support.benchmark_results import peer, results
 
 from benchmarks.records import PeerResult, number
 from benchmarks.report import write_report

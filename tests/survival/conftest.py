@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harm import SHARDS, SMALL, Undisturbed, files_of, write_clips
+from support.process_faults import SHARDS, SMALL, Undisturbed, files_of, write_clips
 
 from hybridspeech.commands.preprocess import preprocess
 

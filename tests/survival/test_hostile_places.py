@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from disks import mounted
-from harm import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
+from support.process_faults import OPTIONS, SHARDS, SMALL, Undisturbed, command, files_of, job
+from support.small_disk import mounted
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig

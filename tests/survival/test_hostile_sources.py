@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harm import SHARDS, SMALL, PeakMemory, command, workers_of
-from ill_formed import BAD, ODD, sound, wav, write_bad_files
+from support.audio_files import BAD, ODD, sound, wav, write_bad_files
+from support.process_faults import SHARDS, SMALL, PeakMemory, command, workers_of
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.commands.preprocess import preprocess

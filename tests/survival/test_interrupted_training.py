@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harm import command_of_training, frozen_at_first_step, job
+from support.process_faults import command_of_training, frozen_at_first_step, job
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig

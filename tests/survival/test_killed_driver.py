@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from harm import OPTIONS, Job, Undisturbed, command, files_of, job, num_finished
+from support.process_faults import OPTIONS, Job, Undisturbed, command, files_of, job, num_finished
 
 from hybridspeech.shards.job import PROGRESS_NAME
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from harm import command_of_training, job
+from support.process_faults import command_of_training, job
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig

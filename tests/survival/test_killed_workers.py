@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harm import SHARDS, SMALL, Killer, Undisturbed, executors_of, files_of, workers_of
+from support.process_faults import SHARDS, SMALL, Killer, Undisturbed, executors_of, files_of, workers_of
 
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.config import EngineConfig, Progress

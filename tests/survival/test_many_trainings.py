@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from traces import traces
+from support.process_traces import traces
 
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.preprocess import preprocess

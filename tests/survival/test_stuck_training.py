@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from struck import Struck, stop_me
+from support.worker_faults import Struck, stop_me
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train

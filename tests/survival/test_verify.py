@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harm import SMALL, files_of
+from support.process_faults import SMALL, files_of
 
 from hybridspeech.commands.inspect import describe
 from hybridspeech.commands.preprocess import preprocess

@@ -7,9 +7,9 @@ import signal
 import tempfile
 
 import pytest
-from backends.test_launch import call_the_worker
 from hypothesis import given
 from hypothesis import strategies as st
+from test_launch import call_the_worker
 
 from hybridspeech.backends import stop
 from hybridspeech.backends.launch import Launch, run_apart

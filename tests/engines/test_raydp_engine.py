@@ -11,13 +11,12 @@ import time
 import psutil
 import pytest
 from pyspark import SparkContext
+from support.spark_standalone import listening_addresses
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
-
-from .standalone import listening_addresses
 
 # As in test_spark: a session that other tests share is closed first.
 alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])

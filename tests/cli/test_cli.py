@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disks import mounted
-from struck import fill
+from support.small_disk import mounted
+from support.worker_faults import fill
 from typer.testing import CliRunner
 
 from hybridspeech.cli import app
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ["--features", "logmel", "--n-mels", "24", "--hop-length", "500", "--engine", "local"]
 
 

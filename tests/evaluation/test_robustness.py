@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import sound_run, sound_shards, tone_run, tone_shards
+from support.trained_runs import sound_run, sound_shards, tone_run, tone_shards
 from typer.testing import CliRunner
 
 from hybridspeech.cli import app

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
+from support.spark_standalone import listening_addresses
 
 from hybridspeech.clusters.environment import environment, loopback_conf, spark_environment
 from hybridspeech.config import EngineConfig
@@ -30,8 +31,6 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_daemon import Prompt
 from hybridspeech.errors import ConfigError, EngineError
-
-from .standalone import listening_addresses
 
 # Spark allows one context in a process: asking for the local engine closes the session that other tests share.
 alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])

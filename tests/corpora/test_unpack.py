@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archives import files, special, tar, zip_special, zipped
+from support.archives import files, special, tar, zip_special, zipped
 
 from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import DownloadError

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ill_formed import BAD, ODD, noise, sound, wav, write_bad_files
+from support.audio_files import BAD, ODD, noise, sound, wav, write_bad_files
 
 from hybridspeech.audio import decode as audio
 from hybridspeech.audio.decode import decode, read_clip

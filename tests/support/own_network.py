@@ -1,4 +1,4 @@
-"""Networks of a user's own, for ``--model own_network:...``."""
+"""Networks of a user's own, for ``--model support.own_network:...``."""
 
 from __future__ import annotations
 

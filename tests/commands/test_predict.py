@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from trained import random_run, tone_run
+from support.trained_runs import random_run, tone_run
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.commands.predict import predict

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import SMALL, random_run, sound_run, sound_shards, tone_run, tone_shards
+from support.trained_runs import SMALL, random_run, sound_run, sound_shards, tone_run, tone_shards
 
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.export import ExportResult, export

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trained import SMALL, tone_shards
+from support.trained_runs import SMALL, tone_shards
 
 from hybridspeech.commands.inspect import describe
 from hybridspeech.commands.preprocess import preprocess

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from ill_formed import noise, sound
 
 from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
 from hybridspeech.processes.periodic import Polled
@@ -22,6 +21,7 @@ from hybridspeech.processes.supervision import end_all, is_alive
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.training.run_directory import RunDirectory
+from support.audio_files import noise, sound
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archives import files, special, tar, zipped
-from servers import Answer, Server
+from support.archives import files, special, tar, zipped
+from support.http_server import Answer, Server
 
 from hybridspeech.commands.download import PUBLISHED, DownloadResult, download
 from hybridspeech.config import Progress

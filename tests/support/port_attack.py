@@ -9,9 +9,8 @@ import socket
 import struct
 from pathlib import Path
 
-from engines.standalone import listening_sockets
-
 from hybridspeech.processes.periodic import Polled
+from support.spark_standalone import listening_sockets
 
 POLL_S = 0.2
 TIMEOUT_S = 0.5

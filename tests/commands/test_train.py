@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from attack import Attack
-from disks import mounted
-from struck import Struck, fill, interrupt, kill_me, power_cut
-from traces import traces
+from support.port_attack import Attack
+from support.process_traces import traces
+from support.small_disk import mounted
+from support.worker_faults import Struck, fill, interrupt, kill_me, power_cut
 
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.evaluate import evaluate

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from attack import Attack
+from support.port_attack import Attack
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import RunResult, run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trained import tone_run, tone_shards
+from support.trained_runs import tone_run, tone_shards
 
 from hybridspeech.commands.evaluate import Metrics, evaluate
 from hybridspeech.config import to_json

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines import ENGINES, Engine
-
-from .standalone import standalone_cluster
+from support.spark_standalone import standalone_cluster
 
 CASES = {
     "local": ("local", EngineConfig()),

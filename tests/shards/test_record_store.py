@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from disks import mounted
+from support.small_disk import mounted
 
 from hybridspeech.config import FeatureConfig, ShardConfig
 from hybridspeech.errors import ShardError

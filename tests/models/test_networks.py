@@ -57,7 +57,7 @@ def test_sub_bands_are_normalised_by_themselves() -> None:
 
 
 def test_a_network_of_your_own_is_built_by_name() -> None:
-    model = build_model(ModelConfig(name="own_network:small", input_shape=(8, 9), num_labels=3))
+    model = build_model(ModelConfig(name="support.own_network:small", input_shape=(8, 9), num_labels=3))
     assert model.count_params() == 8 * 9 * 3 + 3
 
 
@@ -66,9 +66,9 @@ def test_a_network_of_your_own_is_built_by_name() -> None:
     [
         ("dscnnn", "choose one of cnn, dscnn, bcresnet, or module:function of your own"),
         ("no_such_module:build", "there is no module 'no_such_module' to import"),
-        ("own_network:", "expected module:function"),
-        ("own_network:absent", "has no function 'absent'"),
-        ("own_network:wrong", r"gives \(None, 4\); expected .* and \(None, 3\)"),
+        ("support.own_network:", "expected module:function"),
+        ("support.own_network:absent", "has no function 'absent'"),
+        ("support.own_network:wrong", r"gives \(None, 4\); expected .* and \(None, 3\)"),
     ],
 )
 def test_a_network_that_can_not_be_is_refused(name: str, sentence: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers import Answer, Handler, Server
+from support.http_server import Answer, Handler, Server
 
 from hybridspeech.corpora.fetch import FetchConfig, fetch
 from hybridspeech.errors import ConfigError, DownloadError
