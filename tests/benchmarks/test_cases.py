@@ -84,5 +84,5 @@ def test_every_case_is_run_here() -> None:
 def test_a_wrong_output_is_found_out(inputs: Inputs, tmp_path: Path) -> None:
     measure = load(CASES["stft-kernel"].target)
     source = inputs.get("clips", CASES["stft-kernel"].sizes["tiny"].num_clips)
-    outcome = measure(source, tmp_path, transform="jobs:silence", dtype="float32", seconds=0.0)
+    outcome = measure(source, tmp_path, transform="support.benchmark_jobs:silence", dtype="float32", seconds=0.0)
     assert "dB from the reference; expected at most 0.05 dB" in outcome.problem
