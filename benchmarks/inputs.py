@@ -10,8 +10,9 @@ from pathlib import Path
 from hybridspeech.clusters.environment import num_cores
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.synthesize import WORDS, synthesize
-from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig
+from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import Clip, read_manifest
 
 SEED = 0

@@ -1,6 +1,6 @@
-"""Frozen records that travel between stages and processes. They check what can be checked without data.
+"""Frozen records that several packages share, their JSON form, and the checks of their fields.
 
-Standard library only. Each is JSON-able through `to_json` and read back by `from_json`; units stand in the names.
+A record that one package owns is in that package's `config` module. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ Record = TypeVar("Record")
 SPLITS = ("training", "validation", "testing")
 
 
-def _check(condition: bool, message: str) -> None:
+def check(condition: bool, message: str) -> None:
+    """Raise ConfigError with `message` unless `condition` holds."""
     if not condition:
         raise ConfigError(message)
 
 
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    _check(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ConfigError unless `value` is one of `choices`; `name` is the name of the setting in the message."""
+    check(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
-
-SILENCE, UNKNOWN = "_silence_", "_unknown_"
-TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-"""The labels of the usual Speech Commands task: ten words, anything else, and no word at all (arXiv:1804.03209)."""
 
 FEATURE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "stft": {"n_fft": 2048, "hop_length": 321},
@@ -60,26 +58,24 @@ class FeatureConfig:
     kernel: Literal["fast", "reference"] = "fast"
 
     def __post_init__(self) -> None:
-        _one_of("features", self.kind, tuple(FEATURE_DEFAULTS))
-        _one_of("kernel", self.kernel, ("fast", "reference"))
-        _check(
+        check_choice("features", self.kind, tuple(FEATURE_DEFAULTS))
+        check_choice("kernel", self.kernel, ("fast", "reference"))
+        check(
             1_000 <= self.sample_rate_hz <= 384_000, f"sample rate is {self.sample_rate_hz} Hz; expected 1000 to 384000"
         )
-        _check(
-            1 <= self.clip_duration_ms <= 60_000, f"clip duration is {self.clip_duration_ms} ms; expected 1 to 60000"
-        )
-        _check(self.num_samples >= 1, "clip duration and sample rate give no sample; raise one of them")
-        _check(
+        check(1 <= self.clip_duration_ms <= 60_000, f"clip duration is {self.clip_duration_ms} ms; expected 1 to 60000")
+        check(self.num_samples >= 1, "clip duration and sample rate give no sample; raise one of them")
+        check(
             16 <= self.n_fft <= 65_536 and self.n_fft % 2 == 0,
             f"n_fft is {self.n_fft}; expected an even number of samples from 16 to 65536",
         )
-        _check(
+        check(
             1 <= self.hop_length <= self.n_fft, f"hop_length is {self.hop_length}; expected 1 to n_fft ({self.n_fft})"
         )
-        _check(self.top_db is None or self.top_db > 0, f"top_db is {self.top_db}; expected more than 0 dB")
+        check(self.top_db is None or self.top_db > 0, f"top_db is {self.top_db}; expected more than 0 dB")
         if self.kind == "logmel":
-            _check(1 <= self.n_mels <= 1 + self.n_fft // 2, f"n_mels is {self.n_mels}; expected 1 to 1 + n_fft // 2")
-            _check(
+            check(1 <= self.n_mels <= 1 + self.n_fft // 2, f"n_mels is {self.n_mels}; expected 1 to 1 + n_fft // 2")
+            check(
                 0 <= self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2,
                 f"fmin is {self.fmin_hz} Hz and fmax {self.fmax_hz} Hz; expected 0 <= fmin < fmax <= half the sample "
                 f"rate ({self.sample_rate_hz / 2} Hz)",
@@ -88,7 +84,7 @@ class FeatureConfig:
     @classmethod
     def of(cls, kind: str = "stft", **overrides: Any) -> FeatureConfig:
         """The defaults of `kind`, with the overrides that are not None."""
-        _one_of("features", kind, tuple(FEATURE_DEFAULTS))
+        check_choice("features", kind, tuple(FEATURE_DEFAULTS))
         given = {name: value for name, value in overrides.items() if value is not None}
         return cls(**{"kind": kind, **FEATURE_DEFAULTS[kind], **given})
 
@@ -111,72 +107,6 @@ class FeatureConfig:
     def shape(self) -> tuple[int, int]:
         """(num_bins, num_frames) of one spectrogram; (1, num_samples) of a waveform."""
         return (self.num_bins, self.num_frames)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestConfig:
-    """How labels, speakers and splits are decided.
-
-    `split` "auto" takes the column of a table, else the published lists, else the hash rule. Percentages are of
-    speakers. `task` says which labels there are: "all" folders, "12" (the ten command words of Speech Commands with
-    _unknown_ and _silence_), or "words:yes,no,..."; a list may name _unknown_ and _silence_ too. These two are as many as
-    `unknown_percentage` and `silence_percentage` of the clips of the chosen words, in each split; `seed` draws them.
-    """
-
-    split: Literal["auto", "lists", "hash", "column", "none"] = "auto"
-    validation_percentage: float = 10.0
-    testing_percentage: float = 10.0
-    allow_speaker_overlap: bool = False
-    task: str = "all"
-    unknown_percentage: float = 10.0
-    silence_percentage: float = 10.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("split", self.split, ("auto", "lists", "hash", "column", "none"))
-        for name in ("validation_percentage", "testing_percentage", "unknown_percentage", "silence_percentage"):
-            _check(0 <= getattr(self, name) <= 100, f"{name} is {getattr(self, name)}; expected 0 to 100")
-        total = self.validation_percentage + self.testing_percentage
-        _check(total < 100, f"validation and testing percentages add up to {total}; expected less than 100")
-        _check(
-            self.task in ("all", "12") or len(set(self.words or ())) >= 2,
-            f"task is {self.task!r}; choose all, 12, or words: with two words or more, such as words:yes,no,_unknown_",
-        )
-
-    @property
-    def words(self) -> tuple[str, ...] | None:
-        """The labels that the task asks for, as given; None for all that are there."""
-        if self.task == "12":
-            return TWELVE
-        kind, _, listed = self.task.partition(":")
-        return tuple(word.strip() for word in listed.split(",") if word.strip()) if kind == "words" else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardConfig:
-    """How clips are stored. `num_shards` is per split; None chooses from the size. `seed` decides the order.
-
-    `dtype` is float32 or float16 for spectrograms, int16 (PCM 16) for waveforms.
-    """
-
-    dtype: Literal["float32", "float16", "int16"] = "float32"
-    compression: Literal["none", "gzip"] = "none"
-    num_shards: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("dtype", self.dtype, ("float32", "float16", "int16"))
-        _one_of("compression", self.compression, ("none", "gzip"))
-        _check(
-            self.num_shards is None or 1 <= self.num_shards <= 99_999,
-            f"shards is {self.num_shards}; expected 1 to 99999",
-        )
-
-    @classmethod
-    def of(cls, kind: str, **overrides: Any) -> ShardConfig:
-        """The defaults for features of this kind, with the overrides that are not None."""
-        given = {name: value for name, value in overrides.items() if value is not None}
-        return cls(**{**({"dtype": "int16"} if kind == "waveform" else {}), **given})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +133,10 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in (item.name for item in dataclasses.fields(self)):
             value = getattr(self, name)
-            _check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
+            check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
         for name in ("background_volume", "background_frequency", "mask_fraction"):
-            _check(getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; expected 0 to 1")
-        _check(self.speed_percent <= 50, f"speed_percent is {self.speed_percent}; expected 0 to 50")
+            check(getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; expected 0 to 1")
+        check(self.speed_percent <= 50, f"speed_percent is {self.speed_percent}; expected 0 to 50")
 
     @property
     def needs_noise(self) -> bool:
@@ -246,71 +176,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("num_executors", "executor_cores"):
             value = getattr(self, name)
-            _check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A network by name, or "module:function" of your own. `input_shape` and `num_labels` come from the shards.
-
-    `width` multiplies the channels.
-    """
-
-    name: str = "cnn"
-    input_shape: tuple[int, int] = (1025, 50)
-    num_labels: int = 30
-    dropout: float = 0.2
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(0 < self.width <= 64, f"width is {self.width}; expected more than 0 and at most 64")
-        _check(self.num_labels >= 2, f"the shards have {self.num_labels} label; a classifier needs 2 or more")
-        _check(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 or more and less than 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitConfig:
-    """How a model is fitted. `batch_size` is per worker; the global batch is batch_size x num_workers.
-
-    `learning_rate` is the highest one; it is meant for `learning_rate_batch` clips a step and grows with the square root of
-    the global batch (arXiv:2205.10287); None: it stays. The schedule "cosine" rises over `warmup_epochs` and falls to 0.
-    `class_weights` counts rare labels as much as frequent ones. With `early_stopping`, training ends after so many epochs
-    without a smaller validation loss, and the best epoch's model is the result; else the last one's is. A checkpoint is
-    saved after each epoch, and within it after every `checkpoint_steps` steps (None: not).
-    """
-
-    epochs: int = 8
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    learning_rate_batch: int | None = None
-    optimizer: Literal["adam", "adamw"] = "adam"
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: float = 0.0
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    early_stopping: int | None = None
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    seed: int = 0
-    deterministic: bool = False
-    shuffle_buffer: int = 1024
-    keep_checkpoints: int = 2
-    checkpoint_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("optimizer", self.optimizer, ("adam", "adamw"))
-        _one_of("schedule", self.schedule, ("constant", "cosine"))
-        counts = ("epochs", "batch_size", "shuffle_buffer", "keep_checkpoints", "checkpoint_steps")
-        for name in (*counts, "learning_rate_batch", "early_stopping"):
-            value = getattr(self, name)
-            _check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
-        _check(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            f"learning rate is {self.learning_rate}; expected more than 0",
-        )
-        _check(0 <= self.label_smoothing < 1, f"label_smoothing is {self.label_smoothing}; expected 0 to less than 1")
-        for name in ("weight_decay", "warmup_epochs"):
-            _check(0 <= getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}; expected 0 or more")
+            check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,51 +199,14 @@ class ClusterConfig:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        _check(1 <= self.num_workers <= 1024, f"num_workers is {self.num_workers}; expected 1 to 1024")
-        _check(
+        check(1 <= self.num_workers <= 1024, f"num_workers is {self.num_workers}; expected 1 to 1024")
+        check(
             self.threads_per_worker is None or self.threads_per_worker >= 1,
             f"threads_per_worker is {self.threads_per_worker}; expected 1 or more",
         )
-        _check(self.max_restarts >= 0, f"max_restarts is {self.max_restarts}; expected 0 or more")
+        check(self.max_restarts >= 0, f"max_restarts is {self.max_restarts}; expected 0 or more")
         for name in ("start_timeout_s", "stall_timeout_s"):
-            _check(getattr(self, name) > 0, f"{name} is {getattr(self, name)} s; expected more than 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainPlan:
-    """All that a training worker needs; made once on the driver, stored as plan.json, sent to every rank.
-
-    `shards` and `run` are absolute paths that every worker reaches. `digest` is the dataset's; `labels` in index order.
-    `label_weights`: of an example of each
-    label in the loss; empty: all alike. `features` is what the network takes, `stored` what the shards hold: the same, or
-    waveforms.
-    """
-
-    shards: str
-    run: str
-    backend: str = "local"
-    digest: str = ""
-    labels: tuple[str, ...] = ()
-    features: FeatureConfig = field(default_factory=FeatureConfig)
-    stored: FeatureConfig = field(default_factory=FeatureConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    label_weights: tuple[float, ...] = ()
-    resume: bool = False
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerReport:
-    """What one rank brings back; `history` has one row an epoch. Times are Unix times of the worker's clock."""
-
-    rank: int
-    history: tuple[Mapping[str, float], ...] = ()
-    first_step_at: float = 0.0
-    finished_at: float = 0.0
-    num_examples: int = 0
-    values: Mapping[str, Any] = field(default_factory=dict)
+            check(getattr(self, name) > 0, f"{name} is {getattr(self, name)} s; expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,19 +5,13 @@ import math
 
 import pytest
 
-from hybridspeech.config import (
-    ClusterConfig,
-    FeatureConfig,
-    FitConfig,
-    ManifestConfig,
-    ModelConfig,
-    ShardConfig,
-    TrainPlan,
-    WorkerReport,
-    from_json,
-    to_json,
-)
+from hybridspeech.config import ClusterConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.shards.config import ShardConfig
+from hybridspeech.training.config import FitConfig
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 
 def test_default_features_are_those_of_the_report() -> None:

@@ -10,7 +10,9 @@ from benchmarks.records import Outcome
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import run
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
+from hybridspeech.config import ClusterConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
 
 
 def measure(

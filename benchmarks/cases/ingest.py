@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
-from hybridspeech.config import FitConfig
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.dataset import count_steps, worker_dataset
 
 SPLIT = "training"

@@ -11,7 +11,9 @@ from benchmarks.peers.keras_fit import fit_plainly
 from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig, FitConfig, ModelConfig
+from hybridspeech.config import ClusterConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
 
 
 def throughput(source: Path, scratch: Path, *, backend: str, num_workers: int, epochs: int) -> Outcome:

@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import ShardWriter, read_shard, shard_name
 
 CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.commands.train import TrainResult
-from hybridspeech.config import FitConfig
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.config import FitConfig
 
 
 def fit_plainly(shards: Path, fit: FitConfig) -> TrainResult:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import ShardWriter
 
 Writer = Callable[[Path, Iterable[np.ndarray]], None]

@@ -18,8 +18,9 @@ from typing import ClassVar, Protocol
 
 import cloudpickle
 
-from hybridspeech.config import TrainPlan, WorkerReport, from_json, to_json
+from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import BackendError, WorkerError, one_line
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import Worker, WorkerContext
 

@@ -24,10 +24,11 @@ from hybridspeech.backends.base import Worker, collect, forget
 from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
 from hybridspeech.clusters.environment import num_cores, python_path
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.registry import requires
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.2

@@ -6,8 +6,8 @@ import os
 from typing import ClassVar
 
 from hybridspeech.backends.base import Worker, cause_of, collect, execute, forget
-from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.errors import ConfigError, WorkerError
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 
 class LocalBackend:

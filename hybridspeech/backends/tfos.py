@@ -30,8 +30,9 @@ from hybridspeech.clusters.environment import (
     refusals,
     spark_environment,
 )
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 POLL_S = 0.1
 SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybridspeech.backends.base import first_failure
-from hybridspeech.config import TrainPlan
 from hybridspeech.errors import BackendError, WorkerError
 from hybridspeech.processes.supervision import is_alive, is_stopped
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
 GRACE_S = 1.0

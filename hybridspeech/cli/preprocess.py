@@ -31,7 +31,9 @@ from hybridspeech.cli.options import (
     pairs_of,
 )
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
-from hybridspeech.config import EngineConfig, FeatureConfig, ManifestConfig, ShardConfig
+from hybridspeech.config import EngineConfig, FeatureConfig
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
 
 
 @app.command(short_help="Recorded words to spectrogram shards.")

@@ -37,7 +37,9 @@ from hybridspeech.cli.options import (
 )
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
 from hybridspeech.cli.train import training_facts
-from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
 
 
 @app.command(short_help="Recorded words to a trained classifier, without shards on disk.")

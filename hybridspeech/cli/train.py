@@ -33,7 +33,8 @@ from hybridspeech.cli.options import (
     pairs_of,
 )
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
-from hybridspeech.config import ClusterConfig, FitConfig
+from hybridspeech.config import ClusterConfig
+from hybridspeech.training.config import FitConfig
 
 if TYPE_CHECKING:
     from hybridspeech.commands.train import TrainResult

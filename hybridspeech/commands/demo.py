@@ -15,8 +15,9 @@ from hybridspeech.commands.predict import Prediction, predict
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, ManifestConfig, OnProgress, Progress, silent
+from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.recipes import recipe_for

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hybridspeech.config import ManifestConfig, OnProgress, Progress, silent
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.corpora.fetch import FetchConfig, OnBytes, fetch
 from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import UNFINISHED_NAME, read_manifest
 from hybridspeech.storage.output import claim_output
 from hybridspeech.storage.small_files import write_atomically

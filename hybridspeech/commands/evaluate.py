@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.config import TrainPlan, to_json
+from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.evaluation.metrics import (
     ClassMetrics,
@@ -44,6 +44,7 @@ from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig, TrainPlan
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.evaluation.exported_model import Measured, measure
 from hybridspeech.evaluation.shard_checks import check_fit, check_sound, read_sounds, sample_waves
@@ -38,6 +38,7 @@ from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, C
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, ShardConfig, to_json
+from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.plots import plot_spectrograms
 from hybridspeech.features.clip_transform import ClipTransform, view_of
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels, read_rejects
 from hybridspeech.shards.shard_file import read_shard

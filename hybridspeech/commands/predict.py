@@ -17,10 +17,11 @@ import numpy as np
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
-from hybridspeech.config import TrainPlan, to_json
+from hybridspeech.config import to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:

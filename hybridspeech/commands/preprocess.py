@@ -23,21 +23,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
-from hybridspeech.config import (
-    AugmentConfig,
-    EngineConfig,
-    FeatureConfig,
-    ManifestConfig,
-    OnProgress,
-    Progress,
-    ShardConfig,
-    silent,
-)
+from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import Manifest, read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import INDEX_NAME
 from hybridspeech.shards.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards

@@ -26,28 +26,21 @@ from hybridspeech.commands.train import (
     versions_here,
     weights_of,
 )
-from hybridspeech.config import (
-    ClusterConfig,
-    FeatureConfig,
-    FitConfig,
-    ManifestConfig,
-    ModelConfig,
-    OnProgress,
-    Progress,
-    ShardConfig,
-    TrainPlan,
-    silent,
-    to_json,
-)
+from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS, ClipSource
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
 from hybridspeech.models.build import check_model
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import Polled
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
+from hybridspeech.training.config import FitConfig
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.recipes import Recipe, recipe_for
 from hybridspeech.training.run_directory import RunDirectory
 

@@ -12,26 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
-from hybridspeech.config import (
-    ClusterConfig,
-    FeatureConfig,
-    FitConfig,
-    ModelConfig,
-    OnProgress,
-    Progress,
-    TrainPlan,
-    WorkerReport,
-    silent,
-)
+from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
 from hybridspeech.models.build import check_model
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.checkpoints import places
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.dataset import count_steps, rank_shards
 from hybridspeech.training.loop import run_worker
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.recipes import recipe_for, why_not
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import TrainPlan, to_json
+from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import PCM16_SCALE
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import Example, read_shard
+from hybridspeech.training.plan import TrainPlan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hybridspeech.config import FeatureConfig, ShardConfig, TrainPlan, WorkerReport
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
@@ -27,6 +28,7 @@ from hybridspeech.shards.record_store import Chunk, RecordStore
 from hybridspeech.shards.rejects import Reject, Rejects
 from hybridspeech.shards.shard_file import ShardEncoder, number_of
 from hybridspeech.training.dataset import count_steps, rank_shards
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import Worker, WorkerContext
 

@@ -24,7 +24,7 @@ from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job
 from hybridspeech.backends.ray import OBJECT_STORE_BYTES, connected, fit, launch, leave_tensorflow_out
 from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, num_cores, spark_environment
-from hybridspeech.config import ClusterConfig, EngineConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig, EngineConfig
 from hybridspeech.engines.raydp import spark_on_ray
 from hybridspeech.engines.spark_job import Arrivals, cause
 from hybridspeech.errors import BackendError
@@ -32,6 +32,7 @@ from hybridspeech.feeds.base import ClipSource, Fed, Feeding
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.plan import ShardTask, group_tasks
 from hybridspeech.shards.record_store import Chunk
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 COLUMNS = pyarrow.schema(
     {

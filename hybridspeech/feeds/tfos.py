@@ -35,7 +35,6 @@ from hybridspeech.backends.tfos import (
     secret_and_address,
     spark_of,
 )
-from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.engines.spark_job import Arrivals
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
@@ -44,6 +43,7 @@ from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 QUEUE_CHUNKS = 4

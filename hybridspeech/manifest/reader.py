@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
-from hybridspeech.config import SPLITS, ManifestConfig
+from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
 from hybridspeech.manifest.tables import read_table
 

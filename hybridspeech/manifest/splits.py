@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import SPLITS, ManifestConfig
+from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.config import ManifestConfig
 
 TESTING_LIST = "testing_list.txt"
 VALIDATION_LIST = "validation_list.txt"

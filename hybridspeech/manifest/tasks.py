@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hybridspeech.audio.background_noise import Noise
-from hybridspeech.config import SILENCE, SPLITS, UNKNOWN, ManifestConfig
+from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.config import SILENCE, UNKNOWN, ManifestConfig
 from hybridspeech.manifest.reader import Clip, Manifest, copy_mark
 
 

@@ -7,8 +7,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.models.networks import MODELS, SMALLEST_INPUT
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires

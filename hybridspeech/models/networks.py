@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.config import ModelConfig
+from hybridspeech.models.config import ModelConfig
 
 if TYPE_CHECKING:
     import tf_keras

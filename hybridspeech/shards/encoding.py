@@ -13,10 +13,11 @@ import numpy as np
 
 from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Clip
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import ShardTask, rebalance
 from hybridspeech.shards.rejects import Reject
 from hybridspeech.shards.shard_file import ShardEncoder, ShardInfo

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import ShardInfo
 from hybridspeech.storage.small_files import write_atomically
 

@@ -23,10 +23,11 @@ from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.decode import load_decoder
-from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, ShardConfig, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Clip, Manifest, write_parquet
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards

@@ -12,8 +12,9 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from hybridspeech.config import SPLITS, FeatureConfig, ShardConfig
+from hybridspeech.config import SPLITS, FeatureConfig
 from hybridspeech.manifest.reader import Clip, Manifest
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import shard_name
 
 TARGET_SHARD_BYTES = 64 << 20

@@ -26,8 +26,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.tfrecord import Feature, RecordBuffer, decode_example, read_records
 
 _UTF8 = ("utf-8", "surrogateescape")  # bytes of a file name that are not UTF-8 come through as they are (PEP 383)

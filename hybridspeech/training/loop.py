@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
-from hybridspeech.config import TrainPlan, WorkerReport
 from hybridspeech.errors import ShardError, one_line
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.models.build import build_model
@@ -22,6 +21,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.checkpoints import Checkpoints, Place, best_of, places, published
 from hybridspeech.training.dataset import count_examples, count_steps, worker_dataset
 from hybridspeech.training.optimizer import compile_model
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.stall_monitor import Pulse
 from hybridspeech.training.stopping import Looks, Stopped
 from hybridspeech.training.tensorflow_setup import configure_tensorflow, make_strategy

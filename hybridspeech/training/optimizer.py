@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.config import FitConfig, TrainPlan
+from hybridspeech.training.config import FitConfig
+from hybridspeech.training.plan import TrainPlan
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
 
 if TYPE_CHECKING:
     from hybridspeech.shards.index import ShardIndex

@@ -24,9 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import TrainPlan, from_json, to_json
+from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import RunError
 from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.training.plan import TrainPlan
 
 PLAN_NAME = "plan.json"
 ROOM_BYTES = 8192

@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from hybridspeech.clusters.environment import LOOPBACK
-from hybridspeech.config import TrainPlan
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
+from hybridspeech.training.plan import TrainPlan
 
 if TYPE_CHECKING:
     import tensorflow as tf

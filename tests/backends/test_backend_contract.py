@@ -18,8 +18,10 @@ import psutil
 import pytest
 
 from hybridspeech.backends import BACKENDS
-from hybridspeech.config import ClusterConfig, FitConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import WorkerError
+from hybridspeech.training.config import FitConfig
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 CLUSTERS = [pytest.param(name, marks=pytest.mark.cluster) for name in BACKENDS.names() if name != "local"]

@@ -15,8 +15,9 @@ import pytest
 
 from hybridspeech.backends.base import execute_apart
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 

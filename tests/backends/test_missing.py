@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.backends import BACKENDS
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, JavaError
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 OTHER_PYTHON = """#!{python}
 import runpy, sys

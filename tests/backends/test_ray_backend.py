@@ -12,9 +12,10 @@ import pytest
 
 from hybridspeech.backends.ray import RayBackend
 from hybridspeech.clusters.environment import python_path, ray_environment
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError
 from hybridspeech.processes.supervision import GuardedProcess
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 pytestmark = pytest.mark.cluster
 

@@ -17,9 +17,10 @@ import pytest
 from hybridspeech.backends.messages import LONGEST_MESSAGE, receive, send
 from hybridspeech.backends.tfos import TFoSBackend, first_cause, spark_conf
 from hybridspeech.clusters.environment import python_path, spark_environment
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.processes.supervision import GuardedProcess
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 KEY = b"k" * 32
 

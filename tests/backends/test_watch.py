@@ -14,8 +14,9 @@ import pytest
 from hybridspeech.backends import watch
 from hybridspeech.backends.base import execute
 from hybridspeech.backends.watch import Watch
-from hybridspeech.config import ClusterConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, WorkerError
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import WorkerContext
 

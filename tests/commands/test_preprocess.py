@@ -19,10 +19,12 @@ import pytest
 import soundfile
 
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
-from hybridspeech.config import FeatureConfig, ManifestConfig, Progress, ShardConfig
+from hybridspeech.config import FeatureConfig, Progress
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import ConfigError, OutputExistsError, TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

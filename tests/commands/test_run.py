@@ -20,9 +20,11 @@ from support.port_attack import Attack
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import RunResult, run
 from hybridspeech.commands.train import train
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError, HybridspeechError
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.supervision import is_alive
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.recipes import COMPACT
 from hybridspeech.training.run_directory import RunDirectory
 

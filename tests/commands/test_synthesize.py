@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridspeech.commands.synthesize import WORDS, synthesize
-from hybridspeech.config import ManifestConfig, Progress
+from hybridspeech.config import Progress
 from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ, Voice, speak
 from hybridspeech.corpora.speakers import VOICES, Speaker, cast
 from hybridspeech.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import split_by_hash
 

@@ -23,13 +23,7 @@ from hybridspeech.commands import train as verb
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult, make_plan
-from hybridspeech.config import (
-    AugmentConfig,
-    ClusterConfig,
-    FeatureConfig,
-    FitConfig,
-    ModelConfig,
-)
+from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.errors import (
     ConfigError,
     HybridspeechError,
@@ -38,9 +32,11 @@ from hybridspeech.errors import (
     ShardError,
     WorkerError,
 )
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.training.checkpoints import Place, places
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.loop import has_stopped_improving
 from hybridspeech.training.run_directory import RunDirectory
 

@@ -10,10 +10,11 @@ import pytest
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import AugmentConfig, FeatureConfig, ShardConfig
+from hybridspeech.config import AugmentConfig, FeatureConfig
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform, view_of
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import Example, read_shard
 from hybridspeech.training.dataset import worker_dataset

@@ -10,13 +10,16 @@ import pytest
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import make_source
-from hybridspeech.config import ClusterConfig, FeatureConfig, ManifestConfig, ShardConfig, TrainPlan, WorkerReport
+from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import WorkerContext
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridspeech.config import ManifestConfig
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import Manifest, read_manifest, write_parquet
 from hybridspeech.manifest.splits import hash_name_of, split_by_hash
 

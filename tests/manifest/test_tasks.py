@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.audio.background_noise import Noise, find_noises
-from hybridspeech.config import ManifestConfig
 from hybridspeech.errors import ConfigError, ManifestError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import Manifest, read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 

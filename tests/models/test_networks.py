@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tf_keras
 
-from hybridspeech.config import ModelConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.models.build import build_model, check_model
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.models.networks import MODELS, _normalised_by_sub_bands
 
 LOGMEL = (64, 101)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import ShardInfo, ShardWriter, read_shard, shard_name
 

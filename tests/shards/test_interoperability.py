@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridspeech.config import ShardConfig
 from hybridspeech.engines import Engine
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import ShardWriter, shard_name
 from hybridspeech.shards.tfrecord import read_records
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from support.small_disk import mounted
 
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.record_store import Chunk, RecordStore
 from hybridspeech.shards.shard_file import ShardInfo, shard_name

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.shard_file import Example, ShardInfo, ShardWriter, read_shard, shard_name, split_of
 from hybridspeech.shards.tfrecord import MAX_RECORD_BYTES, decode_example, masked_crc, read_records, record_header
 

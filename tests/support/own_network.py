@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tf_keras
 
-from hybridspeech.config import ModelConfig
+from hybridspeech.models.config import ModelConfig
 
 
 def small(config: ModelConfig) -> tf_keras.Model:

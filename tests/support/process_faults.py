@@ -15,9 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.config import FeatureConfig, Progress, ShardConfig, from_json
+from hybridspeech.config import FeatureConfig, Progress, from_json
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.processes.supervision import end_all, is_alive
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.training.run_directory import RunDirectory

@@ -10,10 +10,13 @@ import soundfile
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
-from hybridspeech.config import AugmentConfig, FeatureConfig, FitConfig, ModelConfig, TrainPlan
+from hybridspeech.config import AugmentConfig, FeatureConfig
 from hybridspeech.models.build import build_model
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.training.config import FitConfig
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)

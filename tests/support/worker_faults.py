@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS
-from hybridspeech.config import TrainPlan, WorkerReport
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.worker import Worker, WorkerContext
 
 

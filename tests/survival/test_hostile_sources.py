@@ -20,11 +20,13 @@ from support.process_faults import SHARDS, SMALL, PeakMemory, command, workers_o
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import EngineConfig, ManifestConfig, Progress, ShardConfig
+from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import TooManyRejectsError
 from hybridspeech.features.extractor import spectrogram
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

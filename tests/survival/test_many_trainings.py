@@ -18,7 +18,9 @@ from support.process_traces import traces
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.run_directory import RunDirectory
 
 train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here

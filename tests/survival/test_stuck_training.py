@@ -15,9 +15,11 @@ from support.worker_faults import Struck, stop_me
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
-from hybridspeech.config import ClusterConfig, FeatureConfig, FitConfig, ModelConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import WorkerError
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.dataset import rank_shards
 
 FIT = FitConfig(epochs=500, batch_size=8)

@@ -11,8 +11,8 @@ from support.process_faults import SMALL, files_of
 
 from hybridspeech.commands.inspect import describe
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import ShardConfig
 from hybridspeech.errors import ShardError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 

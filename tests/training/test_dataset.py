@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import FeatureConfig, ShardConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.shard_file import read_shard
 from hybridspeech.training.dataset import count_steps, evaluation_dataset, worker_dataset

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybridspeech.config import FitConfig, ModelConfig, TrainPlan
 from hybridspeech.models.build import build_model
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.optimizer import compile_model, fused, make_optimizer
+from hybridspeech.training.plan import TrainPlan
 
 SMALL = ModelConfig(name="dscnn", input_shape=(24, 20), num_labels=3, width=0.25, dropout=0.5)
 

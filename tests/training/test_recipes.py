@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import FeatureConfig, FitConfig
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.optimizer import highest_learning_rate
 from hybridspeech.training.recipes import COMPACT, recipe_for
 

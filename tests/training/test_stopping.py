@@ -13,7 +13,7 @@ from test_launch import call_the_worker
 
 from hybridspeech.backends import stop
 from hybridspeech.backends.launch import Launch, run_apart
-from hybridspeech.config import TrainPlan, WorkerReport
+from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.stopping import Looks
 from hybridspeech.training.worker import WorkerContext

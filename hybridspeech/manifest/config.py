@@ -1,0 +1,51 @@
+"""The settings of a manifest: splits and the labels of a task. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hybridspeech.config import check, check_choice
+
+SILENCE, UNKNOWN = "_silence_", "_unknown_"
+TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+"""The labels of the usual Speech Commands task: ten words, anything else, and no word at all (arXiv:1804.03209)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestConfig:
+    """How labels, speakers and splits are decided.
+
+    `split` "auto" takes the column of a table, else the published lists, else the hash rule. Percentages are of
+    speakers. `task` says which labels there are: "all" folders, "12" (the ten command words of Speech Commands with
+    _unknown_ and _silence_), or "words:yes,no,..."; a list may name _unknown_ and _silence_ too. These two are as many as
+    `unknown_percentage` and `silence_percentage` of the clips of the chosen words, in each split; `seed` draws them.
+    """
+
+    split: Literal["auto", "lists", "hash", "column", "none"] = "auto"
+    validation_percentage: float = 10.0
+    testing_percentage: float = 10.0
+    allow_speaker_overlap: bool = False
+    task: str = "all"
+    unknown_percentage: float = 10.0
+    silence_percentage: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("split", self.split, ("auto", "lists", "hash", "column", "none"))
+        for name in ("validation_percentage", "testing_percentage", "unknown_percentage", "silence_percentage"):
+            check(0 <= getattr(self, name) <= 100, f"{name} is {getattr(self, name)}; expected 0 to 100")
+        total = self.validation_percentage + self.testing_percentage
+        check(total < 100, f"validation and testing percentages add up to {total}; expected less than 100")
+        check(
+            self.task in ("all", "12") or len(set(self.words or ())) >= 2,
+            f"task is {self.task!r}; choose all, 12, or words: with two words or more, such as words:yes,no,_unknown_",
+        )
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The labels that the task asks for, as given; None for all that are there."""
+        if self.task == "12":
+            return TWELVE
+        kind, _, listed = self.task.partition(":")
+        return tuple(word.strip() for word in listed.split(",") if word.strip()) if kind == "words" else None
