@@ -1,4 +1,4 @@
-"""Where an import may stand: the layers of docs/design.md, and the one home of each heavy package."""
+"""Imports follow the layers of the design document, and each heavy package is imported in its homes only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hybridspeech"
 ROWS = [
@@ -44,19 +42,11 @@ HOMES = {
     "fsspec": {"storage"},
 }
 """Heavy packages, and which packages of ours import them; `patches` imports what it patches."""
-PENDING = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", "config", "errors", "registry"}
-"""Flat modules that still have to move into a package."""
 LIGHT = ("tensorflow", "tf_keras", "pyspark", "ray", "raydp", "librosa", "numba", "soundfile", "matplotlib", "scipy")
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
-
-
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Names that a module imports, anywhere in it; what only a type checker imports is left out."""
+    """Yield the names that a module imports, anywhere in it; imports for type checkers only are left out."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -68,38 +58,48 @@ def imports(tree: ast.AST) -> Iterator[str]:
         yield from imports(node)
 
 
+def all_imports() -> Iterator[tuple[str, str]]:
+    """Yield (module of hybridspeech, imported name), without the prefix ``hybridspeech.`` of the module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
+        for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            yield module, name
+
+
+IMPORTS = list(all_imports())
+CROSSING = [
+    (module, name.removeprefix("hybridspeech."))
+    for module, name in IMPORTS
+    if name.startswith("hybridspeech.") and name.split(".")[1] != module.split(".")[0] and "__version__" not in name
+]
+"""Imports from one package of hybridspeech to another."""
+
+
 def row(module: str) -> int:
     top = module.split(".")[0]
-    found = [i for i, names in enumerate(ROWS) if top in names]
-    assert found, f"hybridspeech.{module} stands in no row; add it to ROWS and to docs/design.md"
+    found = [number for number, names in enumerate(ROWS) if top in names]
+    assert found, f"hybridspeech.{module} stands in no row; add it to ROWS and to the design document"
     return found[0]
 
 
-@pytest.mark.parametrize(("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_module_imports_only_from_rows_below_it(module: str, tree: ast.Module) -> None:
-    if module in PENDING:
-        return
-    for name in imports(tree):
-        if not name.startswith("hybridspeech."):
-            continue
-        imported = name.removeprefix("hybridspeech.")
-        top = imported.split(".")[0]
-        if top not in PENDING and top != module.split(".")[0] and imported != "__version__":
-            assert row(imported) > row(module), f"{module} imports {imported}, which does not stand below it"
+def test_a_module_imports_only_from_rows_below_it() -> None:
+    assert [(module, name) for module, name in CROSSING if row(name) <= row(module)] == []
 
 
-@pytest.mark.parametrize(("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_heavy_package_is_imported_in_its_homes_only(module: str, tree: ast.Module) -> None:
-    package = module.split(".")[0]
-    for name in imports(tree):
-        homes = HOMES.get(name.split(".")[0], {package}) | {"patches"} | PENDING
-        assert package in homes, f"{module} imports {name}; the homes of that package are {sorted(homes)}"
+def test_only_public_names_cross_packages() -> None:
+    assert [(module, name) for module, name in CROSSING if any(part.startswith("_") for part in name.split("."))] == []
 
 
-@pytest.mark.parametrize("engine", ["spark", "raydp"])
-def test_an_engine_does_not_know_a_backend(engine: str) -> None:
-    source = (PACKAGE / "engines" / f"{engine}.py").read_text(encoding="utf-8")
-    assert "hybridspeech.backends" not in source
+def test_a_heavy_package_is_imported_in_its_homes_only() -> None:
+    def is_at_home(module: str, name: str) -> bool:
+        package = module.split(".")[0]
+        return package in HOMES.get(name.split(".")[0], {package}) | {"patches"}
+
+    assert [(module, name) for module, name in IMPORTS if not is_at_home(module, name)] == []
+
+
+def test_the_package_does_not_import_the_benchmarks() -> None:
+    assert [(module, name) for module, name in IMPORTS if name.split(".")[0] in ("benchmarks", "tests")] == []
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""The commands that show: `demo` and `bench`."""
+"""The command `demo`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,3 @@ def demo(
     if json:
         return print_json(result)
     return print_text(result.story())
-
-
-@app.command(
-    short_help="Throughput beside what people use today.",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
-def bench(context: typer.Context) -> None:
-    """Measure this package beside what people use today (list, run, report, compare); `bench run --help` tells more."""
-    from benchmarks.__main__ import app as benchmarks
-
-    benchmarks(context.args, prog_name="hybridspeech bench")
