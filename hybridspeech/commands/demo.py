@@ -19,6 +19,7 @@ from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, OnPr
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.recipes import recipe_for
 
@@ -85,6 +86,7 @@ def demo(
     """
     if backend not in ENGINE_OF:
         raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(ENGINE_OF)}")
+    refuse_urls(OUT=out)
     out, started = Path(out), time.monotonic()
     audio, shards, run = out / "audio", out / "shards", out / "run"
     with claim_output(out, marks=("audio", "shards", "run"), overwrite=overwrite, resume=False):

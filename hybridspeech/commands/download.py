@@ -30,6 +30,7 @@ from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import UNFINISHED_NAME, read_manifest
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.storage.small_files import write_atomically
 
@@ -127,6 +128,7 @@ def download(
     """
     started = time.monotonic()
     chosen = _choose(name, url, sha256)
+    refuse_urls(OUT=out)
     out = Path(out).absolute()
     facts = None if overwrite else _read_mark(out, name, chosen)
     is_new = facts is None

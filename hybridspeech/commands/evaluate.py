@@ -43,6 +43,7 @@ from hybridspeech.evaluation.shard_checks import check_fit, read_sounds
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
@@ -153,6 +154,7 @@ def evaluate(
     RunError: the run is not finished. ShardError: no shards, or damaged ones. ConfigError: run and shards do not
     fit, the split is empty, or its robustness can't be measured. AudioError: a recording of noise can't be read.
     """
+    refuse_urls(RUN=run, SHARDS=shards, out=out)
     directory, folder = RunDirectory(run), Path(shards)
     plan = directory.require_finished()
     index = ShardIndex.load(folder)

@@ -38,6 +38,7 @@ from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, C
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -99,6 +100,7 @@ def export(
     RunError: the run is not finished, or its export answers otherwise than the run. OutputExistsError: `out` is there.
     ConfigError: no such format, `out` can't be its name, or the shards do not serve. ShardError: they are damaged.
     """
+    refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure)
     directory, target = RunDirectory(run), Path(out).absolute()
     plan = directory.require_finished()
     _check_target(target, format, overwrite)

@@ -17,6 +17,7 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels, read_rejects
 from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.storage.locations import refuse_urls
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}
@@ -98,6 +99,7 @@ def describe(
     ------
     ShardError: there are no finished shards, or they can't be read. ConfigError: the picture can't be written.
     """
+    refuse_urls(SHARDS=shards, plot=plot)
     folder = Path(shards)
     index = ShardIndex.load(folder)
     if num_plots < 1:

@@ -21,6 +21,7 @@ from hybridspeech.config import to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -70,6 +71,9 @@ def predict(
     ------
     RunError: the run is not finished. ConfigError: a setting can't work, or there is no file. Both come at once.
     """
+    refuse_urls(RUN=run)
+    for given in files:
+        refuse_urls(FILES=given)
     directory = RunDirectory(run)
     plan = directory.require_finished()
     if top_k < 1 or batch_size < 1:

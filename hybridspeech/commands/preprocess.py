@@ -35,6 +35,7 @@ from hybridspeech.shards.index import INDEX_NAME
 from hybridspeech.shards.job import PROGRESS_NAME, PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.recipes import SOUND
 
@@ -92,6 +93,7 @@ def preprocess(
     ConfigError: a setting can't work. ManifestError: the source is not what was promised. OutputExistsError: `out` is
     not empty. TooManyRejectsError. EngineError: the engine failed; what is finished stays for `resume`.
     """
+    refuse_urls(SOURCE=source, OUT=out)
     check_max_rejects(max_rejects)
     features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), Path(out).absolute()
     shards = shards or ShardConfig.of(features.kind)

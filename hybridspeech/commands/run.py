@@ -39,6 +39,7 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.recipes import Recipe, recipe_for
@@ -94,6 +95,7 @@ def run(
     ------
     As `preprocess` and `train`.
     """
+    refuse_urls(SOURCE=source, RUN=run)
     started = time.time()
     cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
     memory_bytes = _bytes_of(memory_per_worker)

@@ -31,6 +31,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.reader import UNFINISHED_NAME
 from hybridspeech.manifest.splits import TESTING_LIST, VALIDATION_LIST
 from hybridspeech.registry import requires
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 
 SYNTHESIS_NAME = "synthesis.json"
@@ -93,6 +94,7 @@ def synthesize(
     with requires("demo", "speech synthesis"):
         import espeakng_loader  # noqa: F401 - said before anything is written
     started = time.monotonic()
+    refuse_urls(OUT=out)
     out = Path(out).absolute()
     num_clips = clips_per_word * len(words)
     speakers = cast(min(num_speakers or clips_per_word, clips_per_word), seed)

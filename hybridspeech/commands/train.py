@@ -19,6 +19,7 @@ from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import Polled
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
+from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.config import FitConfig
@@ -84,6 +85,7 @@ def train(
     OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
     KeyboardInterrupt: after what was done is saved, if that took no longer than some seconds.
     """
+    refuse_urls(SHARDS=shards, RUN=run)
     started = time.time()
     cluster = cluster or ClusterConfig()
     starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend

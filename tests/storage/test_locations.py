@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hybridspeech.commands.download import download
+from hybridspeech.commands.evaluate import evaluate
+from hybridspeech.commands.export import export
+from hybridspeech.commands.inspect import describe
+from hybridspeech.commands.predict import predict
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.run import run
+from hybridspeech.commands.synthesize import synthesize
+from hybridspeech.commands.train import train
+from hybridspeech.errors import ConfigError
+from hybridspeech.storage.locations import is_url
+
+URL = "s3://bucket/place"
+
+
+@pytest.mark.parametrize("location", [URL, Path(URL), "memory://a", "file:///data"])
+def test_a_url_is_recognised_as_text_and_as_a_path(location: str | Path) -> None:
+    assert is_url(location)
+
+
+@pytest.mark.parametrize("location", ["words", "/data/words", "a:b/c", "C:/words", "./s3:/words"])
+def test_a_local_path_is_no_url(location: str) -> None:
+    assert not is_url(location)
+
+
+REFUSING: dict[str, Callable[[], object]] = {
+    "preprocess SOURCE": lambda: preprocess(URL, "out"),
+    "preprocess OUT": lambda: preprocess("words", Path(URL)),
+    "inspect": lambda: describe(URL),
+    "train SHARDS": lambda: train(URL, "run"),
+    "train RUN": lambda: train("shards", URL),
+    "run SOURCE": lambda: run(URL, "run"),
+    "run RUN": lambda: run("words", URL),
+    "evaluate RUN": lambda: evaluate(URL, "shards"),
+    "evaluate SHARDS": lambda: evaluate("run", URL),
+    "predict RUN": lambda: predict(URL, ["a.wav"]),
+    "predict FILES": lambda: predict("run", [URL]),
+    "export RUN": lambda: export(URL, "out"),
+    "export OUT": lambda: export("run", URL),
+    "synthesize": lambda: synthesize(URL),
+    "download": lambda: download("mini-speech-commands", URL),
+}
+
+
+@pytest.mark.parametrize("verb", REFUSING)
+def test_a_verb_refuses_urls_and_writes_nothing(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="can't be a URL here; give a local path"):
+        REFUSING[verb]()
+    assert list(tmp_path.iterdir()) == []
