@@ -16,7 +16,7 @@ from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 
 LIMIT_DB = {"float32": 0.01, "float16": 0.05}
 """Half floats step by 1/16 dB from 64 to 128 dB, and by less below."""

@@ -15,7 +15,9 @@ from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import ShardWriter, read_shard, shard_name
+from hybridspeech.shards.names import shard_name
+from hybridspeech.shards.reader import read_shard
+from hybridspeech.shards.writer import ShardWriter
 
 CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses
 

@@ -13,7 +13,7 @@ from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 
 
 def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.config import FeatureConfig
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 
 Reader = Callable[[Sequence[Path]], Iterator[np.ndarray]]
 """Gives the spectrograms of shards, float32 [shape=(1025, 50)], in order."""

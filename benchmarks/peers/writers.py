@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridspeech.config import FeatureConfig
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import ShardWriter
+from hybridspeech.shards.writer import ShardWriter
 
 Writer = Callable[[Path, Iterable[np.ndarray]], None]
 """Writes spectrograms, float32 [shape=(1025, 50)], into a file, which is on the disk when it returns."""

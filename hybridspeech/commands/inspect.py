@@ -16,7 +16,7 @@ from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels, read_rejects
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 from hybridspeech.storage.locations import refuse_urls
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")

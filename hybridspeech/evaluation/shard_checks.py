@@ -15,7 +15,7 @@ from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import PCM16_SCALE
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import Example, read_shard
+from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.training.plan import TrainPlan
 
 

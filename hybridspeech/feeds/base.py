@@ -23,10 +23,11 @@ from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.names import number_of
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk, RecordStore
 from hybridspeech.shards.rejects import Reject, Rejects
-from hybridspeech.shards.shard_file import ShardEncoder, number_of
+from hybridspeech.shards.writer import ShardEncoder
 from hybridspeech.training.dataset import count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory

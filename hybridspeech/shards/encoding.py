@@ -18,9 +18,10 @@ from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.reader import Clip
 from hybridspeech.shards.config import ShardConfig
+from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.plan import ShardTask, rebalance
 from hybridspeech.shards.rejects import Reject
-from hybridspeech.shards.shard_file import ShardEncoder, ShardInfo
+from hybridspeech.shards.writer import ShardEncoder
 
 
 @dataclass(frozen=True, kw_only=True)

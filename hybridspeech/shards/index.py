@@ -19,7 +19,7 @@ from pathlib import Path
 from hybridspeech.config import AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import ShardInfo
+from hybridspeech.shards.names import ShardInfo
 from hybridspeech.storage.small_files import write_atomically
 
 FORMAT_VERSION = 1

@@ -32,8 +32,8 @@ from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, 
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
-from hybridspeech.shards.shard_file import ShardWriter
 from hybridspeech.shards.tfrecord import to_pcm16
+from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.small_files import write_atomically
 
 NOISE_NAME = "noise"

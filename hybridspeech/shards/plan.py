@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hybridspeech.config import SPLITS, FeatureConfig
 from hybridspeech.manifest.reader import Clip, Manifest
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import shard_name
+from hybridspeech.shards.names import shard_name
 
 TARGET_SHARD_BYTES = 64 << 20
 MIN_SHARDS = 8

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import ShardInfo
+from hybridspeech.shards.names import ShardInfo
 
 _COPY_BYTES = 1 << 20
 

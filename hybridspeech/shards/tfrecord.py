@@ -22,6 +22,7 @@ from hybridspeech.errors import ConfigError, ShardError
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
+TEXT_ENCODING = ("utf-8", "surrogateescape")  # keeps the bytes of file names that are not UTF-8 (PEP 383)
 MAX_RECORD_BYTES = 1 << 28  # far above any spectrogram (the default is 205 KB); bounds what a lying length can ask for
 _READ_BYTES = 1 << 20
 _HEAD_ROOM = 1 << 14  # a clip id is a path, at most 4,096 bytes; a multiple of the cache line

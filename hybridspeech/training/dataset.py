@@ -17,7 +17,7 @@ import numpy as np
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import ShardInfo
+from hybridspeech.shards.names import ShardInfo
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -26,7 +26,7 @@ from hybridspeech.features.extractor import spectrogram
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 
 SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
 

@@ -16,7 +16,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import Example, read_shard
+from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.training.dataset import worker_dataset
 
 WAVEFORM, LOGMEL, STFT = (FeatureConfig.of(kind) for kind in ("waveform", "logmel", "stft"))

@@ -13,7 +13,9 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import ShardInfo, ShardWriter, read_shard, shard_name
+from hybridspeech.shards.names import ShardInfo, shard_name
+from hybridspeech.shards.reader import read_shard
+from hybridspeech.shards.writer import ShardWriter
 
 SHAPE = (5, 3)
 PLAIN, PACKED = ShardConfig(), ShardConfig(compression="gzip")

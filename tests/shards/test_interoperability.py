@@ -11,8 +11,9 @@ import pytest
 
 from hybridspeech.engines import Engine
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import ShardWriter, shard_name
+from hybridspeech.shards.names import shard_name
 from hybridspeech.shards.tfrecord import read_records
+from hybridspeech.shards.writer import ShardWriter
 
 SHAPE = (1025, 50)
 CONFIGS = [

@@ -13,8 +13,8 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.names import ShardInfo, shard_name
 from hybridspeech.shards.record_store import Chunk, RecordStore
-from hybridspeech.shards.shard_file import ShardInfo, shard_name
 
 CONTENTS = {shard_name("training", i, 3): random.Random(i).randbytes(1000 + i) for i in range(3)}
 

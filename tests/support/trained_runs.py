@@ -14,7 +14,7 @@ from hybridspeech.config import AugmentConfig, FeatureConfig
 from hybridspeech.models.build import build_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory

@@ -14,7 +14,7 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 
 
 @pytest.fixture(scope="module", params=["none", "gzip"])

@@ -11,7 +11,7 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.shard_file import read_shard
+from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.dataset import count_steps, evaluation_dataset, worker_dataset
 
 SMALL = FeatureConfig.of("logmel", n_mels=17, hop_length=400)

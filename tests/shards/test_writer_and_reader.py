@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.shard_file import Example, ShardInfo, ShardWriter, read_shard, shard_name, split_of
+from hybridspeech.shards.names import ShardInfo, shard_name, split_of
+from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.shards.tfrecord import MAX_RECORD_BYTES, decode_example, masked_crc, read_records, record_header
+from hybridspeech.shards.writer import ShardWriter
 
 SHAPE = (5, 3)
 PLAIN, HALF, PACKED = ShardConfig(), ShardConfig(dtype="float16"), ShardConfig(compression="gzip")
