@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybridspeech.clusters.environment import num_cores
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.synthesize import WORDS, synthesize
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import Clip, read_manifest
+from hybridspeech.processes.resources import num_cores
 
 SEED = 0
 KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards")

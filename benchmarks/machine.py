@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from hybridspeech.clusters.environment import num_cores
+from hybridspeech.processes.resources import num_cores
 
 PACKAGES = (
     *("hybridspeech", "numpy", "scipy", "numba", "librosa", "soundfile", "google-crc32c", "pyarrow"),

@@ -20,9 +20,9 @@ from benchmarks.machine import describe_machine
 from benchmarks.records import CaseResult, Job, Outcome, PeerResult, Results, Run, number
 from benchmarks.registry import CASES, select
 from benchmarks.spec import Case
-from hybridspeech.clusters.environment import SINGLE_THREADED, python_path
 from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.processes.environment import SINGLE_THREADED, python_path
 from hybridspeech.processes.supervision import GuardedProcess
 
 SAMPLE_S = 0.5

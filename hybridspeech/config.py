@@ -193,7 +193,7 @@ class ClusterConfig:
     conf: Mapping[str, str] = field(default_factory=dict)
     ray_address: str | None = None
     threads_per_worker: int | None = None
-    executor_memory: str = "2g"
+    executor_memory: str = "1g"
     start_timeout_s: float = 300.0
     stall_timeout_s: float = 300.0
     verbose: bool = False

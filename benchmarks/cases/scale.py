@@ -16,7 +16,7 @@ from benchmarks.reference import error_db, too_far
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, Progress
 from hybridspeech.engines import ENGINES
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
 
 MEMORY_POLL_S = 0.1
 
@@ -66,7 +66,7 @@ def linked(source: Path, target: Path, every: int) -> Path:
     return target
 
 
-class Memory(Polled):
+class Memory(PeriodicCall):
     """Peaks of resident memory in MB: of the driver (this process and its JVM), and of any one Python worker."""
 
     def __init__(self) -> None:

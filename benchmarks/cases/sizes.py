@@ -9,11 +9,11 @@ import numpy as np
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.clusters.environment import num_cores
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard

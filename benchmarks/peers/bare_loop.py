@@ -11,9 +11,10 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.processes.environment import SINGLE_THREADED
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import shard_name
 from hybridspeech.shards.reader import read_shard

@@ -10,9 +10,10 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import spectrogram
+from hybridspeech.processes.environment import SINGLE_THREADED
+from hybridspeech.processes.resources import num_cores
 
 
 def to_spectrogram(row: dict[str, Any]) -> dict[str, Any]:

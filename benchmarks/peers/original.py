@@ -13,7 +13,9 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch
 from benchmarks.reference import HOP_LENGTH, N_FFT
-from hybridspeech.clusters.environment import environment, loopback_conf, num_cores, spark_environment
+from hybridspeech.clusters.environment import loopback_conf, spark_environment
+from hybridspeech.processes.environment import environment
+from hybridspeech.processes.resources import num_cores
 
 NUM_FRAMES = 50
 

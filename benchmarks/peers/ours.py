@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, some
-from hybridspeech.clusters.environment import num_cores
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.clusters.environment import SINGLE_THREADED, num_cores, ray_environment
+from hybridspeech.clusters.environment import ray_environment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import spectrogram
+from hybridspeech.processes.environment import SINGLE_THREADED
+from hybridspeech.processes.resources import num_cores
 
 OBJECT_STORE_BYTES = 1 << 30
 BATCH_SIZE = 64

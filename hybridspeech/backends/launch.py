@@ -23,9 +23,10 @@ import cloudpickle
 from hybridspeech.backends.base import Worker, collect, forget
 from hybridspeech.backends.stop import stop_in_order
 from hybridspeech.backends.watch import Watch
-from hybridspeech.clusters.environment import num_cores, python_path
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
+from hybridspeech.processes.environment import python_path
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.registry import requires
 from hybridspeech.training.plan import TrainPlan, WorkerReport

@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
-from hybridspeech.clusters.environment import LOOPBACK, num_cores, ray_environment, refusals
+from hybridspeech.clusters.environment import LOOPBACK, ray_environment, refusals
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, one_line
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 

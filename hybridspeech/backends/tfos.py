@@ -32,6 +32,7 @@ from hybridspeech.clusters.environment import (
 )
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
+from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 POLL_S = 0.1
@@ -82,8 +83,7 @@ def _cores(cluster: ClusterConfig) -> int:
 
 
 def _memory_mb(cluster: ClusterConfig) -> int:
-    match = re.fullmatch(r"(\d+)\s*([kmgt])b?", cluster.executor_memory.strip().lower())
-    megabytes = int(int(match[1]) * 1024.0 ** ("kmgt".index(match[2]) - 1)) if match else 0
+    megabytes = parse_memory_size(cluster.executor_memory, "executor memory") >> 20
     if megabytes < SMALLEST_EXECUTOR_MB:
         raise ConfigError(
             f"executor memory is {cluster.executor_memory!r}; expected {SMALLEST_EXECUTOR_MB}m or more, such as 2g"

@@ -77,7 +77,7 @@ def run(
     threads_per_worker: ThreadsPerWorker = None,
     master: TfosMaster = None,
     conf: Conf = None,
-    executor_memory: TfosMemory = "1g",
+    executor_memory: TfosMemory = ClusterConfig.executor_memory,
     ray_address: RayAddress = None,
     max_restarts: MaxRestarts = 0,
     start_timeout: StartTimeout = 300.0,

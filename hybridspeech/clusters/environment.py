@@ -6,41 +6,24 @@ importing it, and knows nothing of sessions, audio or models.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import math
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import psutil
-
 from hybridspeech.errors import JavaError, MissingExtraError
+from hybridspeech.processes.environment import python_path
 
 LOOPBACK = "127.0.0.1"
 JAVA_VERSIONS = (8, 11, 17)
 """What Spark 3.5 supports."""
-SINGLE_THREADED: Mapping[str, str] = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
-"""For processes of which there is one a core: numeric libraries would start one thread a core in each of them."""
-
 LIGHT_JVM = "-XX:+PerfDisableSharedMem -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For JVMs that hand out work to Python processes on the same cores: no optimising compiler, no threads for garbage."""
-
-
-def num_cores() -> int:
-    """CPUs that this process may use: its affinity, cut to the quota of its control group (version 2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))  # "max 100000" is no number: no quota
-    return max(cores, 1)
 
 
 def java_version(text: str) -> int | None:
@@ -148,12 +131,6 @@ def ray_environment() -> dict[str, str]:
     }
 
 
-def python_path() -> str:
-    """This process's import path, as a PYTHONPATH for workers on this machine: they import what the driver imports."""
-    entries = (Path(entry or ".").absolute() for entry in sys.path)
-    return os.pathsep.join(dict.fromkeys(str(entry) for entry in entries if entry.exists()))
-
-
 def executor_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Spark settings that put `variables` into the environment of the executors and their Python workers."""
     return {f"spark.executorEnv.{name}": value for name, value in variables.items()}
@@ -173,21 +150,6 @@ def loopback_conf(scratch: Path) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set `variables` in os.environ, and put back what was there."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def refusals(addresses: Iterable[tuple[str, int]], timeout_s: float = 10.0) -> list[str]:
     """Why none of these (host, port) answers, one reason each; empty if one does, or if there are none."""
     reasons = []
@@ -198,12 +160,3 @@ def refusals(addresses: Iterable[tuple[str, int]], timeout_s: float = 10.0) -> l
         except OSError as error:
             reasons.append(f"{host}:{port} ({error})")
     return reasons
-
-
-def process_tree(pid: int) -> list[psutil.Process]:
-    """The process and all its descendants; empty if it has ended. Ask before it ends: orphans are not found."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []

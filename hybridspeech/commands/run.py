@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +33,8 @@ from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
+from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
@@ -98,7 +98,7 @@ def run(
     refuse_urls(SOURCE=source, RUN=run)
     started = time.time()
     cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
-    memory_bytes = _bytes_of(memory_per_worker)
+    memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
     feed = FEEDS.load(backend)
     clips = make_source(source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster, max_rejects)
     plan = make_plan(clips, run, model, fit, cluster, backend, resume)
@@ -200,13 +200,6 @@ def make_plan(
     )
 
 
-def _bytes_of(text: str) -> int:
-    match = re.fullmatch(r"(\d+)\s*([kmgt])b?", text.strip().lower())
-    if match is None:
-        raise ConfigError(f"memory per worker is {text!r}; expected a number and a unit, such as 512m or 4g")
-    return int(int(match[1]) * 1024.0 ** (1 + "kmgt".index(match[2])))
-
-
 def _describe(plan: TrainPlan, clips: ClipSource) -> str:
     workers, batch = plan.cluster.num_workers, plan.fit.batch_size
     return (
@@ -230,5 +223,5 @@ def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) 
             before = done
             on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
 
-    with Polled(look, POLL_S, "hybridspeech-feed"):
+    with PeriodicCall(look, POLL_S, "hybridspeech-feed"):
         yield

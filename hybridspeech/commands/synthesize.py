@@ -13,7 +13,6 @@ The same seed and words give the same bytes, for any number of processes. Until 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import wave
@@ -30,6 +29,7 @@ from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.reader import UNFINISHED_NAME
 from hybridspeech.manifest.splits import TESTING_LIST, VALIDATION_LIST
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.registry import requires
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
@@ -103,7 +103,7 @@ def synthesize(
         try:
             for folder in (*words, NOISE_FOLDER):
                 (work / folder).mkdir(parents=True)
-            _speak_all(work, words, speakers, clips_per_word, seed, num_workers or _num_cores(), on_progress)
+            _speak_all(work, words, speakers, clips_per_word, seed, num_workers or num_cores(), on_progress)
             _write_noises(work / NOISE_FOLDER, seed)
             splits = _write_lists(work, words, speakers, clips_per_word)
             facts = {"num_clips": num_clips, "num_words": len(words), "num_speakers": len(speakers)}
@@ -129,10 +129,6 @@ def _check(words: Sequence[str], *, seed: int, **counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ConfigError(f"{name} is {count}; expected 1 or more")
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _speak_all(

@@ -16,7 +16,7 @@ from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progre
 from hybridspeech.errors import BackendError, ConfigError, RunError, ShardError, WorkerError
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.locations import refuse_urls
@@ -269,7 +269,7 @@ def reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Ite
             on_progress(Progress(stage="epochs", done=seen, total=plan.fit.epochs, unit="epochs", message=_line(row)))
 
     on_progress(Progress(stage="start", message=f"starting {plan.cluster.num_workers} workers on {plan.backend}"))
-    with Polled(look, POLL_S, "hybridspeech-progress"):
+    with PeriodicCall(look, POLL_S, "hybridspeech-progress"):
         yield
 
 

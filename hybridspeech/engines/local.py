@@ -21,10 +21,10 @@ from typing import ClassVar, TypeVar
 
 import cloudpickle
 
-from hybridspeech.clusters.environment import SINGLE_THREADED, python_path
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.base import attempt, failed_partition, open_outcome, pack_error
 from hybridspeech.errors import EngineError, HybridspeechError, one_line
+from hybridspeech.processes.environment import SINGLE_THREADED, python_path
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -21,15 +21,7 @@ import psutil
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
-from hybridspeech.clusters.environment import (
-    environment,
-    loopback_conf,
-    num_cores,
-    process_tree,
-    ray_environment,
-    refusals,
-    spark_environment,
-)
+from hybridspeech.clusters.environment import loopback_conf, ray_environment, refusals, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import (
     SparkEngine,
@@ -40,7 +32,9 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
-from hybridspeech.processes.supervision import end_all
+from hybridspeech.processes.environment import environment
+from hybridspeech.processes.resources import num_cores
+from hybridspeech.processes.supervision import end_all, process_tree
 
 for _package in ("ray", "raydp"):  # told apart here: Ray reads the environment when it is imported, so it comes later
     if importlib.util.find_spec(_package) is None:

@@ -25,19 +25,12 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
-from hybridspeech.clusters.environment import (
-    LIGHT_JVM,
-    LOOPBACK,
-    environment,
-    loopback_conf,
-    process_tree,
-    refusals,
-    spark_environment,
-)
+from hybridspeech.clusters.environment import LIGHT_JVM, LOOPBACK, loopback_conf, refusals, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
 from hybridspeech.errors import ConfigError, EngineError
-from hybridspeech.processes.supervision import end_all
+from hybridspeech.processes.environment import environment
+from hybridspeech.processes.supervision import end_all, process_tree
 
 T = TypeVar("T")
 R = TypeVar("R")

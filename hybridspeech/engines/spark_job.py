@@ -21,9 +21,10 @@ from pyspark import InheritableThread, SparkContext
 from pyspark.accumulators import AccumulatorParam
 from pyspark.errors import PySparkException
 
-from hybridspeech.clusters.environment import SINGLE_THREADED, executor_environment
+from hybridspeech.clusters.environment import executor_environment
 from hybridspeech.engines.base import attempt, open_outcome
 from hybridspeech.errors import EngineError, one_line
+from hybridspeech.processes.environment import SINGLE_THREADED
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -23,12 +23,13 @@ import pyarrow
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job
 from hybridspeech.backends.ray import OBJECT_STORE_BYTES, connected, fit, launch, leave_tensorflow_out
-from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, num_cores, spark_environment
+from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, spark_environment
 from hybridspeech.config import ClusterConfig, EngineConfig
 from hybridspeech.engines.raydp import spark_on_ray
 from hybridspeech.engines.spark_job import Arrivals, cause
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.plan import ShardTask, group_tasks
 from hybridspeech.shards.record_store import Chunk

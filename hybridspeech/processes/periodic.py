@@ -1,4 +1,4 @@
-"""A look that is taken again and again beside other work."""
+"""Calls a function periodically in a background thread. Knows nothing of what the function does."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-Itself = TypeVar("Itself", bound="Polled")
+Self = TypeVar("Self", bound="PeriodicCall")
 
 
-class Polled:
-    """A context that calls `look` in a thread of its own, every so many seconds and once more when it ends.
+class PeriodicCall:
+    """Context manager that calls a function periodically in a thread of its own, and a last time when it ends.
 
     Parameters
     ----------
-    name : of the thread
+    function : called without arguments; an exception that it raises ends the calls
+    period_s : time between two calls, in seconds
+    name : name of the thread
     """
 
-    def __init__(self, look: Callable[[], None], every_s: float, name: str) -> None:
-        self._look, self._every_s = look, every_s
-        self._over = threading.Event()
+    def __init__(self, function: Callable[[], None], period_s: float, name: str) -> None:
+        self._function, self._period_s = function, period_s
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def __enter__(self: Itself) -> Itself:
+    def __enter__(self: Self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(self._every_s):
-            self._look()
-        self._look()
+        while not self._ended.wait(self._period_s):
+            self._function()
+        self._function()

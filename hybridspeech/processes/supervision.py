@@ -65,9 +65,11 @@ def end_all(processes: Sequence[psutil.Process], terminate_s: float = 0.0) -> No
     psutil.wait_procs(alive, timeout=KILL_S)
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
+def process_tree(pid: int) -> list[psutil.Process]:
+    """List a process and all its descendants; empty if it has ended. Call it before it ends: orphans are not found."""
     try:
-        return psutil.Process(pid).children(recursive=True)
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
@@ -125,7 +127,7 @@ class GuardedProcess:
 
     def end(self) -> None:
         """End the whole tree and wait until it is gone; harmless if it has ended."""
-        members = _descendants(self.pid)
+        members = process_tree(self.pid)[1:]
         if self._guardian.stdin and not self._guardian.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._guardian.stdin.write(b"end")  # a fork of this process might hold the pipe open
@@ -164,8 +166,8 @@ def _watch(command: subprocess.Popen[bytes]) -> int:
 
 def _end_descendants(terminate_s: float) -> None:
     deadline = time.monotonic() + terminate_s + KILL_S
-    end_all(_descendants(os.getpid()), terminate_s)
-    while (found := _descendants(os.getpid())) and time.monotonic() < deadline:  # started meanwhile
+    end_all(process_tree(os.getpid())[1:], terminate_s)
+    while (found := process_tree(os.getpid())[1:]) and time.monotonic() < deadline:  # started meanwhile
         end_all(found)
 
 

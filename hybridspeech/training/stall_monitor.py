@@ -7,11 +7,11 @@ is stuck and not one of those that wait for it.
 
 from __future__ import annotations
 
-import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.training.worker import WorkerContext
 
 if TYPE_CHECKING:
@@ -32,18 +32,17 @@ class Pulse:
         self._taken = 0
         self._ticked_at = time.monotonic()
         self._said = ""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="hybridspeech-pulse", daemon=True)
+        self._checks = PeriodicCall(self._check, quiet_s / 3, "hybridspeech-stall-monitor")
 
     def __enter__(self) -> Pulse:
-        self._thread.start()
+        self._checks.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._given = None
+        self._checks.__exit__()
 
     def counted(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """The same dataset of the batches of an epoch; from now on its batches count."""
@@ -68,12 +67,11 @@ class Pulse:
         """The epoch's steps have ended: what comes now has phases of its own."""
         self._given = None
 
-    def _beat(self) -> None:
-        while not self._over.wait(self._quiet_s / 3):
-            given = self._given
-            if given is None or time.monotonic() - self._ticked_at < self._quiet_s:
-                continue
-            waits = "step" if int(given.numpy()) > self._taken else "data"
-            if waits != self._said:
-                self._context.wait_in(waits)
-                self._said = waits
+    def _check(self) -> None:
+        given = self._given
+        if given is None or time.monotonic() - self._ticked_at < self._quiet_s:
+            return
+        waits = "step" if int(given.numpy()) > self._taken else "data"
+        if waits != self._said:
+            self._context.wait_in(waits)
+            self._said = waits

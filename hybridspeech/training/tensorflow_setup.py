@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hybridspeech.clusters.environment import LOOPBACK
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
+from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def own_cores() -> int:
     """Cores for this worker: those of the machine, shared with the ranks that TF_CONFIG places on the same host."""
     hosts = hosts_of_ranks()
     ranks_here = max((hosts.count(host) for host in hosts), default=1)
-    return max(1, len(os.sched_getaffinity(0)) // ranks_here)
+    return max(1, num_cores() // ranks_here)
 
 
 def hosts_of_ranks() -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.backends.ray import RayBackend
-from hybridspeech.clusters.environment import python_path, ray_environment
+from hybridspeech.clusters.environment import ray_environment
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError
+from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 

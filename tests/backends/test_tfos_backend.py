@@ -16,9 +16,10 @@ import pytest
 
 from hybridspeech.backends.messages import LONGEST_MESSAGE, receive, send
 from hybridspeech.backends.tfos import TFoSBackend, first_cause, spark_conf
-from hybridspeech.clusters.environment import python_path, spark_environment
+from hybridspeech.clusters.environment import spark_environment
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError
+from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 
@@ -86,8 +87,8 @@ def test_each_executor_has_one_slot_whatever_the_caller_sets(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"executor_memory": "much"}, "executor memory is 'much'; expected 450m or more, such as 2g"),
-        ({"executor_memory": "300m"}, "executor memory is '300m'"),
+        ({"executor_memory": "much"}, "executor memory is 'much'; expected a number and a unit"),
+        ({"executor_memory": "300m"}, "executor memory is '300m'; expected 450m or more, such as 2g"),
         ({"num_workers": 2, "master": "local[2]"}, r"'local\[2\]' is one process"),
     ],
 )

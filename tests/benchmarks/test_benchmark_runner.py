@@ -15,8 +15,8 @@ from benchmarks.__main__ import app
 from benchmarks.inputs import Inputs
 from benchmarks.records import CaseResult, Job, Results, Run
 from benchmarks.spec import Case, Peer, Size
-from hybridspeech.clusters.environment import python_path
 from hybridspeech.errors import ConfigError
+from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import is_alive
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": python_path()}

@@ -18,7 +18,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 from support.spark_standalone import listening_addresses
 
-from hybridspeech.clusters.environment import environment, loopback_conf, spark_environment
+from hybridspeech.clusters.environment import loopback_conf, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import (
     SparkEngine,
@@ -31,6 +31,7 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_daemon import Prompt
 from hybridspeech.errors import ConfigError, EngineError
+from hybridspeech.processes.environment import environment
 
 # Spark allows one context in a process: asking for the local engine closes the session that other tests share.
 alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])

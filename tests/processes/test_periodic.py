@@ -1,31 +1,31 @@
-"""A look beside other work."""
+"""Periodic calls in a background thread."""
 
 from __future__ import annotations
 
 import threading
 
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
 
 
-def test_looks_are_taken_while_it_lasts_and_once_when_it_ends() -> None:
-    looks, seen = list[bool](), threading.Event()
-    over = False
+def test_the_function_is_called_while_the_context_lasts_and_once_when_it_ends() -> None:
+    calls, called_thrice = list[bool](), threading.Event()
+    is_ending = False
 
-    def look() -> None:
-        looks.append(over)
-        if len(looks) == 3:
-            seen.set()
+    def function() -> None:
+        calls.append(is_ending)
+        if len(calls) == 3:
+            called_thrice.set()
 
-    with Polled(look, 0.001, "looks"):
-        assert seen.wait(10)
-        over = True
-    assert len(looks) > 3
-    assert looks[-1]
-    assert all(thread.name != "looks" for thread in threading.enumerate())
+    with PeriodicCall(function, 0.001, "calls"):
+        assert called_thrice.wait(10)
+        is_ending = True
+    assert len(calls) > 3
+    assert calls[-1]
+    assert all(thread.name != "calls" for thread in threading.enumerate())
 
 
-def test_what_ends_at_once_is_looked_at_once() -> None:
-    looks = list[int]()
-    with Polled(lambda: looks.append(1), 3600, "looks"):
+def test_a_short_context_has_one_call() -> None:
+    calls = list[int]()
+    with PeriodicCall(lambda: calls.append(1), 3600, "calls"):
         pass
-    assert looks == [1]
+    assert calls == [1]

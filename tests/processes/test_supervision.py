@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hybridspeech.clusters.environment import python_path
-from hybridspeech.processes.supervision import GuardedProcess, is_alive
+from hybridspeech.processes.environment import python_path
+from hybridspeech.processes.supervision import GuardedProcess, is_alive, process_tree
 
 # Writes its process id to a file and sleeps, in a session of its own, and its parent has ended: the hardest to find.
 ESCAPED = """
@@ -119,3 +119,11 @@ def test_interrupt_of_the_owner_passes_and_leaves_nothing(guarded, tmp_path):
     with pytest.raises(KeyboardInterrupt), guarded("import time; time.sleep(600)"):
         raise KeyboardInterrupt
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_process_tree_has_the_descendants_and_is_empty_afterwards() -> None:
+    nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE) as parent:
+        while len(process_tree(parent.pid)) < 2:
+            assert parent.poll() is None
+    assert process_tree(parent.pid) == []

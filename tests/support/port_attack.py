@@ -9,7 +9,7 @@ import socket
 import struct
 from pathlib import Path
 
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
 from support.spark_standalone import listening_sockets
 
 POLL_S = 0.2
@@ -26,7 +26,7 @@ class Bomb:
         return (Path.touch, (self.path,))
 
 
-class Attack(Polled):
+class Attack(PeriodicCall):
     """While the context lasts, each new listening socket of the process tree gets rubbish and a pickle that does harm.
 
     `listened` are the addresses (IP, port) that were found; `crater` is the file that a bomb would create.

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from hybridspeech.config import FeatureConfig, Progress, from_json
-from hybridspeech.processes.periodic import Polled
+from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.supervision import end_all, is_alive
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
@@ -183,7 +183,7 @@ def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
         chief.resume()
 
 
-class PeakMemory(Polled):
+class PeakMemory(PeriodicCall):
     """The most memory that any one process of a kind below this one has had; a context manager that looks often.
 
     `peak_bytes` is proportional to nothing: it is the resident set, with the pages that a fork shares.

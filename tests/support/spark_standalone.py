@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.clusters.environment import LOOPBACK, find_spark, process_tree, spark_environment
-from hybridspeech.processes.supervision import end_all
+from hybridspeech.clusters.environment import LOOPBACK, find_spark, spark_environment
+from hybridspeech.processes.supervision import end_all, process_tree
 
 DEPLOY = "org.apache.spark.deploy"
 
