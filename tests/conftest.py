@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +24,18 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts in the background deaf to it
+
+
+HEADER_PACKAGES = (
+    *("tensorflow", "tf-keras", "tensorflowonspark", "pyspark", "ray", "raydp"),
+    *("numpy", "scipy", "numba", "librosa", "soundfile", "pyarrow"),
+)
+
+
+def pytest_report_header() -> list[str]:
+    """Show the interpreter and the versions of the main packages."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in HEADER_PACKAGES)
+    return [f"interpreter: Python {platform.python_version()} ({sys.executable})", f"packages: {versions}"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
