@@ -11,8 +11,9 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.synthesize import WORDS, synthesize
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.clips import Clip
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.reader import Clip, read_manifest
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.processes.resources import num_cores
 
 SEED = 0

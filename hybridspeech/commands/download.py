@@ -29,7 +29,8 @@ from hybridspeech.corpora.fetch import FetchConfig, OnBytes, fetch
 from hybridspeech.corpora.unpack import unpack
 from hybridspeech.errors import ConfigError, DownloadError, OutputExistsError
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.reader import UNFINISHED_NAME, read_manifest
+from hybridspeech.manifest.folders import UNFINISHED_NAME
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.storage.small_files import write_atomically

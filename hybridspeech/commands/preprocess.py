@@ -27,8 +27,9 @@ from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, OnPr
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.reader import Manifest, read_manifest
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import INDEX_NAME

@@ -27,7 +27,7 @@ from hybridspeech.config import SPLITS, EngineConfig, OnProgress, Progress, sile
 from hybridspeech.corpora.speakers import SAMPLE_RATE_HZ, Speaker, cast, record, to_int16
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
-from hybridspeech.manifest.reader import UNFINISHED_NAME
+from hybridspeech.manifest.folders import UNFINISHED_NAME
 from hybridspeech.manifest.splits import TESTING_LIST, VALIDATION_LIST
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.registry import requires

@@ -1,7 +1,7 @@
-"""Who is trained on, validated on and tested on: the split rules, as functions of names.
+"""Split rules: which clips are for training, validation and testing, as functions of names.
 
-The rules are those of Speech Commands (published lists of files, or where the SHA-1 of a speaker falls), the column of
-a table, or none. Knows nothing of word folders, kinds of tables and audio.
+The rules are those of Speech Commands (published lists of files, or the SHA-1 of the speaker), the column of a table,
+or none. Knows nothing of word folders, table formats and audio.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MAX_NUM_WAVS_PER_CLASS = 2**27 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a source says of one clip, before anything is decided.
+    """One clip as the source describes it, before its split and label index are decided.
 
-    `hash_name` is what the hash rule looks at; `split` is as the table has it; `where` is the line or row.
+    `hash_name` is the text that the hash rule hashes; `split` is the text in the table; `row` names the line or row.
     """
 
     clip_id: str
@@ -37,18 +37,22 @@ class Entry:
     speaker: str
     hash_name: str
     split: str = ""
-    where: str = ""
+    row: str = ""
 
 
 def hash_name_of(file_name: str) -> str:
-    """What the Speech Commands rule hashes: a file name up to ``_nohash_``, or whole if it has no such part."""
+    """Return the text that the Speech Commands rule hashes: the file name up to ``_nohash_``, or all of it."""
     return re.sub(r"_nohash_.*$", "", file_name)
 
 
 def split_by_hash(hash_name: str, validation_percentage: float = 10.0, testing_percentage: float = 10.0) -> str:
-    """Split of a speaker by the rule of Speech Commands: where its SHA-1 falls, so that it stays when clips are added.
+    """Return the split of a speaker by the SHA-1 rule of Speech Commands; it does not change when clips are added.
 
-    `hash_name` is a speaker or a file name. Source: ``which_set`` in the README of Speech Commands v0.01 (2017).
+    Source: ``which_set`` in the README of Speech Commands v0.01 (2017).
+
+    Parameters
+    ----------
+    hash_name : speaker, or file name if the speaker is unknown
     """
     digest = hashlib.sha1(os.fsencode(hash_name), usedforsecurity=False).hexdigest()
     percentage = (int(digest, 16) % (MAX_NUM_WAVS_PER_CLASS + 1)) * (100.0 / MAX_NUM_WAVS_PER_CLASS)
@@ -58,23 +62,23 @@ def split_by_hash(hash_name: str, validation_percentage: float = 10.0, testing_p
 
 
 def valid_text(text: str) -> str:
-    """The text itself, or, if it is no valid Unicode, with backslashes in place of what is not."""
+    """Return the text, with backslash escapes for what is not valid Unicode."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: ManifestConfig) -> str:
-    """The rule asked for, checked that it can be applied; for "auto" the column, else the lists, else the hash.
+    """Return the rule of `config`, after checking that it can be applied; "auto" is the column, else the lists, else hash.
 
     Raises
     ------
-    ManifestError: there is no such column, or a list is missing.
+    ManifestError: there is no column `split`, or a list is missing.
     """
     has_column = any(entry.split for entry in entries)
     missing = [name for name in (TESTING_LIST, VALIDATION_LIST) if not (folder / name).is_file()]
     if config.split == "column" and not has_column:
-        raise ManifestError(f"{source}: --split column was asked for, and there is no column 'split'; try --split hash")
+        raise ManifestError(f"{source}: --split column needs a column 'split', and there is none; try --split hash")
     if config.split == "lists" and missing:
-        raise ManifestError(f"{folder}: --split lists was asked for, and {missing[0]} is not there; try --split hash")
+        raise ManifestError(f"{folder}: --split lists needs {missing[0]}, which is missing; try --split hash")
     if config.split != "auto":
         return config.split
     if has_column:
@@ -85,11 +89,11 @@ def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: Ma
 def split_entries(
     rule: str, folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]
 ) -> list[str]:
-    """One of ``config.SPLITS`` for each entry; what is worth saying is added to `notes`.
+    """Return one of ``config.SPLITS`` for each entry, and append sentences for the user to `notes`.
 
     Raises
     ------
-    ManifestError: a split of the table is unknown, or the lists contradict each other or name nothing that is here.
+    ManifestError: a split of the table is unknown, the lists contradict each other, or they name no clip of the source.
     """
     return _RULES[rule](folder, entries, config, notes)
 
@@ -101,7 +105,7 @@ def _by_column(folder: Path, entries: Sequence[Entry], config: ManifestConfig, n
         splits.append(SPLIT_ALIASES.get(given, given))
         if splits[-1] not in SPLITS:
             raise ManifestError(
-                f"{entry.where}: split is {entry.split!r}; expected {', '.join(SPLITS)} (or {', '.join(SPLIT_ALIASES)})"
+                f"{entry.row}: split is {entry.split!r}; expected {', '.join(SPLITS)} (or {', '.join(SPLIT_ALIASES)})"
             )
     return splits
 
@@ -117,10 +121,10 @@ def _by_lists(folder: Path, entries: Sequence[Entry], config: ManifestConfig, no
     if absent and len(absent) == len(listed):
         raise ManifestError(
             f"{folder}: none of the {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} is a clip here, e.g. "
-            f"{min(absent)!r}; expected word/clip.wav, relative to the folder. Mend the lists, or give --split hash"
+            f"{min(absent)!r}; expected word/clip.wav, relative to the folder. Correct the lists, or give --split hash"
         )
     if absent:
-        notes.append(f"{len(absent)} of {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} are not here")
+        notes.append(f"{len(absent)} of {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} are missing")
     return [listed.get(entry.clip_id, "training") for entry in entries]
 
 

@@ -1,6 +1,6 @@
-"""CSV, JSON lines or Parquet -> rows of text: path, label, speaker, split. Whole rows only, else an error.
+"""Reads a table (CSV, JSON lines or Parquet) to rows of text: path, label, speaker, split. An incomplete row is an error.
 
-Knows nothing of labels, splits and folders: what the rows mean is decided in the manifest.
+Knows nothing of what the rows mean: labels and splits are decided in the manifest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ REQUIRED = ("path", "label")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One row as it stands in the table; `where` is its line or row, `speaker` and `split` are '' if not given.
+    """One row of a table; `row` names its line or row; `speaker` and `split` are '' if they are not given.
 
-    `path` is absolute and normalised; `clip_id` is relative to the table's folder if it is below it, else as given.
+    `path` is absolute and normalised; `clip_id` is relative to the table's folder for files below it, else as given.
     """
 
     clip_id: str
@@ -31,24 +31,24 @@ class TableRow:
     label: str
     speaker: str
     split: str
-    where: str
+    row: str
 
 
 def read_table(table: Path) -> list[TableRow]:
-    """All rows, in the order of the table. A relative path starts at the table's folder.
+    """Read all rows, in the order of the table. A relative path starts at the table's folder.
 
     Raises
     ------
-    ManifestError: the table is of an unknown kind, damaged or empty; a row has no path or label; no file is there.
+    ManifestError: the table is of an unknown kind, damaged or empty; a row has no path or label; no file exists.
     """
     reader = READERS.get(table.suffix.lower())
     if reader is None:
         raise ManifestError(
-            f"{table}: a file of unknown kind; expected a folder with one folder per word, or a table "
+            f"{table}: unknown kind of file; expected a folder with one folder per word, or a table "
             f"({' '.join(READERS)}). Unpack an archive first"
         )
     try:
-        rows = [_row(table, where, values) for where, values in reader(table)]
+        rows = [_row(table, row, values) for row, values in reader(table)]
     except (OSError, ValueError, csv.Error) as error:
         raise ManifestError(f"{table}: not a readable {table.suffix[1:]} table ({error})") from error
     if not rows:
@@ -59,7 +59,7 @@ def read_table(table: Path) -> list[TableRow]:
 
 
 def _csv_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All values are text: a label may be 01, null or NA."""
+    """Yield the rows of a CSV file; all values stay text: a label may be 01, null or NA."""
     with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         for row in reader:
@@ -97,31 +97,32 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
     ".json": _json_rows,
     ".parquet": _parquet_rows,
 }
-"""File name ending -> reader of (line or row, values by column)."""
+"""Reader of (line or row, values by column) for each file name ending."""
 
 
-def _row(table: Path, where: str, row: dict[str, Any]) -> TableRow:
+def _row(table: Path, row: str, fields: dict[str, Any]) -> TableRow:
     for column in REQUIRED:
-        if column not in row:
-            raise ManifestError(f"{table}, {where}: no column {column!r}; it has {', '.join(map(str, row)) or 'none'}")
-    values = {name: _text(table, where, name, row.get(name)) for name in COLUMNS}
+        if column not in fields:
+            names = ", ".join(map(str, fields)) or "none"
+            raise ManifestError(f"{table}, {row}: no column {column!r}; it has {names}")
+    values = {name: _text(table, row, name, fields.get(name)) for name in COLUMNS}
     for column in REQUIRED:
         if not values[column]:
-            raise ManifestError(f"{table}, {where}: {column} is empty; every clip needs one")
+            raise ManifestError(f"{table}, {row}: {column} is empty; every clip needs one")
     root = str(table.parent).rstrip("/") + "/"
     path = os.path.normpath(os.path.join(root, values["path"]))  # noqa: PTH118 - text in, text out
     clip_id = path.removeprefix(root) if path.startswith(root) else values["path"]
-    return TableRow(clip_id=clip_id, where=where, **{**values, "path": path})
+    return TableRow(clip_id=clip_id, row=row, **{**values, "path": path})
 
 
-def _text(table: Path, where: str, column: str, value: Any) -> str:
+def _text(table: Path, row: str, column: str, value: Any) -> str:
     if value is None:
         return ""
     text = str(value)
     if not isinstance(value, (str, int)) or isinstance(value, bool) or "\0" in text:
-        raise ManifestError(f"{table}, {where}: {column} is {value!r}; expected text")
+        raise ManifestError(f"{table}, {row}: {column} is {value!r}; expected text")
     try:
         os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise ManifestError(f"{table}, {where}: {column} is {value!r}, which is no valid Unicode") from error
+        raise ManifestError(f"{table}, {row}: {column} is {value!r}, which is not valid Unicode") from error
     return text

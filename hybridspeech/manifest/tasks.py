@@ -1,8 +1,9 @@
-"""Which words a task asks for, what is added to them, and varied copies: a manifest to a manifest.
+"""Selects the labels of a task, and adds ``_unknown_``, ``_silence_`` and augmented copies: a manifest to a manifest.
 
-``_unknown_`` and ``_silence_`` follow TensorFlow's speech_commands example (``input_data.py``): in each split as many as a
-percentage of the clips of the chosen words. Other words are drawn for the one, parts of background noise at a volume
-from 0 to 1 for the other, by a seeded hash of ids, so that nothing depends on the order of a listing.
+``_unknown_`` and ``_silence_`` follow TensorFlow's speech_commands example (``input_data.py``): in each split their number
+is a percentage of the clips of the chosen words. ``_unknown_`` is a sample of the other words; ``_silence_`` consists of
+excerpts of background noise at a volume from 0 to 1. A seeded hash of ids draws both, so that nothing depends on the
+order of a listing. Knows nothing of sound and shards.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from dataclasses import replace
 from hybridspeech.audio.background_noise import Noise
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.clips import Clip, Manifest, copy_suffix
 from hybridspeech.manifest.config import SILENCE, UNKNOWN, ManifestConfig
-from hybridspeech.manifest.reader import Clip, Manifest, copy_mark
 
 
 def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noise]) -> Manifest:
-    """The clips and labels of `config.task`; the manifest itself for task "all".
+    """Return the clips and labels of `config.task`; the manifest itself for task "all".
 
     Raises
     ------
-    ManifestError: the source has no such word, or no other word to draw _unknown_ from.
+    ManifestError: the source lacks a word of the task, or has no other word to draw _unknown_ from.
     """
     if config.words is None:
         return manifest
     words = sorted(set(config.words) - {SILENCE, UNKNOWN})
     if missing := [word for word in words if word not in manifest.labels]:
         raise ManifestError(
-            f"{manifest.source}: task {config.task!r} asks for {missing[0]!r}, and there is no such word; there are "
+            f"{manifest.source}: task {config.task!r} needs the word {missing[0]!r}, and the source has only "
             f"{', '.join(manifest.labels)}"
         )
     chosen = [clip for clip in manifest.clips if clip.label_name in words]
@@ -50,9 +51,9 @@ def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noi
 
 
 def add_copies(manifest: Manifest, copies: int) -> Manifest:
-    """The same with so many varied copies of each training clip besides it."""
+    """Return the manifest with `copies` augmented copies of each training clip added."""
     added = (
-        replace(clip, clip_id=clip.clip_id + copy_mark(copy), copy=copy)
+        replace(clip, clip_id=clip.clip_id + copy_suffix(copy), copy=copy)
         for clip in manifest.of_split("training")
         for copy in range(1, copies + 1)
     )
@@ -71,13 +72,13 @@ def _draw_unknown(others: Sequence[Clip], sizes: dict[str, int], config: Manifes
 def _cut_silence(noises: Sequence[Noise], sizes: dict[str, int], config: ManifestConfig) -> list[Clip]:
     clips = []
     for split, size in sizes.items():
-        heard = [noise for noise in noises if split in noise.splits]
+        available = [noise for noise in noises if split in noise.splits]
         for number in range(math.ceil(size * config.silence_percentage / 100)):
             clip_id = f"{SILENCE}/{split}-{number:05d}"
-            which, where, volume = (
+            choice, position, volume = (
                 int.from_bytes(part, "big") / 256**8 for part in _parts(_hash(clip_id, config.seed), 8, 3)
             )
-            noise = heard[int(which * len(heard))] if heard else None
+            noise = available[int(choice * len(available))] if available else None
             clips.append(
                 Clip(
                     clip_id=clip_id,
@@ -86,7 +87,7 @@ def _cut_silence(noises: Sequence[Noise], sizes: dict[str, int], config: Manifes
                     label_name=SILENCE,
                     speaker=f"{SILENCE}/{noise.name}" if noise and len(noise.splits) == 1 else "",
                     split=split,
-                    excerpt=(where, volume),
+                    excerpt=(position, volume),
                 )
             )
     return clips

@@ -16,7 +16,7 @@ from hybridspeech.audio.decode import read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.manifest.reader import Clip
+from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.plan import ShardTask, rebalance

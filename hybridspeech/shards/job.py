@@ -26,7 +26,8 @@ from hybridspeech.audio.decode import load_decoder
 from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.manifest.reader import Clip, Manifest, write_parquet
+from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.parquet import write_parquet
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, read_wave
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from hybridspeech.config import SPLITS, FeatureConfig
-from hybridspeech.manifest.reader import Clip, Manifest
+from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import shard_name
 

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.reader import Manifest, read_manifest, write_parquet
+from hybridspeech.manifest.parquet import write_parquet
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import hash_name_of, split_by_hash
 
 
@@ -107,7 +109,7 @@ def test_names_that_are_no_utf8_or_have_line_breaks_are_kept(tmp_path: Path) -> 
 
 
 def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"'a\\nb' has a line break"):
+    with pytest.raises(ManifestError, match=r"'a\\nb' contains a line break"):
         read_manifest(tree(tmp_path, "a\nb/x.wav"))
 
 
@@ -115,7 +117,7 @@ def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
     ("names", "message"),
     [
         ([], "no word folder here"),
-        (["a.wav", "b.wav"], "2 audio files lie in it directly: if it is one word's folder, give the folder above"),
+        (["a.wav", "b.wav"], "It holds 2 audio files directly: if it is one word's folder, give the folder above"),
         (["yes/a.wav", "no/README"], "no audio file in 'no'; put clips there"),
         (["_noise_/a.wav"], "no word folder here"),
     ],
@@ -158,7 +160,7 @@ def test_a_set_that_is_not_finished_is_refused(tmp_path: Path) -> None:
 
 def test_a_single_label_is_worth_a_note(tmp_path: Path) -> None:
     found = read_manifest(tree(tmp_path, "speech/yes/a.wav", "speech/no/a.wav"))
-    assert found.notes == ("there is one label only, 'speech'; if the words are folders below it, give that folder",)
+    assert found.notes == ("there is only one label, 'speech'; if the words are folders below it, give that folder",)
 
 
 # Splits and speakers
@@ -210,7 +212,7 @@ def test_lists_decide_where_both_are(tmp_path: Path) -> None:
     (tmp_path / "validation_list.txt").write_text("\n./no/b.wav")
     found = read_manifest(tmp_path)
     assert [clip.split for clip in found.clips] == ["testing", "validation", "training"]
-    assert found.notes[0] == "1 of 3 paths in validation_list.txt and testing_list.txt are not here"
+    assert found.notes[0] == "1 of 3 paths in validation_list.txt and testing_list.txt are missing"
 
 
 def test_lists_that_name_nothing_here_are_an_error(tmp_path: Path) -> None:
@@ -233,7 +235,9 @@ def test_a_clip_in_both_lists_is_an_error(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize(("split", "message"), [("lists", "testing_list.txt is not there"), ("column", "no column")])
+@pytest.mark.parametrize(
+    ("split", "message"), [("lists", "needs testing_list.txt, which is missing"), ("column", "needs a column")]
+)
 def test_a_rule_that_can_not_be_applied_is_an_error(tmp_path: Path, split: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(tree(tmp_path, "no/a.wav"), ManifestConfig(split=split))  # type: ignore[arg-type]
@@ -326,7 +330,7 @@ def test_a_csv_that_is_not_whole_is_explained(tmp_path: Path, text: str, message
         ('{"path": "a.wav", "label": 1.5}', "line 1: label is 1.5; expected text"),
         ('{"path": "a.wav", "label": true}', "label is True; expected text"),
         ('{"path": "a\\u0000.wav", "label": "no"}', "path is .*; expected text"),
-        ('{"path": "a\\ud800.wav", "label": "no"}', "no valid Unicode"),
+        ('{"path": "a\\ud800.wav", "label": "no"}', "not valid Unicode"),
         ('{"path": "a.wav", "label": null}', "label is empty"),
     ],
 )

@@ -7,8 +7,9 @@ import pytest
 
 from hybridspeech.audio.background_noise import Noise, find_noises
 from hybridspeech.errors import ConfigError, ManifestError
+from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.reader import Manifest, read_manifest
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 
 HASH = {"validation_percentage": 25.0, "testing_percentage": 25.0}
@@ -86,7 +87,7 @@ def test_the_draw_does_not_change_when_clips_of_other_words_come_and_go(
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
-        ("words:low,hgih", "asks for 'hgih', and there is no such word; there are down, high, low, middle"),
+        ("words:low,hgih", "needs the word 'hgih', and the source has only down, high, low, middle"),
         ("words:down,high,low,middle,_unknown_", "no other word is left for _unknown_"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig
-from hybridspeech.manifest.reader import Clip, Manifest
+from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import choose_num_shards, group_tasks, plan_shards, rebalance
 

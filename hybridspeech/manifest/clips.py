@@ -1,0 +1,64 @@
+"""Records of the manifest: one clip, and all clips of a source. Knows nothing of folders, tables and audio."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hybridspeech.config import SPLITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One recorded word or utterance.
+
+    `clip_id` is its path relative to the source, with '/'; `path` is absolute; `label` is the index of `label_name` in
+    the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` is 0 for the recorded
+    clip and k for its k-th augmented copy. A clip of silence is an excerpt of a long recording (of digital silence if
+    `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1.
+    """
+
+    clip_id: str
+    path: str
+    label: int
+    label_name: str
+    speaker: str
+    split: str
+    copy: int = 0
+    excerpt: tuple[float, float] | None = None
+
+    @property
+    def recorded_id(self) -> str:
+        """Id of the clip that this one is a copy of; its own id if it is not a copy."""
+        return self.clip_id.removesuffix(copy_suffix(self.copy)) if self.copy else self.clip_id
+
+
+def copy_suffix(copy: int) -> str:
+    """Return the ending of the id of augmented copy number `copy`."""
+    return f"#{copy}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All clips of a source, sorted by `clip_id`, and its labels, sorted.
+
+    `split_rule` is the rule that was used (lists, hash, column or none). `ignored` holds the paths, relative to the
+    source, that were left out: no audio suffix, hidden, not a regular file, or a link to a folder. `notes` are
+    sentences for the user.
+    """
+
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    source: str
+    split_rule: str
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def of_split(self, split: str) -> tuple[Clip, ...]:
+        """Return the clips of one split, sorted by `clip_id`."""
+        return tuple(clip for clip in self.clips if clip.split == split)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of clips of each split, in the order of ``config.SPLITS``."""
+        found = Counter(clip.split for clip in self.clips)
+        return {split: found[split] for split in SPLITS}
