@@ -1,7 +1,130 @@
-"""hybridspeech: folders of recorded words in, a trained and exported word classifier out.
+"""Train spoken-word classifiers from folders of recordings, on Spark, TensorFlowOnSpark and Ray.
 
-The verbs are functions of the modules of the same name (``hybridspeech.preprocess.preprocess``,
-``hybridspeech.train.train``, ...) and commands of the same name. This package imports nothing heavy.
+The verbs are functions, and commands of the same name:
+
+    download, synthesize     get recordings: one folder of WAV files per label
+    preprocess               recordings -> TFRecord shards
+    inspect                  describe and verify shards
+    train                    shards -> run directory
+    run                      recordings -> run directory, without shards on disk
+    evaluate, predict        measure a trained network, or apply it to audio files
+    export                   run directory -> SavedModel, Keras or TFLite
+    demo                     all of it on synthetic speech
+
+Every name is imported on first use, so that ``import hybridspeech`` loads no other package.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybridspeech.commands.demo import DemoResult as DemoResult
+    from hybridspeech.commands.demo import demo as demo
+    from hybridspeech.commands.download import DownloadResult as DownloadResult
+    from hybridspeech.commands.download import download as download
+    from hybridspeech.commands.evaluate import EvaluateResult as EvaluateResult
+    from hybridspeech.commands.evaluate import evaluate as evaluate
+    from hybridspeech.commands.export import ExportResult as ExportResult
+    from hybridspeech.commands.export import export as export
+    from hybridspeech.commands.inspect import InspectResult as InspectResult
+    from hybridspeech.commands.inspect import inspect as inspect
+    from hybridspeech.commands.predict import Prediction as Prediction
+    from hybridspeech.commands.predict import predict as predict
+    from hybridspeech.commands.preprocess import PreprocessResult as PreprocessResult
+    from hybridspeech.commands.preprocess import preprocess as preprocess
+    from hybridspeech.commands.run import RunResult as RunResult
+    from hybridspeech.commands.run import run as run
+    from hybridspeech.commands.synthesize import SynthesizeResult as SynthesizeResult
+    from hybridspeech.commands.synthesize import synthesize as synthesize
+    from hybridspeech.commands.train import TrainResult as TrainResult
+    from hybridspeech.commands.train import train as train
+    from hybridspeech.config import AugmentConfig as AugmentConfig
+    from hybridspeech.config import ClusterConfig as ClusterConfig
+    from hybridspeech.config import EngineConfig as EngineConfig
+    from hybridspeech.config import FeatureConfig as FeatureConfig
+    from hybridspeech.config import Progress as Progress
+    from hybridspeech.corpora.fetch import FetchConfig as FetchConfig
+    from hybridspeech.errors import AudioError as AudioError
+    from hybridspeech.errors import BackendError as BackendError
+    from hybridspeech.errors import ConfigError as ConfigError
+    from hybridspeech.errors import DownloadError as DownloadError
+    from hybridspeech.errors import EngineError as EngineError
+    from hybridspeech.errors import HybridspeechError as HybridspeechError
+    from hybridspeech.errors import JavaError as JavaError
+    from hybridspeech.errors import ManifestError as ManifestError
+    from hybridspeech.errors import MissingExtraError as MissingExtraError
+    from hybridspeech.errors import OutputExistsError as OutputExistsError
+    from hybridspeech.errors import RunError as RunError
+    from hybridspeech.errors import ShardError as ShardError
+    from hybridspeech.errors import TooManyRejectsError as TooManyRejectsError
+    from hybridspeech.errors import WorkerError as WorkerError
+    from hybridspeech.manifest.config import ManifestConfig as ManifestConfig
+    from hybridspeech.models.config import ModelConfig as ModelConfig
+    from hybridspeech.shards.config import ShardConfig as ShardConfig
+    from hybridspeech.training.config import FitConfig as FitConfig
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AudioError": "errors",
+    "AugmentConfig": "config",
+    "BackendError": "errors",
+    "ClusterConfig": "config",
+    "ConfigError": "errors",
+    "DemoResult": "commands.demo",
+    "DownloadError": "errors",
+    "DownloadResult": "commands.download",
+    "EngineConfig": "config",
+    "EngineError": "errors",
+    "EvaluateResult": "commands.evaluate",
+    "ExportResult": "commands.export",
+    "FeatureConfig": "config",
+    "FetchConfig": "corpora.fetch",
+    "FitConfig": "training.config",
+    "HybridspeechError": "errors",
+    "InspectResult": "commands.inspect",
+    "JavaError": "errors",
+    "ManifestConfig": "manifest.config",
+    "ManifestError": "errors",
+    "MissingExtraError": "errors",
+    "ModelConfig": "models.config",
+    "OutputExistsError": "errors",
+    "Prediction": "commands.predict",
+    "PreprocessResult": "commands.preprocess",
+    "Progress": "config",
+    "RunError": "errors",
+    "RunResult": "commands.run",
+    "ShardConfig": "shards.config",
+    "ShardError": "errors",
+    "SynthesizeResult": "commands.synthesize",
+    "TooManyRejectsError": "errors",
+    "TrainResult": "commands.train",
+    "WorkerError": "errors",
+    "demo": "commands.demo",
+    "download": "commands.download",
+    "evaluate": "commands.evaluate",
+    "export": "commands.export",
+    "inspect": "commands.inspect",
+    "predict": "commands.predict",
+    "preprocess": "commands.preprocess",
+    "run": "commands.run",
+    "synthesize": "commands.synthesize",
+    "train": "commands.train",
+}
+"""Public names, and the module of this package that each is imported from."""
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, "__version__"])

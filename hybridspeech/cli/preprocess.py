@@ -167,9 +167,9 @@ def inspect_command(
     json: Json = False,
 ) -> None:
     """Counts, sizes, settings, rejects and digest of shards."""
-    from hybridspeech.commands.inspect import describe
+    from hybridspeech.commands.inspect import inspect
 
-    result = describe(shards, verify=verify, plot=plot)
+    result = inspect(shards, verify=verify, plot=plot)
     if json:
         print_json(result)
     else:

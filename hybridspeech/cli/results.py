@@ -12,7 +12,7 @@ from hybridspeech.cli.options import Json, Overwrite
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
 
 if TYPE_CHECKING:
-    from hybridspeech.commands.evaluate import Metrics
+    from hybridspeech.commands.evaluate import EvaluateResult
     from hybridspeech.evaluation.exported_model import Measured
 
 
@@ -123,11 +123,11 @@ def export(
     return None
 
 
-def _accuracy(result: Metrics | Measured) -> str:
+def _accuracy(result: EvaluateResult | Measured) -> str:
     low, high = result.accuracy_ci95
     return f"{result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.ci_method})"
 
 
-def _clips(result: Metrics | Measured) -> str:
+def _clips(result: EvaluateResult | Measured) -> str:
     speakers = f"{result.num_speakers:,} speakers" if result.num_speakers else "unknown speakers"
     return f"{result.num_clips:,} of {speakers}, split {result.split}"

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.commands.evaluate import Metrics, evaluate
+from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.commands.export import export
 from hybridspeech.commands.predict import Prediction, predict
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
@@ -40,7 +40,7 @@ class DemoResult:
     seconds: float
     preprocessed: PreprocessResult
     trained: TrainResult
-    metrics: Metrics
+    metrics: EvaluateResult
     heard: tuple[Prediction, ...]
 
     def story(self) -> str:

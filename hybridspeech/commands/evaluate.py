@@ -69,7 +69,7 @@ class EvaluationFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics:
+class EvaluateResult:
     """What `evaluate` found. Ratios are in 0..1; `loss` is the mean cross-entropy (negative log-likelihood) in nats.
 
     `labels` are the task. `accuracy_ci95` is (low, high). `ci_method` says how: "bootstrap-speakers" resamples whole speakers,
@@ -138,7 +138,7 @@ def evaluate(
     batch_size: int = 64,
     robustness: bool = False,
     out: str | Path | None = None,
-) -> Metrics:
+) -> EvaluateResult:
     """Measure a finished run on every clip of one split.
 
     Parameters
@@ -200,13 +200,13 @@ def _answer(
     )
 
 
-def _measure(answers: _Answers, labels: Sequence[str], digest: str, run: Path, folder: Path) -> Metrics:
+def _measure(answers: _Answers, labels: Sequence[str], digest: str, run: Path, folder: Path) -> EvaluateResult:
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (answers.truth, answers.predicted), 1)
     interval, method = accuracy_interval(answers.right, answers.speakers)
     of_truth = answers.probabilities[np.arange(len(answers.truth)), answers.truth]
     bins = reliability(answers.probabilities.max(axis=1), answers.right)
-    return Metrics(
+    return EvaluateResult(
         accuracy=float(answers.right.mean()),
         accuracy_ci95=interval,
         ci_method=method,
@@ -227,7 +227,7 @@ def _measure(answers: _Answers, labels: Sequence[str], digest: str, run: Path, f
     )
 
 
-def _write(metrics: Metrics, answers: _Answers) -> None:
+def _write(metrics: EvaluateResult, answers: _Answers) -> None:
     files, labels = metrics.files, metrics.labels
     files.metrics.parent.mkdir(parents=True, exist_ok=True)
     for earlier in (files.metrics, files.robustness):
@@ -277,7 +277,7 @@ def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _title(metrics: Metrics) -> str:
+def _title(metrics: EvaluateResult) -> str:
     low, high = metrics.accuracy_ci95
     return (
         f"{metrics.split}: {100 * metrics.accuracy:.1f} % of {metrics.num_clips:,} clips "

@@ -25,8 +25,8 @@ WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
-    """What `describe` found; counts are of clips.
+class InspectResult:
+    """What `inspect` found; counts are of clips.
 
     `labels` gives for each label its clips (varied copies too) by split, without the rejects; `rejects` counts by reason.
     `problems` is what the verification found, None if none was asked for; `plot` is the path of the picture, if one was
@@ -85,9 +85,9 @@ def _listed(settings: FeatureConfig | ShardConfig | AugmentConfig, without: tupl
     return ", ".join(f"{name} {value}" for name, value in to_json(settings).items() if name not in without)
 
 
-def describe(
+def inspect(
     shards: str | Path, *, verify: bool = False, plot: str | Path | None = None, num_plots: int = 6
-) -> Description:
+) -> InspectResult:
     """Count and describe the shards of a folder.
 
     Parameters
@@ -105,7 +105,7 @@ def describe(
     if num_plots < 1:
         raise ConfigError(f"num_plots is {num_plots}; expected 1 or more")
     rejects = read_rejects(folder)
-    description = Description(
+    result = InspectResult(
         shards=str(folder),
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,
@@ -127,7 +127,7 @@ def describe(
     if plot:
         shown = view_of(index.features)
         plot_spectrograms(_first_of_labels(folder, index, shown, num_plots), shown, Path(plot))
-    return description
+    return result
 
 
 def _first_of_labels(folder: Path, index: ShardIndex, shown: FeatureConfig, num_plots: int) -> dict[str, np.ndarray]:

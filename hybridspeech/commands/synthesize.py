@@ -55,7 +55,7 @@ model.
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesisResult:
+class SynthesizeResult:
     """What was made; `splits` are clips per split."""
 
     out: str
@@ -77,7 +77,7 @@ def synthesize(
     num_workers: int | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = silent,
-) -> SynthesisResult:
+) -> SynthesizeResult:
     """Make a spoken set: `clips_per_word` clips of each word, the speakers taking turns.
 
     Parameters
@@ -115,7 +115,7 @@ def synthesize(
         finally:
             shutil.rmtree(work, ignore_errors=True)
     seconds = time.monotonic() - started
-    return SynthesisResult(out=str(out), **facts, splits=splits, seconds=seconds, clips_per_s=num_clips / seconds)
+    return SynthesizeResult(out=str(out), **facts, splits=splits, seconds=seconds, clips_per_s=num_clips / seconds)
 
 
 def _check(words: Sequence[str], *, seed: int, **counts: int | None) -> None:

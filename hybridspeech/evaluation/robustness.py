@@ -30,7 +30,7 @@ _DRAWS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessMetrics:
-    """Accuracy on a whole split under one disturbance; `accuracy_ci95` as in Metrics.
+    """Accuracy on a whole split under one disturbance; `accuracy_ci95` as in EvaluateResult.
 
     "noise": `level` is the signal-to-noise ratio in dB, of mean powers over the whole clip, pauses included. "shift": `level`
     is in ms; the word comes so much later (negative: earlier), and silence comes in at the other end.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.trained_runs import tone_run, tone_shards
 
-from hybridspeech.commands.evaluate import Metrics, evaluate
+from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
 from hybridspeech.shards.index import ShardIndex
@@ -31,33 +31,33 @@ def run(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluateResult:
     """Of the training split, since all of its labels have clips."""
     return evaluate(run, shards, split="training", out=tmp_path_factory.mktemp("evaluation"))
 
 
-def test_every_clip_of_the_split_counts_once(metrics: Metrics, shards: Path) -> None:
+def test_every_clip_of_the_split_counts_once(metrics: EvaluateResult, shards: Path) -> None:
     assert metrics.num_clips == ShardIndex.load(shards).splits["training"] == sum(map(sum, metrics.confusion))
     assert [record.num_clips for record in metrics.classes] == [sum(row) for row in metrics.confusion]
 
 
-def test_tones_are_told_apart(metrics: Metrics) -> None:
+def test_tones_are_told_apart(metrics: EvaluateResult) -> None:
     assert metrics.accuracy >= 0.9
     assert metrics.loss < 0.5
 
 
-def test_accuracy_lies_in_its_interval(metrics: Metrics) -> None:
+def test_accuracy_lies_in_its_interval(metrics: EvaluateResult) -> None:
     low, high = metrics.accuracy_ci95
     assert 0 <= low <= metrics.accuracy <= high <= 1
 
 
-def test_batch_size_changes_no_number(metrics: Metrics, run: Path, shards: Path, tmp_path: Path) -> None:
+def test_batch_size_changes_no_number(metrics: EvaluateResult, run: Path, shards: Path, tmp_path: Path) -> None:
     again = evaluate(run, shards, split="training", batch_size=7, out=tmp_path)
     assert again.confusion == metrics.confusion
     assert again.loss == pytest.approx(metrics.loss, abs=1e-6)
 
 
-def test_files_say_the_same_as_the_result(metrics: Metrics) -> None:
+def test_files_say_the_same_as_the_result(metrics: EvaluateResult) -> None:
     written = json.loads(metrics.files.metrics.read_text())
     assert len(written.pop("speakers")) == metrics.num_speakers
     assert written == json.loads(json.dumps(to_json(metrics)))
@@ -69,14 +69,14 @@ def test_files_say_the_same_as_the_result(metrics: Metrics) -> None:
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_predictions_name_every_clip(metrics: Metrics) -> None:
+def test_predictions_name_every_clip(metrics: EvaluateResult) -> None:
     with metrics.files.predictions.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len({row["clip_id"] for row in rows}) == metrics.num_clips
     assert sum(row["label"] == row["predicted"] for row in rows) == round(metrics.accuracy * metrics.num_clips)
 
 
-def test_every_speaker_has_a_line(metrics: Metrics) -> None:
+def test_every_speaker_has_a_line(metrics: EvaluateResult) -> None:
     with metrics.files.speakers.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == metrics.num_speakers
@@ -85,7 +85,7 @@ def test_every_speaker_has_a_line(metrics: Metrics) -> None:
     assert metrics.speaker_spread.mean == pytest.approx(np.mean([float(row["accuracy"]) for row in rows]), abs=1e-6)
 
 
-def test_the_task_and_the_calibration_stand_beside_the_accuracy(metrics: Metrics) -> None:
+def test_the_task_and_the_calibration_stand_beside_the_accuracy(metrics: EvaluateResult) -> None:
     assert metrics.labels == ("high", "low", "middle")
     assert 0 <= metrics.ece <= 1
     assert sum(each.num_clips for each in metrics.reliability) == metrics.num_clips

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.trained_runs import SMALL, tone_shards
 
-from hybridspeech.commands.inspect import describe
+from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig, to_json
 from hybridspeech.errors import ConfigError, ShardError
@@ -29,30 +29,30 @@ def copy(shards: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_counts_add_up(shards: Path) -> None:
-    description, index = describe(shards), ShardIndex.load(shards)
-    assert description.num_clips == 120 == sum(description.splits.values())
-    assert list(description.labels) == ["high", "low", "middle"]
+    result, index = inspect(shards), ShardIndex.load(shards)
+    assert result.num_clips == 120 == sum(result.splits.values())
+    assert list(result.labels) == ["high", "low", "middle"]
     for split, count in index.splits.items():
-        assert sum(by_split[split] for by_split in description.labels.values()) == count
+        assert sum(by_split[split] for by_split in result.labels.values()) == count
 
 
 def test_sizes_settings_and_digest_are_those_of_the_index(shards: Path) -> None:
-    description = describe(shards)
-    assert description.num_bytes == sum(path.stat().st_size for path in shards.glob("*.tfrecord"))
-    assert (description.features, description.spectrogram_shape) == (SMALL, (129, 63))
-    assert description.digest == ShardIndex.load(shards).digest
+    result = inspect(shards)
+    assert result.num_bytes == sum(path.stat().st_size for path in shards.glob("*.tfrecord"))
+    assert (result.features, result.spectrogram_shape) == (SMALL, (129, 63))
+    assert result.digest == ShardIndex.load(shards).digest
 
 
 def test_result_is_json(shards: Path) -> None:
-    data = json.loads(json.dumps(to_json(describe(shards))))
+    data = json.loads(json.dumps(to_json(inspect(shards))))
     assert data["labels"]["low"].keys() == data["splits"].keys()
     assert data["problems"] is None
 
 
 def test_text_holds_the_counts_and_the_digest(shards: Path) -> None:
-    description = describe(shards, verify=True)
-    text = description.text()
-    assert description.digest in text
+    result = inspect(shards, verify=True)
+    text = result.text()
+    assert result.digest in text
     assert "129 bins x 63 frames" in text
     assert "every shard is there and as it was written" in text
     assert [line.split()[0] for line in text.splitlines()[:5]] == ["label", "high", "low", "middle", "all"]
@@ -63,14 +63,14 @@ def test_rejects_are_counted_by_reason_and_not_among_the_clips(tones: Path, tmp_
     (source / "low" / "ffffffff_nohash_0.wav").touch()
     (source / "low" / "ffffffff_nohash_1.wav").write_text("words, not sound " * 99)
     preprocess(source, tmp_path / "shards", features=SMALL, engine="local")
-    description = describe(tmp_path / "shards")
-    assert description.num_rejects == 2 == sum(description.rejects.values())
-    assert description.rejects["empty"] == 1
-    assert sum(description.labels["low"].values()) == 40
+    result = inspect(tmp_path / "shards")
+    assert result.num_rejects == 2 == sum(result.rejects.values())
+    assert result.rejects["empty"] == 1
+    assert sum(result.labels["low"].values()) == 40
 
 
 def test_verify_finds_nothing_wrong_with_good_shards(shards: Path) -> None:
-    assert describe(shards, verify=True).problems == ()
+    assert inspect(shards, verify=True).problems == ()
 
 
 def test_verify_finds_a_changed_byte(copy: Path) -> None:
@@ -78,7 +78,7 @@ def test_verify_finds_a_changed_byte(copy: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    problems = describe(copy, verify=True).problems
+    problems = inspect(copy, verify=True).problems
     assert problems is not None
     (problem,) = problems
     assert shard.name in problem
@@ -86,27 +86,27 @@ def test_verify_finds_a_changed_byte(copy: Path) -> None:
 
 def test_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"index\.json"):
-        describe(tmp_path)
+        inspect(tmp_path)
 
 
 def test_damaged_rejects_and_manifest_are_named(copy: Path) -> None:
     (copy / "rejects.jsonl").write_text("{")
     with pytest.raises(ShardError, match=r"rejects\.jsonl"):
-        describe(copy)
+        inspect(copy)
     (copy / "rejects.jsonl").unlink()
     (copy / "manifest.parquet").write_bytes(b"PAR1")
     with pytest.raises(ShardError, match=r"manifest\.parquet"):
-        describe(copy)
+        inspect(copy)
 
 
 @pytest.mark.parametrize("features", [SMALL, FeatureConfig.of("logmel")], ids=["stft", "logmel"])
 def test_plot_is_a_picture(tones: Path, tmp_path: Path, features: FeatureConfig) -> None:
     preprocess(tones, tmp_path / "shards", features=features, engine="local")
-    description = describe(tmp_path / "shards", plot=tmp_path / "new" / "plot.png", num_plots=2)
-    assert description.plot == str(tmp_path / "new" / "plot.png")
+    result = inspect(tmp_path / "shards", plot=tmp_path / "new" / "plot.png", num_plots=2)
+    assert result.plot == str(tmp_path / "new" / "plot.png")
     assert (tmp_path / "new" / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_plot_of_nothing_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_plots is 0"):
-        describe(shards, plot=tmp_path / "plot.png", num_plots=0)
+        inspect(shards, plot=tmp_path / "plot.png", num_plots=0)

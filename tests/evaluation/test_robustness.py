@@ -13,7 +13,7 @@ from support.trained_runs import sound_run, sound_shards, tone_run, tone_shards
 from typer.testing import CliRunner
 
 from hybridspeech.cli import app
-from hybridspeech.commands.evaluate import Metrics, evaluate
+from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.robustness import SHIFT_MS, SNR_DB, noisy
 from hybridspeech.shards.index import ShardIndex
@@ -58,12 +58,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluateResult:
     return evaluate(run, shards, robustness=True, out=tmp_path_factory.mktemp("robustness"))
 
 
 @pytest.mark.cluster
-def test_every_disturbance_is_measured_and_written(metrics: Metrics) -> None:
+def test_every_disturbance_is_measured_and_written(metrics: EvaluateResult) -> None:
     said = [(each.disturbance, each.level) for each in metrics.robustness]
     assert said == [*(("noise", level) for level in SNR_DB), *(("shift", level) for level in SHIFT_MS)]
     with metrics.files.robustness.open(newline="") as file:
@@ -72,7 +72,7 @@ def test_every_disturbance_is_measured_and_written(metrics: Metrics) -> None:
 
 
 @pytest.mark.cluster
-def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: Metrics) -> None:
+def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: EvaluateResult) -> None:
     accuracy = {(each.disturbance, each.level): each.accuracy for each in metrics.robustness}
     assert accuracy["shift", 50] >= metrics.accuracy - 0.25  # two of the nine clips
     assert accuracy["noise", 0] <= accuracy["noise", 20]
@@ -80,7 +80,7 @@ def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: Metrics) ->
 
 @pytest.mark.cluster
 def test_noise_of_training_is_not_touched_and_numbers_come_again(
-    metrics: Metrics, run: Path, shards: Path, tmp_path: Path
+    metrics: EvaluateResult, run: Path, shards: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(shards, tmp_path / "shards")
     for path in ShardIndex.load(shards).noise_paths(tmp_path / "shards", "training"):
@@ -97,7 +97,7 @@ def test_an_evaluation_without_leaves_no_older_robustness(run: Path, shards: Pat
 
 
 @pytest.mark.cluster
-def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metrics: Metrics) -> None:
+def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metrics: EvaluateResult) -> None:
     printed = CliRunner().invoke(app, ["evaluate", str(run), str(shards), "--robustness"]).stdout.splitlines()
     rows = [line.split() for line in printed if line.startswith(("noise ", "shift "))]
     assert [float(row[3]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-4)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.process_faults import SMALL, files_of
 
-from hybridspeech.commands.inspect import describe
+from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.config import ShardConfig
@@ -39,7 +39,7 @@ def flipped(path: Path, at: int, bit: int) -> None:
 
 
 def test_what_is_whole_has_no_problem(made: Path) -> None:
-    assert describe(made, verify=True).problems == ()
+    assert inspect(made, verify=True).problems == ()
 
 
 def test_any_flipped_bit_is_found(made: Path) -> None:
@@ -49,10 +49,10 @@ def test_any_flipped_bit_is_found(made: Path) -> None:
         for at in [0, size - 1, *(random_.randrange(size) for _ in range(20))]:
             bit = random_.randrange(8)
             flipped(shard, at, bit)
-            (problem,) = describe(made, verify=True).problems or ()
+            (problem,) = inspect(made, verify=True).problems or ()
             flipped(shard, at, bit)
             assert problem == f"{shard}: its content has changed (SHA-256 differs)", (shard.name, at, bit)
-    assert describe(made, verify=True).problems == ()
+    assert inspect(made, verify=True).problems == ()
 
 
 @pytest.mark.parametrize("size", [0, 1, -1, 1_000_000])
@@ -62,7 +62,7 @@ def test_another_size_is_found(made: Path, tmp_path: Path, size: int) -> None:
     whole = shard.stat().st_size
     with shard.open("r+b") as file:
         file.truncate(size if size >= 0 else whole + size)
-    (problem,) = describe(copy, verify=True).problems or ()
+    (problem,) = inspect(copy, verify=True).problems or ()
     assert problem.startswith(f"{shard}: ")
     assert f"expected {whole}" in problem
 
@@ -73,7 +73,7 @@ def test_every_missing_and_every_extra_shard_is_found(made: Path, tmp_path: Path
         (copy / shard.name).unlink()
     extra = copy / "training-00000-of-00001.tfrecord"
     extra.write_bytes(shards_of(made)[0].read_bytes())
-    problems = describe(copy, verify=True).problems
+    problems = inspect(copy, verify=True).problems
     assert problems is not None
     assert sorted(problems) == sorted(
         [*(f"{copy / shard.name}: missing" for shard in shards_of(made)), f"{extra}: not in index.json; remove it"]
@@ -86,7 +86,7 @@ def test_two_shards_that_were_swapped_are_found(made: Path, tmp_path: Path) -> N
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(content)
-    assert [problem.split(":")[0] for problem in describe(copy, verify=True).problems or ()] == [
+    assert [problem.split(":")[0] for problem in inspect(copy, verify=True).problems or ()] == [
         str(first),
         str(second),
     ]
