@@ -153,7 +153,7 @@ def _speak_all(
         engine.map_partitions(partial(_say_words, str(work), tuple(words), seed), takes, count)
 
 
-def _say_words(work: str, words: Sequence[str], seed: int, _: int, takes: Sequence[tuple[Speaker, int]]) -> int:
+def _say_words(work: str, words: Sequence[str], seed: int, takes: Sequence[tuple[Speaker, int]]) -> int:
     """One speaker says all words once; in a worker process. Gives the number of clips."""
     for speaker, take in takes:
         for word, samples in zip(words, record(speaker, take, words, seed), strict=True):

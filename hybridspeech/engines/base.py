@@ -37,15 +37,15 @@ class Engine(Protocol):
 
     def map_partitions(
         self,
-        function: Callable[[int, Sequence[T]], R],
+        function: Callable[[Sequence[T]], R],
         partitions: Sequence[Sequence[T]],
         on_done: Callable[[R], None] | None = None,
     ) -> list[R]:
-        """[function(i, partitions[i]) ...] in the order of `partitions`.
+        """Return ``[function(partition) for partition in partitions]``.
 
         Parameters
         ----------
-        function : picklable (by cloudpickle) and idempotent: it may run more than once for one i, even at the same time
+        function : picklable by cloudpickle, and idempotent: it may run more than once per partition, even at the same time
         partitions : picklable items; an empty list gives an empty list
         on_done : called on the driver, from one thread at a time, once per partition, as soon as its result is known
 
@@ -62,15 +62,15 @@ def failed_partition(i: int, error: BaseException) -> EngineError:
     return EngineError(f"partition {i} failed: {one_line(error)}")
 
 
-def attempt(function: Callable[[int, Sequence[T]], R], i: int, partition: Sequence[T]) -> bytes:
-    """The outcome of function(i, partition): its result, or the HybridspeechError that it raised.
+def attempt(function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> bytes:
+    """The outcome of function(partition): its result, or the HybridspeechError that it raised.
 
     Raises
     ------
     EngineError: it raised anything else, or the result can't be pickled; the message names partition and cause.
     """
     try:
-        return bytes(cloudpickle.dumps((function(i, partition), None)))
+        return bytes(cloudpickle.dumps((function(partition), None)))
     except HybridspeechError as error:
         return pack_error(error)
     except Exception as error:

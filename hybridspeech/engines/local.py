@@ -55,7 +55,7 @@ class LocalEngine:
 
     def map_partitions(
         self,
-        function: Callable[[int, Sequence[T]], R],
+        function: Callable[[Sequence[T]], R],
         partitions: Sequence[Sequence[T]],
         on_done: Callable[[R], None] | None = None,
     ) -> list[R]:
@@ -70,11 +70,11 @@ class LocalEngine:
         return [results[i] for i in range(len(partitions))]
 
     def _run_here(
-        self, function: Callable[[int, Sequence[T]], R], partitions: Sequence[Sequence[T]]
+        self, function: Callable[[Sequence[T]], R], partitions: Sequence[Sequence[T]]
     ) -> Generator[tuple[int, R], None, None]:
         for i, partition in enumerate(partitions):
             try:
-                result = function(i, partition)
+                result = function(partition)
             except HybridspeechError:
                 raise
             except Exception as error:
@@ -82,7 +82,7 @@ class LocalEngine:
             yield i, result
 
     def _run_in_processes(
-        self, function: Callable[[int, Sequence[T]], R], partitions: Sequence[Sequence[T]]
+        self, function: Callable[[Sequence[T]], R], partitions: Sequence[Sequence[T]]
     ) -> Generator[tuple[int, R], None, None]:
         self._start_workers()
         waiting = deque(enumerate(partitions))
@@ -140,7 +140,7 @@ class _Worker:
             )
         return cls(process, Connection(here.detach()))
 
-    def ask(self, function: Callable[[int, Sequence[T]], R], i: int, partition: Sequence[T]) -> None:
+    def ask(self, function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> None:
         request = cloudpickle.dumps((function, i, partition))
         with contextlib.suppress(OSError):  # the process has ended: `answer` says so
             self.line.send_bytes(request)

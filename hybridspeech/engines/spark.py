@@ -92,7 +92,7 @@ class SparkEngine:
 
     def map_partitions(
         self,
-        function: Callable[[int, Sequence[T]], R],
+        function: Callable[[Sequence[T]], R],
         partitions: Sequence[Sequence[T]],
         on_done: Callable[[R], None] | None = None,
     ) -> list[R]:

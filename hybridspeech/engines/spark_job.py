@@ -37,7 +37,7 @@ _OF_SPARK = re.compile(r"/(pyspark|py4j-[\d.]+-src)\.zip$|/spark-[\w.-]+\.jar$")
 
 def run_partitions(
     context: SparkContext,
-    function: Callable[[int, Sequence[T]], R],
+    function: Callable[[Sequence[T]], R],
     partitions: Sequence[Sequence[T]],
     on_done: Callable[[R], None] | None = None,
 ) -> list[R]:

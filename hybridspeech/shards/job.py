@@ -47,11 +47,11 @@ class Engine(Protocol):
 
     def map_partitions(
         self,
-        function: Callable[[int, Sequence[ShardTask]], list[ShardRecord]],
+        function: Callable[[Sequence[ShardTask]], list[ShardRecord]],
         partitions: Sequence[Sequence[ShardTask]],
         on_done: Callable[[list[ShardRecord]], None] | None = None,
     ) -> list[list[ShardRecord]]:
-        """Return [function(i, partitions[i]) ...], and call `on_done` with each result as it is known."""
+        """Return ``[function(partition) for partition in partitions]``, and call `on_done` with each result as it is known."""
         ...
 
 
@@ -66,7 +66,7 @@ class ShardMaker:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     noises: tuple[str, ...] = ()
 
-    def __call__(self, _: int, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
+    def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
         """Make the shards, leave their records in _progress, and return the records."""
         return [self.make(task) for task in tasks]
 

@@ -24,7 +24,7 @@ class OddError(HybridspeechError):
         super().__init__(f"{left} is not {right}")
 
 
-def process_of(i: int, partition: Sequence[int]) -> int:
+def process_of(partition: Sequence[int]) -> int:
     return os.getpid()
 
 
@@ -40,21 +40,21 @@ def wait_for(path: Path) -> None:
 
 
 def test_results_stand_in_the_order_of_the_partitions(engine: Engine) -> None:
-    results = engine.map_partitions(lambda i, items: (i, list(items)), [["a", "b"], [], ["c"]])
-    assert results == [(0, ["a", "b"]), (1, []), (2, ["c"])]
+    results = engine.map_partitions(list, [["a", "b"], [], ["c"]])
+    assert results == [["a", "b"], [], ["c"]]
 
 
 def test_no_partitions_give_no_results(engine: Engine) -> None:
-    assert engine.map_partitions(lambda i, items: i, [], on_done=pytest.fail) == []
+    assert engine.map_partitions(list, [], on_done=pytest.fail) == []
 
 
 def test_there_may_be_many_more_partitions_than_processes(engine: Engine) -> None:
-    assert engine.map_partitions(lambda i, items: sum(items), [[i, i] for i in range(40)]) == list(range(0, 80, 2))
+    assert engine.map_partitions(sum, [[i, i] for i in range(40)]) == list(range(0, 80, 2))
 
 
 def test_on_done_is_called_once_per_partition_from_one_thread_of_the_driver(engine: Engine) -> None:
     calls = []
-    engine.map_partitions(lambda i, items: i, [[]] * 5, lambda result: calls.append((result, threading.get_ident())))
+    engine.map_partitions(sum, [[i] for i in range(5)], lambda result: calls.append((result, threading.get_ident())))
     assert sorted(result for result, _ in calls) == [0, 1, 2, 3, 4]
     assert len({thread for _, thread in calls}) == 1
 
@@ -64,10 +64,10 @@ def test_a_result_is_known_before_a_slower_one_ends(engine: Engine, tmp_path: Pa
         pytest.skip("one after the other")
     released = tmp_path / "released"
 
-    def function(i: int, items: Sequence[int]) -> int:
-        if i == 0:
+    def function(items: Sequence[int]) -> int:
+        if items[0] == 0:
             wait_for(released)
-        return i
+        return items[0]
 
     order: list[int] = []
 
@@ -75,34 +75,34 @@ def test_a_result_is_known_before_a_slower_one_ends(engine: Engine, tmp_path: Pa
         order.append(i)
         released.touch()
 
-    assert engine.map_partitions(function, [[], []], on_done) == [0, 1]
+    assert engine.map_partitions(function, [[0], [1]], on_done) == [0, 1]
     assert order == [1, 0]
 
 
 def test_what_a_function_has_captured_travels_with_it(engine: Engine) -> None:
     words = {"yes": 1, "no": 2}
-    assert engine.map_partitions(lambda i, items: [words[item] for item in items], [["no", "yes"]]) == [[2, 1]]
+    assert engine.map_partitions(lambda items: [words[item] for item in items], [["no", "yes"]]) == [[2, 1]]
 
 
 def test_large_items_and_results_travel(engine: Engine) -> None:
     megabytes = [[bytes([i]) * 3_000_000] for i in range(3)]
-    assert engine.map_partitions(lambda i, items: items[0], megabytes) == [items[0] for items in megabytes]
+    assert engine.map_partitions(lambda items: items[0], megabytes) == [items[0] for items in megabytes]
 
 
 @pytest.mark.parametrize("error", [AudioError("empty", "0 samples"), WorkerError(3, "nan"), EngineError("no room")])
 def test_an_error_of_ours_arrives_as_it_was_raised(engine: Engine, error: HybridspeechError) -> None:
-    def function(i: int, items: Sequence[int]) -> int:
-        if i == 1:
+    def function(items: Sequence[int]) -> int:
+        if items[0] == 1:
             raise error
-        return i
+        return items[0]
 
     with pytest.raises(type(error)) as caught:
-        engine.map_partitions(function, [[], [], []])
+        engine.map_partitions(function, [[0], [1], [2]])
     assert (str(caught.value), caught.value.__dict__) == (str(error), error.__dict__)
 
 
 def test_an_error_that_does_not_survive_pickling_still_brings_its_message(engine: Engine) -> None:
-    def function(i: int, items: Sequence[int]) -> None:
+    def function(items: Sequence[int]) -> None:
         raise OddError(1, 2)
 
     with pytest.raises(HybridspeechError, match="1 is not 2"):
@@ -110,18 +110,18 @@ def test_an_error_that_does_not_survive_pickling_still_brings_its_message(engine
 
 
 def test_any_other_exception_is_an_engine_error_that_names_partition_and_cause(engine: Engine) -> None:
-    def function(i: int, items: Sequence[int]) -> float:
-        return 1 / (2 - i)
+    def function(items: Sequence[int]) -> float:
+        return 1 / (2 - items[0])
 
     with pytest.raises(EngineError, match=r"^partition 2 failed: ZeroDivisionError: division by zero$"):
-        engine.map_partitions(function, [[], [], []])
+        engine.map_partitions(function, [[0], [1], [2]])
 
 
 def test_a_worker_that_dies_is_an_engine_error(engine: Engine) -> None:
     if runs_here(engine):
         pytest.skip("its worker is this process")
 
-    def function(i: int, items: Sequence[int]) -> None:
+    def function(items: Sequence[int]) -> None:
         os._exit(3)
 
     with pytest.raises(EngineError, match="worker"):
@@ -133,13 +133,13 @@ def test_an_error_in_on_done_ends_the_call(engine: Engine) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        engine.map_partitions(lambda i, items: i, [[], []], on_done)
+        engine.map_partitions(sum, [[0], [1]], on_done)
 
 
 def test_ctrl_c_ends_the_call_and_the_tasks(engine: Engine, tmp_path: Path) -> None:
     started, finished = tmp_path / "started", tmp_path / "finished"
 
-    def function(i: int, items: Sequence[int]) -> None:
+    def function(items: Sequence[int]) -> None:
         started.touch()
         time.sleep(300)
         finished.touch()
@@ -157,14 +157,14 @@ def test_ctrl_c_ends_the_call_and_the_tasks(engine: Engine, tmp_path: Path) -> N
 
 
 def test_the_engine_works_after_all_these_errors(engine: Engine) -> None:
-    assert engine.map_partitions(lambda i, items: i, [[], [], []]) == [0, 1, 2]
+    assert engine.map_partitions(sum, [[0], [1], [2]]) == [0, 1, 2]
 
 
 def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None:
     if runs_here(engine):
         pytest.skip("its worker is this process")
 
-    def function(i: int, items: Sequence[int]) -> tuple[bool, str]:
+    def function(items: Sequence[int]) -> tuple[bool, str]:
         return "tensorflow" in sys.modules, os.environ["OMP_NUM_THREADS"]
 
     assert engine.map_partitions(function, [[], []]) == [(False, "1")] * 2
@@ -175,7 +175,7 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
 def test_spark_workers_are_made_ready_before_the_fork(engine: Engine) -> None:
     """See `spark_daemon`: each of these costs milliseconds of every task otherwise."""
 
-    def function(i: int, items: Sequence[int]) -> dict[str, object]:
+    def function(items: Sequence[int]) -> dict[str, object]:
         import pyspark.daemon
         import pyspark.resultiterable  # a module that pyspark has not needed yet: found without the archives too
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
 
 
 def squares(engine: RayDPEngine | SparkEngine) -> list[int]:
-    return engine.map_partitions(lambda i, items: i * i, [[], [], []])
+    return engine.map_partitions(lambda items: items[0] ** 2, [[0], [1], [2]])
 
 
 def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and_ray(
@@ -55,7 +55,7 @@ def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
         SparkContext._gateway.proc.kill()
 
     with RayDPEngine(EngineConfig(num_executors=1)) as engine, pytest.raises(EngineError, match="JVM has ended"):
-        engine.map_partitions(lambda i, items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
+        engine.map_partitions(lambda items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
     with SparkEngine(EngineConfig(master="local[1]")) as engine:
         assert squares(engine) == [0, 1, 4]
 

@@ -39,7 +39,7 @@ own_session = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
 
 
 def squares(engine: SparkEngine) -> list[int]:
-    return engine.map_partitions(lambda i, items: i * i, [[], [], []])
+    return engine.map_partitions(lambda items: items[0] ** 2, [[0], [1], [2]])
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ class TestOwnSession:
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
             assert squares(engine) == [0, 1, 4]
             with pytest.raises(EngineError, match="ZeroDivisionError"):
-                engine.map_partitions(lambda i, items: 1 / i, [[]])
+                engine.map_partitions(lambda items: 1 / items[0], [[0]])
             assert listening_addresses(os.getpid()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
             jvm = psutil.Process(SparkContext._gateway.proc.pid)
         assert not jvm.is_running()
@@ -192,7 +192,7 @@ class TestOwnSession:
 
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
             with pytest.raises(EngineError, match="Spark's JVM has ended: it was killed"):
-                engine.map_partitions(lambda i, items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
+                engine.map_partitions(lambda items: time.sleep(0.5), [[]] * 20, kill_the_jvm)
             with pytest.raises(EngineError, match="Spark's JVM has ended"):
                 squares(engine)
         with SparkEngine(EngineConfig(master="local[1]")) as engine:

@@ -242,7 +242,7 @@ class TestOnSpark:
             preprocess(source, tmp_path / "out", features=SMALL, shards=SHARDS, engine=spark, max_rejects=5)
         made = list((tmp_path / "out").glob("*.tfrecord"))
         assert 0 < len(made) < 15
-        assert spark.map_partitions(lambda i, items: i, [[], []]) == [0, 1]
+        assert spark.map_partitions(lambda items: items, [[0], [1]]) == [[0], [1]]
 
     def test_a_clip_that_disappears_is_a_reject(self, spark: Engine, source: Path, tmp_path: Path) -> None:
         def remove(progress: Progress) -> None:
