@@ -76,7 +76,7 @@ class Inputs:
         preprocess(
             clips,
             path,
-            features=FeatureConfig.of(features),
+            features=FeatureConfig(kind=features),
             manifest=self._manifest,
             engine="local",
             engine_config=processes,

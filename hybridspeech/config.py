@@ -30,27 +30,37 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     check(value in choices, f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
 
-FEATURE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "stft": {"n_fft": 2048, "hop_length": 321},
-    "logmel": {"n_fft": 512, "hop_length": 160},
-    "waveform": {},
-}
+UNSET: Any = None
+"""Default of a field that has no value of its own: the recipe, or the kind of features, decides it."""
+
+WINDOWS: Mapping[str, tuple[int, int]] = {"stft": (2048, 321), "logmel": (512, 160), "waveform": (2048, 321)}
+"""Default (n_fft, hop_length) in samples of each kind of features. Those of a waveform have no effect."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """From sound to spectrogram. The defaults are the mission's own: 1 s at 16 kHz, STFT in dB, 1025 x 50.
+    """Settings of the features of one clip.
 
-    ``FeatureConfig.of("logmel")`` has the defaults that suit that kind (64 bands, 32 ms window, 10 ms hop: 64 x 101).
-    Kind "waveform" is the sound itself, one row of samples; only rate and duration matter there.
-    `top_db` None keeps the whole dynamic range. `kernel` "reference" calls librosa; "fast" equals it within 2e-3 dB.
+    Parameters
+    ----------
+    kind : "stft" (power in dB, 1025 x 50 by default), "logmel" (64 x 101 by default), or "waveform" (the samples, for
+        features that are computed during training)
+    sample_rate_hz, clip_duration_ms : clips are resampled, and cut or zero-padded, to these
+    n_fft, hop_length : FFT size and hop length, in samples; None: those of WINDOWS for the kind
+    top_db : dynamic range below the maximum of each clip, in dB; None: unlimited
+    n_mels, fmin_hz, fmax_hz : number and range of the mel bands; "logmel" only
+    kernel : "fast" (float32), or "reference" (librosa); they differ by at most 2e-3 dB
+
+    Raises
+    ------
+    ConfigError: a value is out of range.
     """
 
     kind: Literal["stft", "logmel", "waveform"] = "stft"
     sample_rate_hz: int = 16_000
     clip_duration_ms: int = 1_000
-    n_fft: int = 2048
-    hop_length: int = 321
+    n_fft: int = UNSET
+    hop_length: int = UNSET
     top_db: float | None = 80.0
     n_mels: int = 64
     fmin_hz: float = 20.0
@@ -58,8 +68,11 @@ class FeatureConfig:
     kernel: Literal["fast", "reference"] = "fast"
 
     def __post_init__(self) -> None:
-        check_choice("features", self.kind, tuple(FEATURE_DEFAULTS))
+        check_choice("features", self.kind, tuple(WINDOWS))
         check_choice("kernel", self.kernel, ("fast", "reference"))
+        for name, default in zip(("n_fft", "hop_length"), WINDOWS[self.kind], strict=True):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
         check(
             1_000 <= self.sample_rate_hz <= 384_000, f"sample rate is {self.sample_rate_hz} Hz; expected 1000 to 384000"
         )
@@ -80,13 +93,6 @@ class FeatureConfig:
                 f"fmin is {self.fmin_hz} Hz and fmax {self.fmax_hz} Hz; expected 0 <= fmin < fmax <= half the sample "
                 f"rate ({self.sample_rate_hz / 2} Hz)",
             )
-
-    @classmethod
-    def of(cls, kind: str = "stft", **overrides: Any) -> FeatureConfig:
-        """The defaults of `kind`, with the overrides that are not None."""
-        check_choice("features", kind, tuple(FEATURE_DEFAULTS))
-        given = {name: value for name, value in overrides.items() if value is not None}
-        return cls(**{"kind": kind, **FEATURE_DEFAULTS[kind], **given})
 
     @property
     def num_samples(self) -> int:
@@ -109,53 +115,91 @@ class FeatureConfig:
         return (self.num_bins, self.num_frames)
 
 
+ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
+"""Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How training clips are varied; all 0: not at all. Nothing else is ever varied.
+    """Augmentation of training clips; validation and testing clips are never augmented.
 
-    On the sound, in this order: played faster or slower by up to `speed_percent`, moved by up to `time_shift_ms`, louder or
-    softer by up to `gain_db`, and a share `background_frequency` of the clips mixed with background noise of up to
-    `background_volume` (of full scale). On the spectrogram (SpecAugment, arXiv:1904.08779): `time_masks` and
-    `frequency_masks` bands of up to a `mask_fraction` of the frames or bins are set to the clip's mean. On pairs of clips of
-    a batch: `mixup_alpha` of the Beta distribution (arXiv:1710.09412).
+    A field that is None has the value of the recipe (see `training.recipes`); 0 switches it off.
+
+    Parameters
+    ----------
+    speed_percent : largest change of speed
+    time_shift_ms : largest shift, in both directions
+    gain_db : largest change of the level, in both directions
+    background_frequency, background_volume : share of the clips that are mixed with background noise, and the largest
+        volume of the noise (full scale = 1)
+    time_masks, frequency_masks, mask_fraction : number of masks of each clip, and largest width of a mask as a fraction
+        of the frames or bins (SpecAugment, arXiv:1904.08779)
+    mixup_alpha : parameter of the Beta distribution (mixup, arXiv:1710.09412)
+
+    Raises
+    ------
+    ConfigError: a value is out of range.
     """
 
-    background_volume: float = 0.0
-    background_frequency: float = 0.0
-    time_shift_ms: float = 0.0
-    gain_db: float = 0.0
-    speed_percent: float = 0.0
-    time_masks: int = 0
-    frequency_masks: int = 0
-    mask_fraction: float = 0.2
-    mixup_alpha: float = 0.0
+    background_volume: float = UNSET
+    background_frequency: float = UNSET
+    time_shift_ms: float = UNSET
+    gain_db: float = UNSET
+    speed_percent: float = UNSET
+    time_masks: int = UNSET
+    frequency_masks: int = UNSET
+    mask_fraction: float = UNSET
+    mixup_alpha: float = UNSET
 
     def __post_init__(self) -> None:
-        for name in (item.name for item in dataclasses.fields(self)):
-            value = getattr(self, name)
+        limits = {"background_volume": 1.0, "background_frequency": 1.0, "mask_fraction": 1.0, "speed_percent": 50.0}
+        for name, value in given_fields(self).items():
             check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
-        for name in ("background_volume", "background_frequency", "mask_fraction"):
-            check(getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; expected 0 to 1")
-        check(self.speed_percent <= 50, f"speed_percent is {self.speed_percent}; expected 0 to 50")
+            limit = limits.get(name, math.inf)
+            check(value <= limit, f"{name} is {value}; expected 0 to {limit:g}")
 
     @property
     def needs_noise(self) -> bool:
         """Whether background noise is mixed in."""
-        return self.background_volume > 0 and self.background_frequency > 0
+        return bool(self.background_volume and self.background_frequency)
 
     @property
     def of_sound(self) -> AugmentConfig:
-        """The part that works on the sound; the rest is left out."""
-        return dataclasses.replace(self, time_masks=0, frequency_masks=0, mixup_alpha=0.0)
+        """The part that works on the sound; the rest is off."""
+        return dataclasses.replace(self, **{name: getattr(NO_AUGMENTATION, name) for name in ON_SPECTROGRAMS})
 
     @property
     def of_spectrograms(self) -> AugmentConfig:
-        """The part that works on spectrograms; the rest is left out."""
-        return AugmentConfig(**{name: getattr(self, name) for name in ON_SPECTROGRAMS})
+        """The part that works on spectrograms; the rest is off."""
+        return dataclasses.replace(NO_AUGMENTATION, **{name: getattr(self, name) for name in ON_SPECTROGRAMS})
 
 
-ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
-"""Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
+def given_fields(record: Any) -> dict[str, Any]:
+    """Fields of a record that are not None."""
+    values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def override(record: Record, changes: Record) -> Record:
+    """Return `record` with those fields of `changes` that are not None; records inside them likewise."""
+    changed = given_fields(changes)
+    for name, value in changed.items():
+        if dataclasses.is_dataclass(value):
+            changed[name] = override(getattr(record, name), value)
+    return dataclasses.replace(record, **changed)  # type: ignore[type-var]
+
+
+NO_AUGMENTATION = AugmentConfig(
+    background_volume=0.0,
+    background_frequency=0.0,
+    time_shift_ms=0.0,
+    gain_db=0.0,
+    speed_percent=0.0,
+    time_masks=0,
+    frequency_masks=0,
+    mask_fraction=0.2,
+    mixup_alpha=0.0,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

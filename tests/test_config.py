@@ -5,13 +5,14 @@ import math
 
 import pytest
 
-from hybridspeech.config import ClusterConfig, FeatureConfig, from_json, to_json
+from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig, from_json, override, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.plan import TrainPlan, WorkerReport
+from hybridspeech.training.recipes import REPORT
 
 
 def test_default_features_are_those_of_the_report() -> None:
@@ -20,18 +21,25 @@ def test_default_features_are_those_of_the_report() -> None:
 
 
 def test_log_mel_has_defaults_of_its_own_and_takes_overrides() -> None:
-    config = FeatureConfig.of("logmel", n_mels=40, hop_length=None)
-    assert config.shape == (40, 101)
+    assert FeatureConfig(kind="logmel").shape == (64, 101)
+    assert FeatureConfig(kind="logmel", n_mels=40, hop_length=320).shape == (40, 51)
+
+
+def test_an_override_changes_the_given_fields_only() -> None:
+    base = override(REPORT, FitConfig(epochs=3, augment=AugmentConfig(gain_db=0.0)))
+    changed = override(base, FitConfig(seed=4, augment=AugmentConfig(time_masks=1)))
+    assert (changed.epochs, changed.seed, changed.augment.time_masks) == (3, 4, 1)
+    assert override(changed, FitConfig()) == changed
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FeatureConfig.of("mfcc"), "'mfcc'; choose one of stft, logmel"),
+        (lambda: FeatureConfig(kind="mfcc"), "'mfcc'; choose one of stft, logmel"),
         (lambda: FeatureConfig(n_fft=401), "n_fft is 401; expected an even number"),
         (lambda: FeatureConfig(hop_length=0), "hop_length is 0"),
         (lambda: FeatureConfig(top_db=0), "more than 0 dB"),
-        (lambda: FeatureConfig.of("logmel", fmax_hz=9000.0), "half the sample rate"),
+        (lambda: FeatureConfig(kind="logmel", fmax_hz=9000.0), "half the sample rate"),
         (lambda: ManifestConfig(validation_percentage=60, testing_percentage=50), "add up to 110"),
         (lambda: ManifestConfig(split="random"), "'random'; choose one of"),  # type: ignore[arg-type]
         (lambda: ShardConfig(num_shards=0), "shards is 0"),
@@ -51,7 +59,7 @@ def test_a_setting_that_can_not_work_is_refused(make: object, message: str) -> N
     [
         TrainPlan(shards="s", run="r", labels=("a", "b"), cluster=ClusterConfig(conf={"k": "v"}), versions={"x": "1"}),
         WorkerReport(rank=1, history=({"loss": 0.5},), values={"x": [1, 2]}),
-        FeatureConfig.of("logmel", top_db=60.0),
+        FeatureConfig(kind="logmel", top_db=60.0),
     ],
 )
 def test_a_record_survives_json(record: object) -> None:

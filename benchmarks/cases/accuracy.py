@@ -14,10 +14,11 @@ from benchmarks.records import Outcome
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.export import export
 from hybridspeech.commands.train import train
-from hybridspeech.config import ClusterConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import RunError
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.training.recipes import recipe_for
+from hybridspeech.training.config import FitConfig
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.trained_model import load_model
 
@@ -35,10 +36,18 @@ def measure(
     epochs: int | None = None,
 ) -> Outcome:
     """Accuracy on the testing split, 0 to 1, after training on one worker with all cores; `source` are waveform shards."""
-    recipe = recipe_for(source, features=features, model=model, width=width, epochs=epochs, seed=seed)
+    network: dict[str, Any] = {"name": model, "width": width}
+    settings: dict[str, Any] = {"epochs": epochs, "seed": seed}
     started = time.monotonic()
     run = scratch / "run"
-    result = train(source, run, features=recipe.features, model=recipe.model, fit=recipe.fit, backend="local")
+    result = train(
+        source,
+        run,
+        features=FeatureConfig(kind=features),  # type: ignore[arg-type]
+        model=ModelConfig(**network),
+        fit=FitConfig(**settings),
+        backend="local",
+    )
     seconds = time.monotonic() - started
     has_noise = any("testing" in noise.splits for noise in ShardIndex.load(source).noises)
     tested = evaluate(run, source, split="testing", robustness=has_noise)
@@ -79,10 +88,10 @@ def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]
 
 def by_workers(source: Path, scratch: Path, *, backend: str, num_workers: int, seed: int, epochs: int) -> Outcome:
     """Validation accuracy, 0 to 1, after training `dscnn` with 64 clips a step in all; mean of the last quarter's epochs."""
-    recipe = recipe_for(source, epochs=epochs, seed=seed, batch_size=64 // num_workers)
+    fit = FitConfig(epochs=epochs, seed=seed, batch_size=64 // num_workers)
     cluster = ClusterConfig(num_workers=num_workers)
     run = scratch / "run"
-    result = train(source, run, model=recipe.model, fit=recipe.fit, cluster=cluster, backend=backend)
+    result = train(source, run, fit=fit, cluster=cluster, backend=backend)
     last = result.history[-max(1, epochs // 4) :]
     facts = {
         "val_loss": statistics.mean(row["val_loss"] for row in last),

@@ -8,8 +8,9 @@ from pathlib import Path
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.training.config import FitConfig
-from hybridspeech.training.dataset import count_steps, worker_dataset
+from hybridspeech.training.dataset import worker_dataset
+from hybridspeech.training.partition import count_steps
+from hybridspeech.training.recipes import REPORT
 
 SPLIT = "training"
 
@@ -24,7 +25,7 @@ def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
     watch = Stopwatch()
     import tensorflow as tf
 
-    fit, index = FitConfig(), ShardIndex.load(source)
+    fit, index = REPORT, ShardIndex.load(source)
     steps = count_steps(index, SPLIT, 1, fit.batch_size)
 
     def read(epoch: int) -> float:

@@ -26,7 +26,7 @@ def measure(
     source: Path, scratch: Path, *, features: str = "stft", dtype: str = "float32", compression: str = "none"
 ) -> Outcome:
     """Clips per second of our preprocessing on all cores, and bytes per clip of its shards."""
-    out, config = scratch / "out", FeatureConfig.of(features)
+    out, config = scratch / "out", FeatureConfig(kind=features)  # type: ignore[arg-type]
     shards = ShardConfig(dtype=dtype, compression=compression)  # type: ignore[arg-type]
     watch = Stopwatch()
     with ENGINES.load("local")(EngineConfig(num_executors=num_cores())) as engine:
@@ -44,7 +44,7 @@ def measure(
 
 def _error_db(source: Path, out: Path, config: FeatureConfig) -> float:
     """Largest distance in dB from our reference kernel, over the first record of each shard."""
-    reference = FeatureExtractor(FeatureConfig.of(config.kind, kernel="reference"))
+    reference = FeatureExtractor(FeatureConfig(kind=config.kind, kernel="reference"))
     errors = []
     for shard in ShardIndex.load(out).shards:
         example = next(read_shard(out / shard.name, shape=config.shape))

@@ -11,9 +11,10 @@ from benchmarks.peers.keras_fit import fit_plainly
 from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig
+from hybridspeech.config import ClusterConfig, override
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
+from hybridspeech.training.recipes import REPORT
 
 
 def throughput(source: Path, scratch: Path, *, backend: str, num_workers: int, epochs: int) -> Outcome:
@@ -36,11 +37,11 @@ def _train(source: Path, scratch: Path, backend: str, num_workers: int, epochs: 
     """What training gave, and how long the whole call took in seconds."""
     started, fit = time.time(), FitConfig(epochs=epochs)
     if backend == "keras-fit":
-        result = fit_plainly(source, fit)
+        result = fit_plainly(source, override(REPORT, fit))
     else:
         chosen: str | TrainingBackend = BareBackend() if backend == "bare" else backend
         cluster = ClusterConfig(num_workers=num_workers)
-        result = train(source, scratch / "run", model=ModelConfig(), fit=fit, cluster=cluster, backend=chosen)
+        result = train(source, scratch / "run", model=ModelConfig(name="cnn"), fit=fit, cluster=cluster, backend=chosen)
     return result, time.time() - started
 
 

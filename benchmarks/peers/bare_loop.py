@@ -50,7 +50,7 @@ def make_shard(shard: tuple[Path, Sequence[str]]) -> int:
     path, clips = shard
     config = FeatureConfig()
     extractor = FeatureExtractor(config)
-    with ShardWriter(path, ShardConfig(), config.shape) as writer:
+    with ShardWriter(path, ShardConfig(dtype="float32"), config.shape) as writer:
         for clip in clips:
             extractor(read_clip(clip, config), out=writer.payload)
             writer.write(clip, 0, "word", "", writer.payload)

@@ -21,7 +21,7 @@ def hybridspeech() -> Writer:
     """Our shard writer."""
 
     def write(path: Path, spectrograms: Iterable[np.ndarray]) -> None:
-        with ShardWriter(path, ShardConfig(), FeatureConfig().shape) as writer:
+        with ShardWriter(path, ShardConfig(dtype="float32"), FeatureConfig().shape) as writer:
             for spectrogram in spectrograms:
                 writer.write("word/clip.wav", 1, "word", "speaker", spectrogram)
 

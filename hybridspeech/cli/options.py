@@ -27,7 +27,7 @@ Split = Annotated[
 Task = Annotated[str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")]
 NFft = Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")]
 HopLength = Annotated[int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")]
-NMels = Annotated[int | None, typer.Option(help="logmel: bands.  [default: 64]")]
+NMels = Annotated[int, typer.Option(help="logmel: bands.")]
 MaxRejects = Annotated[
     float | None, typer.Option(help="Stop past so many unusable clips: a count, or a fraction below 1.")
 ]
@@ -39,7 +39,7 @@ Model = Annotated[
 TrainingSeed = Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")]
 CheckpointSteps = Annotated[
-    int | None, typer.Option(help="Steps from checkpoint to checkpoint.  [default: one an epoch]")
+    int | None, typer.Option(help="Steps from checkpoint to checkpoint; 0: one an epoch.  [default: 0]")
 ]
 ThreadsPerWorker = Annotated[int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")]
 TfosMaster = Annotated[str | None, typer.Option(help="tfos: Spark master.  [default: a local-cluster]")]

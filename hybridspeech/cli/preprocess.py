@@ -31,7 +31,7 @@ from hybridspeech.cli.options import (
     pairs_of,
 )
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
-from hybridspeech.config import EngineConfig, FeatureConfig
+from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 
@@ -47,9 +47,9 @@ def preprocess(
     n_fft: NFft = None,
     hop_length: HopLength = None,
     top_db: Annotated[float, typer.Option(help="Dynamic range in dB below each clip's loudest cell.")] = 80.0,
-    n_mels: NMels = None,
-    fmin: Annotated[float | None, typer.Option(help="logmel: lowest frequency in Hz.  [default: 20]")] = None,
-    fmax: Annotated[float | None, typer.Option(help="logmel: highest frequency in Hz.  [default: 7600]")] = None,
+    n_mels: NMels = 64,
+    fmin: Annotated[float, typer.Option(help="logmel: lowest frequency in Hz.")] = 20.0,
+    fmax: Annotated[float, typer.Option(help="logmel: highest frequency in Hz.")] = 7600.0,
     sample_rate: Annotated[int, typer.Option(help="Hz; clips of other rates are resampled.")] = 16_000,
     clip_duration_ms: Annotated[
         int, typer.Option(help="Shorter clips are padded with silence, longer ones cut.")
@@ -92,23 +92,22 @@ def preprocess(
 ) -> None:
     """Decode recorded words, compute spectrograms and write TFRecord shards."""
     from hybridspeech.commands.preprocess import preprocess
-    from hybridspeech.training.recipes import varied
 
     with ProgressReporter() as report:
         result = preprocess(
             source,
             out,
-            features=FeatureConfig.of(
-                features,
-                n_fft=n_fft,
-                hop_length=hop_length,
+            features=FeatureConfig(
+                kind=features,  # type: ignore[arg-type]
+                n_fft=n_fft,  # type: ignore[arg-type]
+                hop_length=hop_length,  # type: ignore[arg-type]
                 top_db=top_db,
                 n_mels=n_mels,
                 fmin_hz=fmin,
                 fmax_hz=fmax,
                 sample_rate_hz=sample_rate,
                 clip_duration_ms=clip_duration_ms,
-                kernel=kernel,
+                kernel=kernel,  # type: ignore[arg-type]
             ),
             manifest=ManifestConfig(
                 split=split,  # type: ignore[arg-type]
@@ -120,13 +119,18 @@ def preprocess(
                 silence_percentage=silence_percentage,
                 seed=seed,
             ),
-            shards=ShardConfig.of(features, dtype=dtype, compression=compression, num_shards=shards, seed=seed),
-            augment=varied(
-                background_volume=background_volume,
-                background_frequency=background_frequency,
-                time_shift_ms=time_shift_ms,
-                gain_db=gain_db,
-                speed_percent=speed_percent,
+            shards=ShardConfig(
+                dtype=dtype,  # type: ignore[arg-type]
+                compression=compression,  # type: ignore[arg-type]
+                num_shards=shards,
+                seed=seed,
+            ),
+            augment=AugmentConfig(
+                background_volume=background_volume,  # type: ignore[arg-type]
+                background_frequency=background_frequency,  # type: ignore[arg-type]
+                time_shift_ms=time_shift_ms,  # type: ignore[arg-type]
+                gain_db=gain_db,  # type: ignore[arg-type]
+                speed_percent=speed_percent,  # type: ignore[arg-type]
             ),
             augment_copies=augment_copies,
             engine=engine,

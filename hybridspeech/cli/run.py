@@ -39,7 +39,9 @@ from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
 from hybridspeech.cli.train import training_facts
 from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
+from hybridspeech.training.config import FitConfig
 
 
 @app.command(short_help="Recorded words to a trained classifier, without shards on disk.")
@@ -55,7 +57,7 @@ def run(
     features: Annotated[str, typer.Option(help="stft (spectrogram in dB) or logmel.")] = "stft",
     n_fft: NFft = None,
     hop_length: HopLength = None,
-    n_mels: NMels = None,
+    n_mels: NMels = 64,
     split: Split = "auto",
     task: Task = "all",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
@@ -91,29 +93,28 @@ def run(
 ) -> None:
     """Preprocess on Spark and train on what it makes, in one program; the curve is that of preprocess and train."""
     from hybridspeech.commands.run import run as run_
-    from hybridspeech.commands.run import usual_training
 
-    made = FeatureConfig.of(features, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
-    recipe = usual_training(
-        made,
-        model=model,
-        dropout=dropout,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        deterministic=deterministic,
-        checkpoint_steps=checkpoint_steps,
-    )
     with ProgressReporter() as report:
         result = run_(
             source,
             run,
-            features=made,
+            features=FeatureConfig(
+                kind=features,  # type: ignore[arg-type]
+                n_fft=n_fft,  # type: ignore[arg-type]
+                hop_length=hop_length,  # type: ignore[arg-type]
+                n_mels=n_mels,
+            ),
             manifest=ManifestConfig(split=split, task=task),  # type: ignore[arg-type]
             shards=ShardConfig(dtype=dtype, num_shards=shards),  # type: ignore[arg-type]
-            model=recipe.model,
-            fit=recipe.fit,
+            model=ModelConfig(name=model, dropout=dropout),  # type: ignore[arg-type]
+            fit=FitConfig(
+                epochs=epochs,  # type: ignore[arg-type]
+                batch_size=batch_size,  # type: ignore[arg-type]
+                learning_rate=learning_rate,  # type: ignore[arg-type]
+                seed=seed,
+                deterministic=deterministic,
+                checkpoint_steps=checkpoint_steps,  # type: ignore[arg-type]
+            ),
             cluster=ClusterConfig(
                 num_workers=num_workers,
                 master=master,

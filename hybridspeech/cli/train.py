@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,8 @@ from hybridspeech.cli.options import (
     pairs_of,
 )
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
-from hybridspeech.config import ClusterConfig
+from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -126,46 +127,43 @@ def train(
 ) -> None:
     """Train a classifier on shards with one or more workers."""
     from hybridspeech.commands.train import train
-    from hybridspeech.training.recipes import recipe_for
 
-    recipe = recipe_for(
-        shards,
-        features=features,
-        model=model,
-        width=width,
-        dropout=dropout,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        learning_rate_batch=learning_rate_batch,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        schedule=schedule,
-        warmup_epochs=warmup_epochs,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        early_stopping=early_stopping,
-        background_volume=background_volume,
-        background_frequency=background_frequency,
-        time_shift_ms=time_shift_ms,
-        gain_db=gain_db,
-        speed_percent=speed_percent,
-        time_masks=time_masks,
-        frequency_masks=frequency_masks,
-        mixup_alpha=mixup_alpha,
-        seed=seed,
-        deterministic=deterministic,
-        shuffle_buffer=shuffle_buffer,
-        keep_checkpoints=keep_checkpoints,
-        checkpoint_steps=checkpoint_steps,
-    )
+    augment: dict[str, Any] = {
+        "background_volume": background_volume,
+        "background_frequency": background_frequency,
+        "time_shift_ms": time_shift_ms,
+        "gain_db": gain_db,
+        "speed_percent": speed_percent,
+        "time_masks": time_masks,
+        "frequency_masks": frequency_masks,
+        "mixup_alpha": mixup_alpha,
+    }
+    network: dict[str, Any] = {"name": model, "dropout": dropout, "width": width}
+    fit: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "learning_rate_batch": learning_rate_batch,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "warmup_epochs": warmup_epochs,
+        "label_smoothing": label_smoothing,
+        "class_weights": class_weights,
+        "early_stopping": early_stopping,
+        "seed": seed,
+        "deterministic": deterministic,
+        "shuffle_buffer": shuffle_buffer,
+        "keep_checkpoints": keep_checkpoints,
+        "checkpoint_steps": checkpoint_steps,
+    }
     with ProgressReporter() as report:
         result = train(
             shards,
             run,
-            features=recipe.features,
-            model=recipe.model,
-            fit=recipe.fit,
+            features=FeatureConfig(kind=features) if features else None,  # type: ignore[arg-type]
+            model=ModelConfig(**network),
+            fit=FitConfig(augment=AugmentConfig(**augment), **fit),
             cluster=ClusterConfig(
                 num_workers=num_workers,
                 master=master,

@@ -15,16 +15,16 @@ from hybridspeech.commands.predict import Prediction, predict
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
+from hybridspeech.config import AugmentConfig, ClusterConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
-from hybridspeech.training.recipes import recipe_for
+from hybridspeech.training.config import FitConfig
 
 ENGINE_OF = {"tfos": "spark", "ray": "raydp", "local": "local"}
-FEATURES = FeatureConfig.of("waveform")
+FEATURES = FeatureConfig(kind="waveform")
 CLIPS_PER_WORD = 40
 EPOCHS = 20
 BATCH_SIZE = 32
@@ -104,13 +104,10 @@ def demo(
         )
         workers = 1 if backend == "local" else 2
         _announce(on_progress, f"3/5  train through {backend} on {workers} workers")
-        recipe = recipe_for(shards, epochs=EPOCHS, batch_size=BATCH_SIZE, mixup_alpha=0.0, seed=seed)
         trained = train(
             shards,
             run,
-            features=recipe.features,
-            model=recipe.model,
-            fit=recipe.fit,
+            fit=FitConfig(epochs=EPOCHS, batch_size=BATCH_SIZE, augment=AugmentConfig(mixup_alpha=0.0), seed=seed),
             cluster=ClusterConfig(num_workers=workers, verbose=verbose),
             backend=backend,
             on_progress=on_progress,

@@ -23,7 +23,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
-from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
+from hybridspeech.config import (
+    NO_AUGMENTATION,
+    AugmentConfig,
+    EngineConfig,
+    FeatureConfig,
+    OnProgress,
+    Progress,
+    given_fields,
+    silent,
+)
 from hybridspeech.engines import ENGINES, Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -38,7 +47,7 @@ from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
-from hybridspeech.training.recipes import SOUND
+from hybridspeech.training.recipes import resolve_sound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +93,8 @@ def preprocess(
     ----------
     source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`
     out : folder to make; it must be empty unless `overwrite` or `resume`
-    augment, augment_copies : make so many varied copies of each training clip besides it (stft and logmel). Waveform
-        shards are varied anew in each epoch of `train`
+    augment, augment_copies : add this number of augmented copies of each training clip (stft and logmel); fields of
+        `augment` that are None have the values of `training.recipes.SOUND`. `train` augments waveform shards itself
     engine : a name in ENGINES, opened with `engine_config` and closed at the end; or an entered Engine, left open
     max_rejects : how many clips may be unusable: a count, or a fraction of all clips if it is less than 1
 
@@ -97,10 +106,10 @@ def preprocess(
     refuse_urls(SOURCE=source, OUT=out)
     check_max_rejects(max_rejects)
     features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), Path(out).absolute()
-    shards = shards or ShardConfig.of(features.kind)
+    shards = (shards or ShardConfig()).for_features(features.kind)
     noises = find_noises(source, manifest.seed)
-    _check_settings(features, shards, augment, augment_copies)
-    augment, lacking = _settle(augment, augment_copies, noises)
+    _check_settings(features, augment, augment_copies)
+    augment, lacking = _copies_augmentation(augment, augment_copies, noises)
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
     found = add_copies(select_task(read_manifest(source, manifest), manifest, noises), augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
@@ -111,7 +120,7 @@ def preprocess(
         manifest=found,
         features=features,
         shards=shards,
-        augment=augment.of_sound,
+        augment=augment,
         augment_copies=augment_copies,
         noises=noises,
         max_rejects=max_rejects,
@@ -147,42 +156,34 @@ def preprocess(
     )
 
 
-def _check_settings(features: FeatureConfig, shards: ShardConfig, augment: AugmentConfig | None, copies: int) -> None:
-    """Raises ConfigError where the settings do not go together."""
-    is_sound = features.kind == "waveform"
-    if is_sound != (shards.dtype == "int16"):
-        expected = "int16" if is_sound else "float32 or float16"
-        raise ConfigError(f"dtype is {shards.dtype} for features {features.kind!r}; expected {expected}")
-    if is_sound and copies:
+def _check_settings(features: FeatureConfig, augment: AugmentConfig | None, copies: int) -> None:
+    """Raise ConfigError where the settings do not fit together."""
+    if features.kind == "waveform" and copies:
         raise ConfigError(
             f"augment_copies is {copies} for waveforms, which `train` varies anew in each epoch; leave it out, or use "
             "features logmel or stft"
         )
-    if copies < 0 or (augment is not None and copies == 0):
+    if copies < 0 or (augment is not None and given_fields(augment) and copies == 0):
         raise ConfigError(
             f"augment_copies is {copies}; expected 1 or more, with what varies them (background volume and frequency, time "
             "shift, gain, speed), or neither"
         )
 
 
-def _settle(
+def _copies_augmentation(
     augment: AugmentConfig | None, copies: int, noises: Sequence[Noise]
 ) -> tuple[AugmentConfig, tuple[str, ...]]:
-    """How copies are varied, and what is worth saying about it.
+    """Return the augmentation of the copies, and notes for the user.
 
     Raises
     ------
-    ConfigError: noise was asked for, and the source has none for training.
+    ConfigError: as `resolve_sound`.
     """
-    if copies == 0 or any("training" in noise.splits for noise in noises):
-        return augment or (SOUND if copies else AugmentConfig()), ()
-    if augment and augment.needs_noise:
-        raise ConfigError(
-            f"background noise was asked for, and the source has none; put recordings of it (1 s or longer) into "
-            f"SOURCE/{NOISE_FOLDER}, or set background_volume to 0"
-        )
-    quiet = replace(augment or SOUND, background_volume=0.0, background_frequency=0.0)
-    return quiet, (f"there is no SOURCE/{NOISE_FOLDER}: copies are made without background noise",)
+    if copies == 0:
+        return NO_AUGMENTATION, ()
+    has_noise = any("training" in noise.splits for noise in noises)
+    note = () if has_noise else (f"there is no SOURCE/{NOISE_FOLDER}: copies are made without background noise",)
+    return resolve_sound(augment, has_noise), note
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""The verb `run`: clips -> run directory, without shards on disk, through a feed. Knows nothing of Spark, Ray, TensorFlow.
-
-It stands above `preprocess` and `train`, whose plan, restarts and reports it has in common with them.
-"""
+"""The verb `run`: clips -> run directory, without shards on disk, through a feed. Knows nothing of Spark, Ray, TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,35 +11,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hybridspeech.audio.background_noise import find_noises
-from hybridspeech.commands.train import (
-    TrainResult,
-    opened,
-    result_of,
-    run_with_restarts,
-    versions_here,
-    weights_of,
+from hybridspeech.config import (
+    ClusterConfig,
+    FeatureConfig,
+    OnProgress,
+    Progress,
+    silent,
+    to_json,
 )
-from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import select_task
-from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.plan import TrainPlan
-from hybridspeech.training.recipes import Recipe, recipe_for
+from hybridspeech.training.driver import open_run, train_with_restarts
+from hybridspeech.training.loop import run_worker
+from hybridspeech.training.plan import TrainingData, TrainPlan, TrainRequest, make_plan
+from hybridspeech.training.recipes import DataSummary
+from hybridspeech.training.result import TrainResult, result_of
 from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.5
@@ -96,17 +92,21 @@ def run(
     As `preprocess` and `train`.
     """
     refuse_urls(SOURCE=source, RUN=run)
-    started = time.time()
+    started_at = time.time()
     cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
     memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
     feed = FEEDS.load(backend)
-    clips = make_source(source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster, max_rejects)
-    plan = make_plan(clips, run, model, fit, cluster, backend, resume)
+    clips = make_source(
+        source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster.num_workers, max_rejects
+    )
+    request = TrainRequest(run=run, backend=backend, cluster=cluster, model=model, fit=fit, resume=resume)
+    plan = make_plan(source_data(clips), request)
     on_progress(Progress(stage="plan", message=_describe(plan, clips)))
-    with opened(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
-        reports = run_with_restarts(feed(clips, memory_bytes), plan, on_progress)
+    starter = feed(clips, memory_bytes)
+    with open_run(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
+        reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
     fed = directory.read_feed()
-    result = result_of(plan, reports[0], fed["steps"], started)
+    result = result_of(plan, reports[0], fed["steps"], started_at)
     held = {name: sum(report.values[name] for report in reports) for name in ("memory_bytes", "spilled_bytes")}
     return RunResult(**vars(result), num_clips=sum(fed["splits"].values()), num_rejects=fed["num_rejects"], **held)
 
@@ -116,7 +116,7 @@ def make_source(
     features: FeatureConfig,
     manifest: ManifestConfig,
     shards: ShardConfig,
-    cluster: ClusterConfig,
+    num_workers: int,
     max_rejects: float,
 ) -> ClipSource:
     """The clips in the order in which `preprocess` would write them; more shards only where workers outnumber them.
@@ -131,80 +131,43 @@ def make_source(
             "features are 'waveform', which are made while training; choose stft or logmel for Spark to make"
         )
     found = select_task(read_manifest(source, manifest), manifest, find_noises(source, manifest.seed))
-    workers = cluster.num_workers
-    num_shards = shards.num_shards or max(choose_num_shards(found, features, shards), workers)
+    shards = shards.for_features(features.kind)
+    num_shards = shards.num_shards or max(choose_num_shards(found, features, shards), num_workers)
     shards = replace(shards, num_shards=num_shards)
     tasks = tuple(task for task in plan_shards(found.clips, shards) if task.split in FED_SPLITS)
     counts = Counter(task.split for task in tasks)
     if not counts["training"]:
         raise ConfigError(f"{source}: has no clips for training; use other splits")
     for split, count in counts.items():
-        if count < workers:
+        if count < num_workers:
             raise ConfigError(
-                f"{source}: {workers} workers share {found.counts()[split]} clips of split {split!r} in {count} parts; "
-                f"each worker needs one or more: use fewer workers, or --shards {workers}"
+                f"{source}: {num_workers} workers share {found.counts()[split]} clips of split {split!r} in {count} parts; "
+                f"each worker needs one or more: use fewer workers, or --shards {num_workers}"
             )
     return ClipSource(tasks=tasks, labels=found.labels, features=features, shards=shards, max_rejects=max_rejects)
 
 
-def usual_training(features: FeatureConfig, shards: ShardConfig | None = None, **overrides: Any) -> Recipe:
-    """The usual training on such features, with the overrides that are not None; see `recipe_for`."""
-    return recipe_for(
-        ShardIndex(features=features, shards_config=shards or ShardConfig(), labels=(), shards=()), **overrides
-    )
-
-
-def make_plan(
-    clips: ClipSource,
-    run: str | Path,
-    model: ModelConfig | None,
-    fit: FitConfig | None,
-    cluster: ClusterConfig,
-    backend: str,
-    resume: bool = False,
-) -> TrainPlan:
-    """Everything that the workers need. Where `train` has the digest of shards, here is one of the clips and settings.
-
-    Raises
-    ------
-    ConfigError: the sound is to be varied, which it can't once it is a spectrogram.
-    """
-    usual = usual_training(clips.features, clips.shards, model=model.name if model else None)
-    fit = fit or usual.fit
-    if fit.augment != fit.augment.of_spectrograms:
-        raise ConfigError(
-            f"augment is {fit.augment}; here Spark makes {clips.features.kind} spectrograms, whose sound can't be varied any "
-            "more: preprocess with --features waveform, and train"
-        )
-    model = replace(model or usual.model, input_shape=clips.features.shape, num_labels=len(clips.labels))
-    check_model(model)
+def source_data(clips: ClipSource) -> TrainingData:
+    """Return clips as the data of a training. Their digest covers clips and settings, as the bytes are not known yet."""
     settings = [to_json(clips.features), to_json(clips.shards), clips.labels]
     named = [
         [task.name, *([clip.clip_id, clip.label, clip.path, clip.excerpt] for clip in task.clips)]
         for task in clips.tasks
     ]
-    return TrainPlan(
+    return TrainingData(
+        summary=DataSummary(features=clips.features),
         shards="",
-        run=str(Path(run).absolute()),
-        backend=backend,
         digest=hashlib.sha256(json.dumps([settings, named]).encode()).hexdigest(),
         labels=clips.labels,
-        features=clips.features,
-        stored=clips.features,
-        model=model,
-        fit=fit,
-        cluster=cluster,
-        label_weights=weights_of(clips.training_counts()) if fit.class_weights else (),
-        resume=resume,
-        versions=versions_here(),
+        training_counts=clips.training_counts,
     )
 
 
 def _describe(plan: TrainPlan, clips: ClipSource) -> str:
     workers, batch = plan.cluster.num_workers, plan.fit.batch_size
     return (
-        f"{plan.model.name} on {clips.num_clips:,} clips of {len(clips.labels)} words, without shards on disk; {workers} "
-        f"workers x {batch} = {workers * batch} clips a step (the global batch)"
+        f"{plan.model.name} on {clips.num_clips:,} clips of {len(clips.labels)} labels, without shards on disk; {workers} "
+        f"workers x batch size {batch} = global batch size {workers * batch}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,20 +21,27 @@ from hybridspeech.features.extractor import FeatureExtractor
 PCM16_SCALE = np.float32(1 / 32_768)
 
 
-def view_of(stored: FeatureConfig, kind: str | None = None) -> FeatureConfig:
-    """The features that a network takes from shards: those stored; of waveforms those of `kind`, logmel by default.
+def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> FeatureConfig:
+    """Return the features that a network takes: the stored ones, or what is computed from stored waveforms.
+
+    Parameters
+    ----------
+    features : None: log-mel, for waveforms. Sample rate and clip duration are always those of the stored clips
 
     Raises
     ------
-    ConfigError: the shards hold other features than `kind`, or waveforms are asked for.
+    ConfigError: spectrograms are stored and other features are asked for; or waveforms are asked for.
     """
-    if kind == "waveform" or (stored.kind != "waveform" and kind not in (None, stored.kind)):
-        choice = "stft or logmel" if stored.kind == "waveform" else f"{stored.kind}, which the shards hold,"
-        raise ConfigError(f"features is {kind!r}; choose {choice} or preprocess again with --features waveform")
-    if stored.kind != "waveform":
+    if stored.kind == "waveform":
+        features = features or FeatureConfig(kind="logmel")
+        if features.kind == "waveform":
+            raise ConfigError("features are 'waveform'; a network takes spectrograms: choose stft or logmel")
+        return replace(features, sample_rate_hz=stored.sample_rate_hz, clip_duration_ms=stored.clip_duration_ms)
+    if features in (None, stored, FeatureConfig(kind=stored.kind)):
         return stored
-    rates = {"sample_rate_hz": stored.sample_rate_hz, "clip_duration_ms": stored.clip_duration_ms}
-    return FeatureConfig.of(kind or "logmel", **rates)
+    raise ConfigError(
+        f"features are {features}; the shards hold {stored}: choose these, or preprocess again with --features waveform"
+    )
 
 
 class ClipTransform:

@@ -28,7 +28,7 @@ from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk, RecordStore
 from hybridspeech.shards.rejects import Reject, Rejects
 from hybridspeech.shards.writer import ShardEncoder
-from hybridspeech.training.dataset import count_steps, rank_shards
+from hybridspeech.training.partition import count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import Worker, WorkerContext

@@ -1,26 +1,41 @@
-"""The settings of a network. Standard library only: the driver reads them without TensorFlow."""
+"""Settings of a network. Standard library only: the driver reads them without TensorFlow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hybridspeech.config import check
+from hybridspeech.config import UNSET, check
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A network by name, or "module:function" of your own. `input_shape` and `num_labels` come from the shards.
+    """Settings of a network. A field that is None has the value of the recipe (see `training.recipes`).
 
-    `width` multiplies the channels.
+    Parameters
+    ----------
+    name : "cnn", "dscnn", "bcresnet", or "module:function" for a function that builds a network
+    input_shape, num_labels : (num_bins, num_frames) and number of labels; `train` and `run` take them from the data
+    dropout : dropout rate
+    width : factor of the number of channels
+
+    Raises
+    ------
+    ConfigError: a value is out of range.
     """
 
-    name: str = "cnn"
-    input_shape: tuple[int, int] = (1025, 50)
-    num_labels: int = 30
-    dropout: float = 0.2
-    width: float = 1.0
+    name: str = UNSET
+    input_shape: tuple[int, int] = UNSET
+    num_labels: int = UNSET
+    dropout: float = UNSET
+    width: float = UNSET
 
     def __post_init__(self) -> None:
-        check(0 < self.width <= 64, f"width is {self.width}; expected more than 0 and at most 64")
-        check(self.num_labels >= 2, f"the shards have {self.num_labels} label; a classifier needs 2 or more")
-        check(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 or more and less than 1")
+        check(self.width is None or 0 < self.width <= 64, f"width is {self.width}; expected more than 0, at most 64")
+        check(
+            self.num_labels is None or self.num_labels >= 2,
+            f"the number of labels is {self.num_labels}; a classifier needs 2 or more",
+        )
+        check(
+            self.dropout is None or 0 <= self.dropout < 1,
+            f"dropout rate is {self.dropout}; expected 0 or more and less than 1",
+        )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hybridspeech.config import AugmentConfig, FeatureConfig, from_json, to_json
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
@@ -53,7 +53,7 @@ class ShardIndex:
     labels: tuple[str, ...]
     shards: tuple[ShardInfo, ...]
     num_rejects: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig = NO_AUGMENTATION
     augment_copies: int = 0
     noises: tuple[NoiseInfo, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.decode import load_decoder
-from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip, Manifest
@@ -63,7 +63,7 @@ class ShardMaker:
     features: FeatureConfig
     shards: ShardConfig
     key: str
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig = NO_AUGMENTATION
     noises: tuple[str, ...] = ()
 
     def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:

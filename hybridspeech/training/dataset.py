@@ -7,49 +7,20 @@ and in validation, for any number of workers and any batch size, and no collecti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.names import ShardInfo
+from hybridspeech.training.partition import count_steps, rank_shards
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 READERS = 4
-
-
-def rank_shards(index: ShardIndex, split: str, rank: int, num_workers: int) -> tuple[ShardInfo, ...]:
-    """The shards of a split that one rank reads: every num_workers-th.
-
-    Raises
-    ------
-    ConfigError: the split has fewer shards than there are workers.
-    """
-    shards = index.of_split(split)
-    if len(shards) < num_workers:
-        raise ConfigError(
-            f"split {split!r} has {len(shards)} shards for {num_workers} workers; each worker needs one or more: "
-            f"preprocess again with --shards {num_workers} or more, or train with fewer workers"
-        )
-    return shards[rank::num_workers]
-
-
-def count_examples(index: ShardIndex, split: str, rank: int, num_workers: int) -> int:
-    """Examples of a split that one rank reads in one epoch."""
-    return sum(shard.num_examples for shard in rank_shards(index, split, rank, num_workers))
-
-
-def count_steps(index: ShardIndex, split: str, num_workers: int, batch_size: int) -> int:
-    """Steps of one epoch, the same for all ranks: enough for the rank that holds most examples."""
-    most = max(count_examples(index, split, rank, num_workers) for rank in range(num_workers))
-    return math.ceil(most / batch_size)
 
 
 def worker_dataset(

@@ -19,8 +19,9 @@ from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.models.build import build_model
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.checkpoints import Checkpoints, Place, best_of, places, published
-from hybridspeech.training.dataset import count_examples, count_steps, worker_dataset
+from hybridspeech.training.dataset import worker_dataset
 from hybridspeech.training.optimizer import compile_model
+from hybridspeech.training.partition import count_examples, count_steps
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.stall_monitor import Pulse
 from hybridspeech.training.stopping import Looks, Stopped
@@ -54,7 +55,7 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
         history = context.run.read_metrics()[: begun.epochs]
         try:
             for epoch in range(begun.epochs, plan.fit.epochs):
-                if has_stopped_improving(history, plan.fit.early_stopping):
+                if has_stopped_improving(history, plan.fit.early_stopping or 0):
                     break
                 row = trainer.train_epoch(epoch, begun.steps if epoch == begun.epochs else 0)
                 history.append(row)
@@ -76,9 +77,9 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     )
 
 
-def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int | None) -> bool:
+def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int) -> bool:
     """Whether so many epochs have gone by since the one with the least validation loss; all ranks see the same losses."""
-    return patience is not None and bool(history) and len(history) - best_of(history) >= patience
+    return patience > 0 and bool(history) and len(history) - best_of(history) >= patience
 
 
 class Trainer:
@@ -204,7 +205,7 @@ class Trainer:
         """Says where the worker is, at most about once a second; stops on a loss that is not finite; saves now and then."""
         import tf_keras
 
-        trainer, said, every = self, 0.0, self.plan.fit.checkpoint_steps
+        trainer, said, every = self, 0.0, self.plan.fit.checkpoint_steps or 0
 
         def on_epoch_begin(epoch: int, logs: dict[str, Any] | None = None) -> None:
             for metric in trainer.metrics:  # `fit` does not know them yet when it begins for the first time
@@ -217,7 +218,7 @@ class Trainer:
             if not trainer.first_step_at:
                 trainer.first_step_at = time.time()
             place = Place(begun.epochs, begun.steps + batch + 1)
-            is_due = every is not None and place.steps % every == 0 and place.steps < steps
+            is_due = every > 0 and place.steps % every == 0 and place.steps < steps
             step = place.epochs * steps + place.steps
             trainer.pulse.tick()
             stops = trainer.looks.is_time() and place.steps < steps  # else with the epoch's own checkpoint

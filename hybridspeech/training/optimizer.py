@@ -43,7 +43,7 @@ def make_optimizer(plan: TrainPlan, num_steps: int) -> tf_keras.optimizers.Optim
     import tf_keras
 
     fit = plan.fit
-    rate = highest_learning_rate(fit, plan.cluster.num_workers)
+    rate = peak_learning_rate(fit, plan.cluster.num_workers)
     if fit.schedule == "cosine":
         warmup = round(fit.warmup_epochs * num_steps)
         rate = tf_keras.optimizers.schedules.CosineDecay(
@@ -88,9 +88,9 @@ def fused(kind: type[Any]) -> type[Any]:
     return Fused
 
 
-def highest_learning_rate(fit: FitConfig, num_workers: int) -> float:
-    """The rate of the plan, for the global batch."""
-    if fit.learning_rate_batch is None:
+def peak_learning_rate(fit: FitConfig, num_workers: int) -> float:
+    """Return the peak learning rate for the global batch size."""
+    if not fit.learning_rate_batch:
         return fit.learning_rate
     return fit.learning_rate * math.sqrt(fit.batch_size * num_workers / fit.learning_rate_batch)
 

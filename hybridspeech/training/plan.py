@@ -1,24 +1,55 @@
-"""The plan of a training, and the report of each worker. Knows nothing of Spark, Ray and TensorFlow."""
+"""The plan of a training: all that the workers need, checked on the driver before a cluster starts.
+
+Knows nothing of Spark, Ray and TensorFlow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from hybridspeech.config import ClusterConfig, FeatureConfig
+from hybridspeech.errors import ConfigError, RunError, ShardError
+from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.training.config import FitConfig
+from hybridspeech.training.partition import rank_shards
+from hybridspeech.training.recipes import DataSummary, resolve, summary_of
+
+RECORDED_PACKAGES = (
+    "hybridspeech",
+    "tensorflow",
+    "tf-keras",
+    "tensorflowonspark",
+    "pyspark",
+    "ray",
+    "numpy",
+    "librosa",
+)
+FIXED_FOR_A_RESUME = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
+"""Fields of FitConfig that must not change when a training is resumed: the loss curve depends on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """All that a training worker needs; made once on the driver, stored as plan.json, sent to every rank.
+    """All that a training worker needs. The driver makes it, stores it as plan.json, and sends it to every rank.
 
-    `shards` and `run` are absolute paths that every worker reaches. `digest` is the dataset's; `labels` in index order.
-    `label_weights`: of an example of each
-    label in the loss; empty: all alike. `features` is what the network takes, `stored` what the shards hold: the same, or
-    waveforms.
+    Parameters
+    ----------
+    shards, run : absolute paths that every worker reaches
+    digest : of the data
+    labels : in index order
+    features, stored : features that the network takes, and those that the shards hold
+    model, fit : resolved settings: no field is None
+    label_weights : weight of an example of each label in the loss; empty: 1
+    resume : whether to start from the last checkpoint
+    versions : versions of the packages on the driver
     """
 
     shards: str
@@ -38,7 +69,7 @@ class TrainPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerReport:
-    """What one rank brings back; `history` has one row an epoch. Times are Unix times of the worker's clock."""
+    """Result of one rank; `history` has one row per epoch. Times are Unix times of the worker's clock, in seconds."""
 
     rank: int
     history: tuple[Mapping[str, float], ...] = ()
@@ -46,3 +77,126 @@ class WorkerReport:
     finished_at: float = 0.0
     num_examples: int = 0
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What a caller of `train` or `run` asks for; None: the recipe decides."""
+
+    run: str | Path
+    backend: str
+    cluster: ClusterConfig
+    features: FeatureConfig | None = None
+    model: ModelConfig | None = None
+    fit: FitConfig | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The data of a training.
+
+    Parameters
+    ----------
+    shards : folder of the shards; empty: a feed brings them
+    training_counts : returns the number of training clips of each label, in index order
+    """
+
+    summary: DataSummary
+    shards: str
+    digest: str
+    labels: tuple[str, ...]
+    training_counts: Callable[[], Sequence[int]]
+
+
+def shards_data(index: ShardIndex, shards: str | Path, num_workers: int) -> TrainingData:
+    """Return finished shards as the data of a training.
+
+    Raises
+    ------
+    ConfigError: a split has fewer shards than there are workers, or there are no training clips. ShardError: a shard is
+    missing or has another size.
+    """
+    for split in ("training", "validation"):
+        if index.of_split(split):
+            rank_shards(index, split, 0, num_workers)
+    if not index.of_split("training"):
+        raise ConfigError(
+            f"{shards}: has no training clips (splits: {dict(index.splits)}); preprocess with other splits"
+        )
+    if lacking := index.lacking(shards):
+        raise ShardError(
+            f"{lacking[0]}; {len(lacking)} shards of {shards} are not whole: preprocess again with --resume"
+        )
+    return TrainingData(
+        summary=summary_of(index),
+        shards=str(Path(shards).absolute()),
+        digest=index.digest,
+        labels=index.labels,
+        training_counts=lambda: [splits.get("training", 0) for splits in count_labels(Path(shards), index).values()],
+    )
+
+
+def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
+    """Return the plan of a training.
+
+    Raises
+    ------
+    ConfigError: a setting can not work with these data; see `resolve` and `check_model`.
+    """
+    recipe = resolve(data.summary, features=request.features, model=request.model, fit=request.fit)
+    model = replace(recipe.model, input_shape=recipe.features.shape, num_labels=len(data.labels))
+    check_model(model)
+    return TrainPlan(
+        shards=data.shards,
+        run=str(Path(request.run).absolute()),
+        backend=request.backend,
+        digest=data.digest,
+        labels=data.labels,
+        features=recipe.features,
+        stored=data.summary.features,
+        model=model,
+        fit=recipe.fit,
+        cluster=request.cluster,
+        label_weights=label_weights(data.training_counts()) if recipe.fit.class_weights else (),
+        resume=request.resume,
+        versions=installed_versions(),
+    )
+
+
+def label_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Return a weight for each label: inverse to its number of clips, 1 on average over the clips, 0 without clips."""
+    present = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
+
+
+def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
+    """Check that a training can be resumed with other settings.
+
+    Raises
+    ------
+    RunError: data, features, model, number of workers, or one of FIXED_FOR_A_RESUME differ.
+    """
+    same = {
+        "shards (another digest)": (before.digest, plan.digest),
+        "features": (before.features, plan.features),
+        "model": (before.model, plan.model),
+        **{name.replace("_", " "): (getattr(before.fit, name), getattr(plan.fit, name)) for name in FIXED_FOR_A_RESUME},
+        "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
+    }
+    changed = [name for name, (old, new) in same.items() if old != new]
+    if changed:
+        raise RunError(
+            f"{plan.run}: was begun with other {', '.join(changed)}; resume with the same, or start again with --overwrite"
+        )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of those of RECORDED_PACKAGES that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,16 +1,22 @@
-"""Which network suits which features, and how each is trained unless told otherwise. Figures: docs/models.md.
+"""Recipes: the default network for each kind of features, and the default settings of its training.
 
-The command line quotes these settings in its help, so that nothing but the standard library is imported for them.
+`resolve` and `resolve_sound` are the only functions that fill the fields that a user left as None. The command line quotes
+the recipes in its help, so that this module imports nothing but the standard library. Figures: docs/models.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, FeatureConfig
+from hybridspeech.config import (
+    NO_AUGMENTATION,
+    AugmentConfig,
+    FeatureConfig,
+    given_fields,
+    override,
+)
 from hybridspeech.errors import ConfigError
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
@@ -18,10 +24,40 @@ from hybridspeech.training.config import FitConfig
 if TYPE_CHECKING:
     from hybridspeech.shards.index import ShardIndex
 
-SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)
-"""Volume, frequency and shift of the noise are those of TensorFlow's speech_commands example."""
+SOUND = replace(
+    NO_AUGMENTATION,
+    background_volume=0.1,
+    background_frequency=0.8,
+    time_shift_ms=100,
+    gain_db=6,
+    speed_percent=10,
+)
+"""Augmentation of the sound. Volume and frequency of the noise, and the shift, are those of TensorFlow's speech_commands
+example."""
 
-COMPACT = FitConfig(
+REPORT = FitConfig(
+    epochs=8,
+    batch_size=16,
+    learning_rate=1e-3,
+    learning_rate_batch=0,
+    optimizer="adam",
+    weight_decay=0.0,
+    schedule="constant",
+    warmup_epochs=0.0,
+    label_smoothing=0.0,
+    class_weights=False,
+    early_stopping=0,
+    augment=NO_AUGMENTATION,
+    seed=0,
+    deterministic=False,
+    shuffle_buffer=1024,
+    keep_checkpoints=2,
+    checkpoint_steps=0,
+)
+"""Settings of the 2020 student report whose network is `cnn`."""
+
+COMPACT = replace(
+    REPORT,
     epochs=60,
     batch_size=64,
     learning_rate=3e-3,
@@ -36,93 +72,112 @@ COMPACT = FitConfig(
 SMALLEST = replace(
     COMPACT, learning_rate=1e-2, augment=replace(COMPACT.augment, time_masks=1, frequency_masks=1, mixup_alpha=0.0)
 )
-"""For networks that do not learn a training set by heart: it takes less to keep them from it (docs/LOG.md)."""
-RECIPES: Mapping[str, FitConfig] = {"cnn": FitConfig(), "dscnn": COMPACT, "bcresnet": SMALLEST}
-DROPOUTS: Mapping[str, float] = {"bcresnet": 0.1}
-"""Where it is not ModelConfig's: the paper's."""
-MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
-"""By the features that a network takes."""
+"""For networks that are too small to overfit: they need less regularization (docs/LOG.md)."""
 
-_AUGMENTS = {item.name for item in fields(AugmentConfig)}
-_OF_SOUND = _AUGMENTS - set(ON_SPECTROGRAMS)
+RECIPES: Mapping[str, FitConfig] = {"cnn": REPORT, "dscnn": COMPACT, "bcresnet": SMALLEST}
+"""By network; other networks have COMPACT."""
+DROPOUT_RATES: Mapping[str, float] = {"bcresnet": 0.1}
+"""By network; other networks have DEFAULT_DROPOUT_RATE. That of bcresnet is the paper's."""
+DEFAULT_DROPOUT_RATE = 0.2
+MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
+"""Default network of each kind of features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """What the data of a training offer.
+
+    Parameters
+    ----------
+    features : settings of the stored features
+    has_noise : whether there is background noise for training
+    """
+
+    features: FeatureConfig
+    has_noise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that `train` needs to know of one kind of training."""
+    """All settings of a training that depend on the kind of the data; no field is None except in a `model`'s sizes."""
 
     features: FeatureConfig
     model: ModelConfig
     fit: FitConfig
 
 
-def recipe_for(
-    shards: str | Path | ShardIndex,
-    *,
-    features: str | None = None,
-    model: str | None = None,
-    dropout: float | None = None,
-    width: float | None = None,
-    **overrides: Any,
-) -> Recipe:
-    """The usual training on these shards, with the overrides that are not None.
+def summary_of(index: ShardIndex) -> DataSummary:
+    """Return what finished shards offer."""
+    has_noise = any("training" in noise.splits for noise in index.noises)
+    return DataSummary(features=index.features, has_noise=has_noise)
 
-    What only a waveform can have done to it is left out where the shards hold spectrograms, and background noise where they
-    have none.
+
+def resolve(
+    data: DataSummary,
+    *,
+    features: FeatureConfig | None = None,
+    model: ModelConfig | None = None,
+    fit: FitConfig | None = None,
+) -> Recipe:
+    """Return the settings of a training on `data`: those given, and the recipe's for each field that is None.
+
+    The recipe's augmentation is reduced to what the data allow.
 
     Parameters
     ----------
-    features : stft or logmel, for shards of waveforms; None: logmel
-    model : name of a network; None: the one for the features
-    overrides : fields of FitConfig and of AugmentConfig
+    features : features that the network takes, for waveform shards; None: log-mel, or the stored features
 
     Raises
     ------
-    ShardError: these are no shards. ConfigError: a value can't be, or an override asks for what the shards can't give.
+    ConfigError: the data can not give the features or the augmentation that was asked for.
     """
     from hybridspeech.features.clip_transform import view_of
-    from hybridspeech.shards.index import ShardIndex
 
-    index = shards if isinstance(shards, ShardIndex) else ShardIndex.load(shards)
-    view = view_of(index.features, features)
-    name = model or MODEL_OF[view.kind]
-    usual = RECIPES.get(name, COMPACT)
-    given = {key: value for key, value in overrides.items() if value is not None}
-    augment = _possible(usual.augment, index)
-    augment = replace(augment, **{key: value for key, value in given.items() if key in _AUGMENTS})
-    if impossible := [
-        key for key in sorted(_OF_SOUND & set(given)) if given[key] and _possible(augment, index) != augment
-    ]:
-        raise ConfigError(f"{impossible[0]} is {given[impossible[0]]}; {why_not(augment, index)}")
-    fit = {key: value for key, value in given.items() if key not in _AUGMENTS}
-    network: dict[str, Any] = {"dropout": DROPOUTS.get(name) if dropout is None else dropout, "width": width}
-    network = {key: value for key, value in network.items() if value is not None}
-    return Recipe(features=view, model=ModelConfig(name=name, **network), fit=replace(usual, **fit, augment=augment))
+    features = view_of(data.features, features)
+    model = model or ModelConfig()
+    name = model.name or MODEL_OF[features.kind]
+    network = ModelConfig(name=name, dropout=DROPOUT_RATES.get(name, DEFAULT_DROPOUT_RATE), width=1.0)
+    fit, usual = fit or FitConfig(), RECIPES.get(name, COMPACT)
+    settings = override(replace(usual, augment=_possible(usual.augment, data)), fit)
+    _check_possible(settings.augment, fit.augment, data)
+    return Recipe(features=features, model=override(network, model), fit=settings)
 
 
-def varied(**overrides: float | None) -> AugmentConfig | None:
-    """SOUND with the overrides that are not None; None if there are no such."""
-    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
-    return replace(SOUND, **given) if given else None
+def resolve_sound(augment: AugmentConfig | None, has_noise: bool) -> AugmentConfig:
+    """Return the augmentation of the copies that `preprocess` makes: the fields given, and SOUND for those that are None.
+
+    Raises
+    ------
+    ConfigError: a given field needs noise, and there is none; or it works on spectrograms, during training.
+    """
+    augment = augment or AugmentConfig()
+    for name, value in given_fields(augment.of_spectrograms).items():
+        if value and value != getattr(NO_AUGMENTATION, name):
+            raise ConfigError(f"{name} is {value}; copies differ in their sound only: give {name} to train instead")
+    data = DataSummary(features=FeatureConfig(kind="waveform"), has_noise=has_noise)
+    settings = override(_possible(SOUND, data), augment)
+    _check_possible(settings, augment, data)
+    return settings.of_sound
 
 
-def _possible(augment: AugmentConfig, index: ShardIndex) -> AugmentConfig:
-    if index.features.kind != "waveform":
+def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:
+    if data.features.kind != "waveform":
         return augment.of_spectrograms
-    has_noise = any("training" in noise.splits for noise in index.noises)
-    return augment if has_noise else replace(augment, background_volume=0.0, background_frequency=0.0)
+    return augment if data.has_noise else replace(augment, background_volume=0.0, background_frequency=0.0)
 
 
-def why_not(augment: AugmentConfig, index: ShardIndex) -> str:
-    """Why these shards can't be varied so, and what to do; empty if they can."""
-    if _possible(augment, index) == augment:
-        return ""
-    if index.features.kind != "waveform":
-        return (
-            f"the shards hold {index.features.kind} spectrograms, whose sound can't be varied any more; preprocess with "
-            "--features waveform, or with --augment-copies"
-        )
-    return (
-        "the shards bring no background noise for training; put recordings into SOURCE/_background_noise_ and preprocess "
-        "again, or set background_frequency to 0"
-    )
+def _check_possible(augment: AugmentConfig, given: AugmentConfig, data: DataSummary) -> None:
+    """Raise ConfigError for a field of `given` that the data can not give; `augment` is what would be used."""
+    possible = _possible(augment, data)
+    lost = {name: value for name, value in given_fields(given).items() if value and getattr(possible, name) != value}
+    for name, value in lost.items():
+        if data.features.kind != "waveform":
+            raise ConfigError(
+                f"{name} is {value}, which changes the sound, but the data are {data.features.kind} spectrograms; "
+                "preprocess with --features waveform and train on these shards, or preprocess with --augment-copies"
+            )
+        if 0 not in (given.background_volume, given.background_frequency):
+            raise ConfigError(
+                f"{name} is {value}, but there is no background noise for training; put recordings of noise into "
+                f"SOURCE/_background_noise_ and preprocess again, or set {name} to 0"
+            )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hybridspeech.audio.augmentation import Augmenter
-from hybridspeech.config import AugmentConfig
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig
 from hybridspeech.errors import ConfigError
 
 RATE_HZ = 16_000
@@ -14,7 +16,7 @@ CLICK[8_000] = 1.0
 
 
 def augmenter(seed: int = 0, noises: tuple[np.ndarray, ...] = NOISE, **settings: float) -> Augmenter:
-    return Augmenter(AugmentConfig(**settings), sample_rate_hz=RATE_HZ, seed=seed, noises=noises)  # type: ignore[arg-type]
+    return Augmenter(replace(NO_AUGMENTATION, **settings), sample_rate_hz=RATE_HZ, seed=seed, noises=noises)
 
 
 ALL = {

@@ -65,7 +65,7 @@ def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
     assert code == 0
     assert {"backend", "num_workers", "startup_s", "train_s", "examples_per_s", "history", "run_dir"} <= set(result)
     assert [row["epoch"] for row in result["history"]] == [1]
-    assert "the global batch" in err
+    assert "global batch size 8" in err
     assert re.search(r"epoch 1  loss \d\.\d+  accuracy 0\.\d+", err)
 
 

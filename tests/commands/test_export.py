@@ -65,7 +65,7 @@ def raw_samples(path: Path) -> np.ndarray:
 
 
 @every_format
-@pytest.mark.parametrize("features", [FeatureConfig(), FeatureConfig.of("logmel")], ids=["1025x50", "logmel"])
+@pytest.mark.parametrize("features", [FeatureConfig(), FeatureConfig(kind="logmel")], ids=["1025x50", "logmel"])
 def test_export_gives_the_probabilities_of_predict(
     speech_commands: Path, tmp_path: Path, features: FeatureConfig, format: str
 ) -> None:

@@ -99,7 +99,7 @@ def test_damaged_rejects_and_manifest_are_named(copy: Path) -> None:
         inspect(copy)
 
 
-@pytest.mark.parametrize("features", [SMALL, FeatureConfig.of("logmel")], ids=["stft", "logmel"])
+@pytest.mark.parametrize("features", [SMALL, FeatureConfig(kind="logmel")], ids=["stft", "logmel"])
 def test_plot_is_a_picture(tones: Path, tmp_path: Path, features: FeatureConfig) -> None:
     preprocess(tones, tmp_path / "shards", features=features, engine="local")
     result = inspect(tmp_path / "shards", plot=tmp_path / "new" / "plot.png", num_plots=2)

@@ -28,7 +28,7 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 
-SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
+SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 
 
 def files_of(out: Path) -> dict[str, bytes]:
@@ -208,7 +208,7 @@ def test_a_job_that_was_killed_leaves_what_a_resume_needs(
 def test_a_resume_under_other_settings_is_refused(tones: Path, tmp_path: Path) -> None:
     preprocess(tones, tmp_path / "out", features=SMALL, engine="local")
     with pytest.raises(ConfigError, match="made with other features"):
-        preprocess(tones, tmp_path / "out", features=FeatureConfig.of("logmel"), engine="local", resume=True)
+        preprocess(tones, tmp_path / "out", features=FeatureConfig(kind="logmel"), engine="local", resume=True)
     assert (tmp_path / "out" / "index.json").exists()
 
 

@@ -28,9 +28,9 @@ from hybridspeech.training.config import FitConfig
 from hybridspeech.training.recipes import COMPACT
 from hybridspeech.training.run_directory import RunDirectory
 
-SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+SMALL = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)
-CNN = ModelConfig()
+CNN = ModelConfig(name="cnn")
 TWO = ClusterConfig(num_workers=2, threads_per_worker=1)
 
 
@@ -174,8 +174,8 @@ def test_what_can_not_work_is_said_before_anything_starts(flawed_tones: Path, sh
         ({"backend": "local"}, ConfigError, "backend without shards 'local' is unknown; choose one of tfos, ray"),
         ({"memory_per_worker": "much"}, ConfigError, "memory per worker is 'much'; expected .* such as 512m or 4g"),
         ({"cluster": ClusterConfig(num_workers=90)}, ConfigError, "90 workers share"),
-        ({"features": FeatureConfig.of("waveform")}, ConfigError, "features are 'waveform'"),
-        ({"fit": COMPACT}, ConfigError, "whose sound can't be varied any more"),
+        ({"features": FeatureConfig(kind="waveform")}, ConfigError, "features are 'waveform'"),
+        ({"fit": COMPACT}, ConfigError, "which changes the sound, but the data are logmel"),
         ({"max_rejects": -1}, ConfigError, "max_rejects is -1"),
     ]
     for settings, kind, message in cases:

@@ -22,7 +22,7 @@ from support.worker_faults import Struck, fill, interrupt, kill_me, power_cut
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.commands.train import TrainResult, make_plan
+from hybridspeech.commands.train import TrainResult
 from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.errors import (
     ConfigError,
@@ -38,11 +38,12 @@ from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.training.checkpoints import Place, places
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.loop import has_stopped_improving
+from hybridspeech.training.plan import TrainRequest, make_plan, shards_data
 from hybridspeech.training.run_directory import RunDirectory
 
 pytestmark = pytest.mark.cluster  # training processes, or trainings in this one: too long for make test-quick
-train = functools.partial(verb.train, model=ModelConfig())  # cnn: the smallest network here
-SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+train = functools.partial(verb.train, model=ModelConfig(name="cnn"))  # cnn: the smallest network here
+SMALL = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
 
 
@@ -124,12 +125,12 @@ def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, s
 @pytest.mark.parametrize(
     ("phase", "step", "checkpoint_steps", "saved"),
     [
-        ("build", 0, None, None),
-        ("step", 1, None, "epoch-0000-step-000001"),
+        ("build", 0, 0, None),
+        ("step", 1, 0, "epoch-0000-step-000001"),
         ("save", 11 + 5, 5, "epoch-0001-step-000005"),
-        ("step", 2 * 11, None, "epoch-0002"),
-        ("validate", 11, None, "epoch-0001"),
-        ("save", 0, None, "epoch-0001"),
+        ("step", 2 * 11, 0, "epoch-0002"),
+        ("validate", 11, 0, "epoch-0001"),
+        ("save", 0, 0, "epoch-0001"),
     ],
 )
 def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_an_undisturbed_one(
@@ -138,7 +139,7 @@ def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_
     tmp_path: Path,
     phase: str,
     step: int,
-    checkpoint_steps: int | None,
+    checkpoint_steps: int,
     saved: str | None,
 ) -> None:
     run, lines = tmp_path / "run", list[str]()
@@ -351,7 +352,7 @@ def test_two_workers_learn_and_validate_each_example_once(
 @pytest.fixture(scope="module")
 def waveforms(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("waveforms") / "shards"
-    preprocess(tones, out, features=FeatureConfig.of("waveform"), engine="local")
+    preprocess(tones, out, features=FeatureConfig(kind="waveform"), engine="local")
     return out
 
 
@@ -397,13 +398,12 @@ def test_an_ended_training_that_has_stopped_improving_is_not_gone_on_with() -> N
     assert has_stopped_improving(rows, 2)
     assert not has_stopped_improving(rows, 3)
     assert not has_stopped_improving(rows[:2], 1)
-    assert not has_stopped_improving(rows, None)
+    assert not has_stopped_improving(rows, 0)
 
 
 def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Path, tmp_path: Path) -> None:
-    plan = make_plan(
-        ShardIndex.load(waveforms), waveforms, tmp_path, None, FitConfig(class_weights=True), ClusterConfig(), "local"
-    )
+    request = TrainRequest(run=tmp_path, backend="local", cluster=ClusterConfig(), fit=FitConfig(class_weights=True))
+    plan = make_plan(shards_data(ShardIndex.load(waveforms), waveforms, 1), request)
     counts = [count["training"] for count in count_labels(waveforms, ShardIndex.load(waveforms)).values()]
     weights = plan.label_weights
     assert [weight * count for weight, count in zip(weights, counts, strict=True)] == pytest.approx(
@@ -412,5 +412,5 @@ def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Pa
 
 
 def test_variation_that_the_shards_can_not_give_is_refused(shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="whose sound can't be varied any more"):
+    with pytest.raises(ConfigError, match="which changes the sound, but the data are logmel"):
         train(shards, tmp_path / "run", fit=VARIED, backend="local")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import AugmentConfig, FeatureConfig
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig
 from hybridspeech.engines import Engine
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.clip_transform import ClipTransform, view_of
@@ -18,9 +19,9 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.training.dataset import worker_dataset
+from hybridspeech.training.recipes import SOUND
 
-WAVEFORM, LOGMEL, STFT = (FeatureConfig.of(kind) for kind in ("waveform", "logmel", "stft"))
-SOUND = AugmentConfig(background_volume=0.1, background_frequency=0.8, time_shift_ms=100, gain_db=6, speed_percent=10)
+WAVEFORM, LOGMEL, STFT = (FeatureConfig(kind=kind) for kind in ("waveform", "logmel", "stft"))
 SEED = 5
 
 
@@ -47,7 +48,7 @@ def test_features_of_waveform_shards_are_those_of_preprocessing_to_the_bit(
     noisy_tones: Path, waveforms: Path, tmp_path: Path, features: FeatureConfig
 ) -> None:
     preprocess(noisy_tones, tmp_path / "shards", features=features, engine="local")
-    see = transform(waveforms, features, AugmentConfig())
+    see = transform(waveforms, features, NO_AUGMENTATION)
     stored = examples(tmp_path / "shards", "testing")
     for clip_id, example in examples(waveforms, "testing").items():
         made = see(example.values.reshape(1, -1), [clip_id], 0)
@@ -110,7 +111,7 @@ def test_a_clip_is_varied_alike_whatever_the_number_of_workers(waveforms: Path, 
 
 def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
     index = ShardIndex.load(waveforms)
-    see = transform(waveforms, LOGMEL, AugmentConfig(mixup_alpha=0.4))
+    see = transform(waveforms, LOGMEL, replace(NO_AUGMENTATION, mixup_alpha=0.4))
     dataset = worker_dataset(
         waveforms, index, "training", rank=0, num_workers=1, batch_size=8, shuffle=(0, 0, 64), transform=see, copy=1
     )
@@ -133,7 +134,7 @@ def test_rare_labels_count_more_if_asked_for(waveforms: Path) -> None:
 def test_masks_work_on_spectrogram_shards_too(noisy_tones: Path, tmp_path: Path) -> None:
     preprocess(noisy_tones, tmp_path / "shards", features=LOGMEL, engine="local")
     clip_id, example = next(iter(examples(tmp_path / "shards").items()))
-    augmenter = Augmenter(AugmentConfig(time_masks=2), sample_rate_hz=16_000, seed=0)
+    augmenter = Augmenter(replace(NO_AUGMENTATION, time_masks=2), sample_rate_hz=16_000, seed=0)
     see = ClipTransform(LOGMEL, LOGMEL, augmenter)
     spectrogram = example.values.reshape(1, *LOGMEL.shape)
     np.testing.assert_array_equal(see(spectrogram, [clip_id], 0), spectrogram)
@@ -148,16 +149,19 @@ def test_waveform_shards_bring_their_noise_and_notice_its_loss(waveforms: Path, 
 
 
 @pytest.mark.parametrize(
-    ("stored", "kind", "sentence"),
+    ("stored", "features", "sentence"),
     [
-        (LOGMEL, "stft", "choose logmel, which the shards hold"),
-        (WAVEFORM, "waveform", "choose stft or logmel"),
-        (STFT, "waveform", "choose stft, which the shards hold"),
+        (LOGMEL, STFT, "the shards hold .*logmel"),
+        (LOGMEL, FeatureConfig(kind="logmel", n_mels=40), "the shards hold .*n_mels=64"),
+        (WAVEFORM, WAVEFORM, "choose stft or logmel"),
+        (STFT, WAVEFORM, "the shards hold .*stft"),
     ],
 )
-def test_features_that_shards_can_not_give_are_refused(stored: FeatureConfig, kind: str, sentence: str) -> None:
+def test_features_that_shards_can_not_give_are_refused(
+    stored: FeatureConfig, features: FeatureConfig, sentence: str
+) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        view_of(stored, kind)
+        view_of(stored, features)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,10 @@ def test_features_that_shards_can_not_give_are_refused(stored: FeatureConfig, ki
         ({"features": WAVEFORM, "augment_copies": 2}, "which `train` varies anew in each epoch"),
         ({"features": LOGMEL, "augment": SOUND}, "augment_copies is 0; expected 1 or more"),
         ({"features": LOGMEL, "augment_copies": -1}, "augment_copies is -1"),
-        ({"features": WAVEFORM, "shards": ShardConfig()}, "dtype is float32 for features 'waveform'; expected int16"),
+        (
+            {"features": WAVEFORM, "shards": ShardConfig(dtype="float32")},
+            "dtype is float32 for features 'waveform'; expected int16",
+        ),
         ({"features": LOGMEL, "shards": ShardConfig(dtype="int16")}, "dtype is int16 for features 'logmel'"),
     ],
 )
@@ -178,7 +185,7 @@ def test_settings_that_do_not_go_together_are_refused(
 
 
 def test_noise_that_is_asked_for_and_not_there_is_an_error_and_else_a_note(tones: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="put recordings of it"):
+    with pytest.raises(ConfigError, match="put recordings of noise"):
         preprocess(tones, tmp_path / "out", features=LOGMEL, augment=SOUND, augment_copies=1, engine="local")
     notes: list[str] = []
     preprocess(
@@ -198,6 +205,6 @@ def test_other_variation_is_another_output(noisy_tones: Path, tmp_path: Path) ->
 
     made = digest("a", augment_copies=1)
     assert made == digest("b", augment_copies=1)
-    assert made != digest("c", augment_copies=1, augment=AugmentConfig(gain_db=6))
+    assert made != digest("c", augment_copies=1, augment=AugmentConfig(gain_db=3))
     with pytest.raises(ConfigError, match="made with other augment"):
-        digest("a", augment_copies=1, augment=AugmentConfig(gain_db=6), resume=True)
+        digest("a", augment_copies=1, augment=AugmentConfig(gain_db=3), resume=True)

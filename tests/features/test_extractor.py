@@ -20,7 +20,7 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor, mel_filters, spectrogram
 
-STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")
+STFT, LOGMEL = FeatureConfig(), FeatureConfig(kind="logmel")
 MAX_ERROR_DB = 1e-4  # the promise is 2e-3
 NUM_SAMPLES = 16_000
 TIMES = np.arange(NUM_SAMPLES) / NUM_SAMPLES
@@ -144,7 +144,7 @@ def test_mel_filters_are_librosas() -> None:
 @pytest.mark.parametrize("kernel", ["fast", "reference"])
 @pytest.mark.parametrize("kind", ["stft", "logmel"])
 def test_out_is_filled_and_returned(kind: str, kernel: str) -> None:
-    config = FeatureConfig.of(kind, kernel=kernel)
+    config = FeatureConfig(kind=kind, kernel=kernel)
     extractor, wave = FeatureExtractor(config), random_wave()
     out = np.full(config.shape, np.nan, np.float32)
     assert extractor(wave, out=out) is out

@@ -23,7 +23,7 @@ from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import WorkerContext
 
-SMALL = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+SMALL = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def shards(flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def source_of(clips: Path, cluster: ClusterConfig, max_rejects: float = 100, shards: int | None = None) -> ClipSource:
-    config = ShardConfig(num_shards=shards)
+    config = ShardConfig(dtype="float32", num_shards=shards)
     return make_source(clips, SMALL, ManifestConfig(), config, cluster, max_rejects)
 
 

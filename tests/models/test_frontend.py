@@ -14,7 +14,7 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.models.frontend import Spectrogram
 
-STFT, LOGMEL = FeatureConfig(), FeatureConfig.of("logmel")
+STFT, LOGMEL = FeatureConfig(), FeatureConfig(kind="logmel")
 
 
 def by_preprocessing(waves: np.ndarray, features: FeatureConfig) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_layer_is_within_a_thousandth_of_a_db_on_real_clips(real_waves: np.ndarr
         FeatureConfig(n_fft=600, hop_length=250),
         FeatureConfig(n_fft=512, hop_length=512, top_db=None),
         FeatureConfig(n_fft=1024, sample_rate_hz=8_000, clip_duration_ms=300),
-        FeatureConfig.of("logmel", n_fft=400, n_mels=40, fmin_hz=0.0, fmax_hz=8_000.0),
+        FeatureConfig(kind="logmel", n_fft=400, n_mels=40, fmin_hz=0.0, fmax_hz=8_000.0),
     ],
     ids=["n_fft-600", "no-top_db", "8-kHz", "40-bands"],
 )
@@ -70,12 +70,12 @@ def test_each_clip_of_a_batch_has_its_own_loudest_cell() -> None:
 @pytest.mark.parametrize("n_fft", [512, 400])
 def test_single_precision_is_close_enough_for_training(n_fft: int) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
-    features = FeatureConfig.of("logmel", n_fft=n_fft)
+    features = FeatureConfig(kind="logmel", n_fft=n_fft)
     assert largest_difference_db(noise, features, precision="float32") <= 1e-2
 
 
 @pytest.mark.parametrize(
-    "features", [STFT, LOGMEL, FeatureConfig.of("logmel", n_fft=400)], ids=["stft", "logmel", "not-a-power-of-two"]
+    "features", [STFT, LOGMEL, FeatureConfig(kind="logmel", n_fft=400)], ids=["stft", "logmel", "not-a-power-of-two"]
 )
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_tflite_runs_it_with_builtin_operations_only(real_waves: np.ndarray, features: FeatureConfig) -> None:

@@ -18,7 +18,7 @@ from hybridspeech.shards.reader import read_shard
 from hybridspeech.shards.writer import ShardWriter
 
 SHAPE = (5, 3)
-PLAIN, PACKED = ShardConfig(), ShardConfig(compression="gzip")
+PLAIN, PACKED = ShardConfig(dtype="float32"), ShardConfig(dtype="float32", compression="gzip")
 
 
 def write_shard(folder: Path, config: ShardConfig = PLAIN, count: int = 3, split: str = "training") -> ShardInfo:
@@ -31,7 +31,11 @@ def write_shard(folder: Path, config: ShardConfig = PLAIN, count: int = 3, split
 
 def index_of(*shards: ShardInfo) -> ShardIndex:
     return ShardIndex(
-        features=FeatureConfig(), shards_config=ShardConfig(), labels=("bird", "cat"), shards=shards, num_rejects=1
+        features=FeatureConfig(),
+        shards_config=ShardConfig(dtype="float32"),
+        labels=("bird", "cat"),
+        shards=shards,
+        num_rejects=1,
     )
 
 
@@ -51,12 +55,12 @@ def test_the_digest_covers_data_and_settings_and_nothing_else(tmp_path: Path) ->
         replace(index, versions={"python": "3"}),
         replace(index, num_rejects=7),
         replace(index, shards=index.shards[::-1]),
-        replace(index, shards_config=ShardConfig(num_shards=1)),
+        replace(index, shards_config=ShardConfig(dtype="float32", num_shards=1)),
     ]
     other = [
         replace(index, labels=("cat", "bird")),
         replace(index, features=FeatureConfig(top_db=60.0)),
-        replace(index, shards_config=ShardConfig(seed=1)),
+        replace(index, shards_config=ShardConfig(dtype="float32", seed=1)),
         replace(index, shards=index.shards[:1]),
         replace(index, shards=(replace(index.shards[0], sha256="0" * 64), index.shards[1])),
     ]

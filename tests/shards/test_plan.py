@@ -68,8 +68,8 @@ def test_one_reject_leaves_most_shards_as_they_are() -> None:
 def test_shards_are_of_about_64_mib() -> None:
     clips = tuple(clips_of(10_000))
     manifest = Manifest(clips=clips, labels=("word",), source="x", split_rule="none")
-    assert choose_num_shards(manifest, FeatureConfig(), ShardConfig()) == 31
-    assert choose_num_shards(manifest, FeatureConfig.of("logmel"), ShardConfig()) == 8
+    assert choose_num_shards(manifest, FeatureConfig(), ShardConfig(dtype="float32")) == 31
+    assert choose_num_shards(manifest, FeatureConfig(kind="logmel"), ShardConfig(dtype="float32")) == 8
 
 
 @given(st.lists(st.integers(1, 400), max_size=40))

@@ -24,7 +24,9 @@ def info(name: str, num_bytes: int) -> ShardInfo:
 
 
 SHARDS = tuple(info(name, len(content)) for name, content in CONTENTS.items())
-INDEX = ShardIndex(features=FeatureConfig(), shards_config=ShardConfig(), labels=("no", "yes"), shards=SHARDS)
+INDEX = ShardIndex(
+    features=FeatureConfig(), shards_config=ShardConfig(dtype="float32"), labels=("no", "yes"), shards=SHARDS
+)
 
 
 def chunk(name: str, offset: int, data: bytes, generation: int = 1) -> Chunk:

@@ -22,7 +22,11 @@ from hybridspeech.shards.tfrecord import MAX_RECORD_BYTES, decode_example, maske
 from hybridspeech.shards.writer import ShardWriter
 
 SHAPE = (5, 3)
-PLAIN, HALF, PACKED = ShardConfig(), ShardConfig(dtype="float16"), ShardConfig(compression="gzip")
+PLAIN, HALF, PACKED = (
+    ShardConfig(dtype="float32"),
+    ShardConfig(dtype="float16"),
+    ShardConfig(dtype="float32", compression="gzip"),
+)
 
 
 def spectrogram(seed: int = 0) -> np.ndarray:

@@ -24,7 +24,7 @@ from hybridspeech.shards.job import PROGRESS_NAME, SETTINGS_NAME
 from hybridspeech.training.run_directory import RunDirectory
 from support.audio_files import noise, sound
 
-SMALL = FeatureConfig.of("logmel", n_mels=16, hop_length=400)
+SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)
 OPTIONS = ("--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--shards", "15", "--json")
 """SMALL and SHARDS, as the command line says them: small work, in many pieces."""

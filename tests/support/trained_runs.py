@@ -10,13 +10,14 @@ import soundfile
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
-from hybridspeech.config import AugmentConfig, FeatureConfig
+from hybridspeech.config import AugmentConfig, FeatureConfig, override
 from hybridspeech.models.build import build_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.recipes import REPORT
 from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig(n_fft=256, hop_length=256)
@@ -41,19 +42,20 @@ def sound_shards(base: Path, tones: Path) -> Path:
         for name in ("drizzle", "fan", "street"):
             noise = 0.1 * generator.standard_normal(40_000).astype(np.float32)
             soundfile.write(source / "_background_noise_" / f"{name}.wav", noise, 16_000, subtype="PCM_16")
-        preprocess(source, shards, features=FeatureConfig.of("waveform"), engine="local")
+        preprocess(source, shards, features=FeatureConfig(kind="waveform"), engine="local")
     return shards
 
 
 def sound_run(base: Path, tones: Path) -> Path:
     """A dscnn on log-mel, really trained from waveform shards, on tones that begin late or early."""
     run, shards = base / "sound-run", sound_shards(base, tones)
+    fit = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, augment=AugmentConfig(time_shift_ms=100))
     if not RunDirectory(run).is_finished():
         train(
             shards,
             run,
             model=ModelConfig(name="dscnn"),
-            fit=FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, augment=AugmentConfig(time_shift_ms=100)),
+            fit=override(REPORT, fit),
             backend="local",
         )
     return run
@@ -78,7 +80,9 @@ def tone_run(base: Path, tones: Path) -> Path:
         digest=index.digest,
         labels=index.labels,
         features=index.features,
-        model=ModelConfig(input_shape=index.features.shape, num_labels=len(index.labels), dropout=0.0),
+        model=ModelConfig(
+            name="cnn", input_shape=index.features.shape, num_labels=len(index.labels), dropout=0.0, width=1.0
+        ),
     )
     tf_keras.utils.set_random_seed(0)
     model = build_model(plan.model)
@@ -96,7 +100,7 @@ def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> 
     import tf_keras
 
     tf_keras.utils.set_random_seed(0)
-    config = ModelConfig(input_shape=features.shape, num_labels=len(labels))
+    config = ModelConfig(name="cnn", input_shape=features.shape, num_labels=len(labels), dropout=0.2, width=1.0)
     plan = TrainPlan(shards="none", run=str(path), labels=labels, features=features, model=config)
     return save_run(RunDirectory(path), plan, build_model(config))
 

@@ -18,7 +18,7 @@ from hybridspeech.training.run_directory import RunDirectory
 @pytest.fixture(scope="module")
 def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("training") / "shards"
-    preprocess(clips, out, features=FeatureConfig.of("logmel", n_mels=24, hop_length=500), engine="local")
+    preprocess(clips, out, features=FeatureConfig(kind="logmel", n_mels=24, hop_length=500), engine="local")
     return out
 
 

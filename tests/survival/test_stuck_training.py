@@ -20,7 +20,7 @@ from hybridspeech.errors import WorkerError
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.dataset import rank_shards
+from hybridspeech.training.partition import rank_shards
 
 FIT = FitConfig(epochs=500, batch_size=8)
 CLUSTER = ClusterConfig(num_workers=2, threads_per_worker=1, stall_timeout_s=30)
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(240)]
 
 @pytest.fixture
 def shards(clips: Path, tmp_path: Path) -> Path:
-    features = FeatureConfig.of("logmel", n_mels=24, hop_length=500)
+    features = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
     preprocess(clips, tmp_path / "shards", features=features, engine="local")
     return tmp_path / "shards"
 
@@ -50,7 +50,7 @@ def test_a_stuck_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> 
     with pytest.raises(
         WorkerError, match="worker 1 failed: no sign of life for 30 s, stuck in phase 'data' at step 0 "
     ):
-        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(), backend=struck)
+        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
@@ -64,5 +64,5 @@ def test_a_stopped_rank_is_named_though_the_others_were_silent_before(
         r"worker 1 failed: no sign of life for [\d.]+ s, stuck in phase 'step' at step \d\d+, its process is stopped"
     )
     with pytest.raises(WorkerError, match=message):
-        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(), backend=struck)
+        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
     assert set(psutil.Process().children(recursive=True)) <= before

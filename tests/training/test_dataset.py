@@ -12,9 +12,10 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
-from hybridspeech.training.dataset import count_steps, evaluation_dataset, worker_dataset
+from hybridspeech.training.dataset import evaluation_dataset, worker_dataset
+from hybridspeech.training.partition import count_steps
 
-SMALL = FeatureConfig.of("logmel", n_mels=17, hop_length=400)
+SMALL = FeatureConfig(kind="logmel", n_mels=17, hop_length=400)
 
 
 @pytest.fixture(scope="module", params=["float32", "float16"])

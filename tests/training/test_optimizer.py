@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,16 @@ import pytest
 
 from hybridspeech.models.build import build_model
 from hybridspeech.models.config import ModelConfig
-from hybridspeech.training.config import FitConfig
 from hybridspeech.training.optimizer import compile_model, fused, make_optimizer
 from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.recipes import REPORT
 
 SMALL = ModelConfig(name="dscnn", input_shape=(24, 20), num_labels=3, width=0.25, dropout=0.5)
 
 
 def test_the_learning_rate_rises_and_falls_as_a_cosine() -> None:
-    fit = FitConfig(
-        epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2, optimizer="adamw", weight_decay=0.1
+    fit = replace(
+        REPORT, epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2, optimizer="adamw", weight_decay=0.1
     )
     rate = make_optimizer(TrainPlan(shards="", run="", fit=fit), num_steps=5)._learning_rate
     rates = [float(rate(step)) for step in range(51)]
@@ -65,7 +66,7 @@ def test_the_fused_update_is_that_of_keras(kind: str) -> None:
 def dropout_of(seed: int) -> tuple[Any, Any]:
     """A dropout layer's generator as training sets it up, and the step that it follows."""
     model = build_model(SMALL)
-    compile_model(model, TrainPlan(shards="", run="", model=SMALL, fit=FitConfig(seed=seed)), num_steps=1)
+    compile_model(model, TrainPlan(shards="", run="", model=SMALL, fit=replace(REPORT, seed=seed)), num_steps=1)
     (layer,) = (layer for layer in model.layers if type(layer).__name__ == "Dropout")
     return layer._random_generator, model.optimizer.iterations
 

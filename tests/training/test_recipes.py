@@ -1,78 +1,96 @@
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import FeatureConfig
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.optimizer import highest_learning_rate
-from hybridspeech.training.recipes import COMPACT, recipe_for
+from hybridspeech.training.optimizer import peak_learning_rate
+from hybridspeech.training.recipes import COMPACT, REPORT, SOUND, DataSummary, resolve, resolve_sound
 
-
-@pytest.fixture(scope="module")
-def folder(tones: Path, noisy_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("recipes")
-    for kind in ("stft", "logmel", "waveform"):
-        preprocess(tones, base / kind, features=FeatureConfig.of(kind), engine="local")
-    preprocess(noisy_tones, base / "noisy", features=FeatureConfig.of("waveform"), engine="local")
-    return base
+STFT, LOGMEL, WAVEFORM = (DataSummary(features=FeatureConfig(kind=kind)) for kind in ("stft", "logmel", "waveform"))
+NOISY = replace(WAVEFORM, has_noise=True)
 
 
 @pytest.mark.parametrize(
-    ("shards", "features", "model", "expected"),
+    ("data", "features", "model", "expected"),
     [
-        ("stft", None, None, ("stft", "cnn")),
-        ("logmel", None, None, ("logmel", "dscnn")),
-        ("waveform", None, None, ("logmel", "dscnn")),
-        ("waveform", "stft", None, ("stft", "cnn")),
-        ("waveform", "logmel", "bcresnet", ("logmel", "bcresnet")),
-        ("stft", None, "dscnn", ("stft", "dscnn")),
+        (STFT, None, None, ("stft", "cnn")),
+        (LOGMEL, None, None, ("logmel", "dscnn")),
+        (WAVEFORM, None, None, ("logmel", "dscnn")),
+        (WAVEFORM, "stft", None, ("stft", "cnn")),
+        (WAVEFORM, "logmel", "bcresnet", ("logmel", "bcresnet")),
+        (STFT, None, "dscnn", ("stft", "dscnn")),
     ],
 )
-def test_the_network_suits_the_features(
-    folder: Path, shards: str, features: str | None, model: str | None, expected: tuple[str, str]
+def test_the_default_network_suits_the_features(
+    data: DataSummary, features: str | None, model: str | None, expected: tuple[str, str]
 ) -> None:
-    recipe = recipe_for(folder / shards, features=features, model=model)
+    config = FeatureConfig(kind=features) if features else None
+    recipe = resolve(data, features=config, model=ModelConfig(name=model))
     assert (recipe.features.kind, recipe.model.name) == expected
 
 
-def test_the_reports_network_is_trained_as_in_the_report(folder: Path) -> None:
-    assert recipe_for(folder / "stft").fit == FitConfig()
+def test_a_resolved_recipe_has_no_open_field() -> None:
+    recipe = resolve(NOISY, model=ModelConfig(name="bcresnet"))
+    assert None not in vars(recipe.fit).values()
+    assert None not in vars(recipe.fit.augment).values()
+    assert (recipe.model.dropout, recipe.model.width) == (0.1, 1.0)
 
 
-def test_what_the_shards_can_not_give_is_left_out_of_a_recipe(folder: Path) -> None:
-    assert recipe_for(folder / "noisy").fit == COMPACT
-    quiet = recipe_for(folder / "waveform").fit.augment
+def test_the_network_of_the_report_has_the_settings_of_the_report() -> None:
+    assert resolve(STFT).fit == REPORT
+
+
+def test_a_recipe_has_no_augmentation_that_the_data_can_not_give() -> None:
+    assert resolve(NOISY).fit == COMPACT
+    quiet = resolve(WAVEFORM).fit.augment
     assert (quiet.background_volume, quiet.time_shift_ms) == (0, COMPACT.augment.time_shift_ms)
-    spectrograms = recipe_for(folder / "logmel").fit.augment
+    spectrograms = resolve(LOGMEL).fit.augment
     assert (spectrograms.time_shift_ms, spectrograms.time_masks) == (0, COMPACT.augment.time_masks)
 
 
 @pytest.mark.parametrize(
-    ("shards", "asked", "sentence"),
+    ("data", "augment", "message"),
     [
-        ("logmel", {"time_shift_ms": 50.0}, "time_shift_ms is 50.0; the shards hold logmel spectrograms"),
-        ("waveform", {"background_volume": 0.1, "background_frequency": 0.5}, "bring no background noise"),
+        (LOGMEL, AugmentConfig(time_shift_ms=50.0), "time_shift_ms is 50.0, which changes the sound, .* logmel"),
+        (WAVEFORM, AugmentConfig(background_volume=0.1), "background_volume is 0.1, but there is no background noise"),
     ],
 )
-def test_what_is_asked_for_and_can_not_be_is_an_error(
-    folder: Path, shards: str, asked: dict[str, float], sentence: str
+def test_augmentation_that_the_data_can_not_give_is_refused(
+    data: DataSummary, augment: AugmentConfig, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        recipe_for(folder / shards, **asked)
+    with pytest.raises(ConfigError, match=message):
+        resolve(data, fit=FitConfig(augment=augment))
 
 
-def test_given_settings_win_over_the_recipe(folder: Path) -> None:
-    recipe = recipe_for(folder / "noisy", epochs=3, mixup_alpha=0.2, width=2.0, batch_size=None)
-    assert (recipe.fit.epochs, recipe.fit.augment.mixup_alpha, recipe.model.width) == (3, 0.2, 2.0)
-    assert recipe.fit.batch_size == COMPACT.batch_size
+def test_a_given_field_overrides_the_recipe_and_leaves_the_others() -> None:
+    fit = FitConfig(epochs=3, learning_rate_batch=0, augment=AugmentConfig(mixup_alpha=0.0))
+    recipe = resolve(NOISY, model=ModelConfig(width=2.0), fit=fit)
+    expected = replace(COMPACT, epochs=3, learning_rate_batch=0, augment=replace(COMPACT.augment, mixup_alpha=0.0))
+    assert recipe.fit == expected
+    assert (recipe.model.name, recipe.model.width) == ("dscnn", 2.0)
 
 
-def test_the_learning_rate_grows_with_the_root_of_the_global_batch() -> None:
+def test_rate_and_duration_are_those_of_the_stored_clips() -> None:
+    data = DataSummary(features=FeatureConfig(kind="waveform", sample_rate_hz=22_050, clip_duration_ms=500))
+    features = resolve(data, features=FeatureConfig(kind="logmel", n_mels=40)).features
+    assert (features.sample_rate_hz, features.clip_duration_ms, features.n_mels) == (22_050, 500, 40)
+
+
+def test_a_given_field_overrides_the_augmentation_of_copies() -> None:
+    assert resolve_sound(AugmentConfig(gain_db=3), has_noise=True) == replace(SOUND, gain_db=3)
+    assert resolve_sound(None, has_noise=False) == replace(SOUND, background_volume=0, background_frequency=0)
+    with pytest.raises(ConfigError, match="time_masks is 1; copies differ in their sound only"):
+        resolve_sound(AugmentConfig(time_masks=1), has_noise=True)
+    assert resolve_sound(NO_AUGMENTATION, has_noise=False) == NO_AUGMENTATION
+
+
+def test_the_learning_rate_grows_with_the_square_root_of_the_global_batch_size() -> None:
     fit = FitConfig(learning_rate=0.01, learning_rate_batch=64, batch_size=64)
-    assert highest_learning_rate(fit, 1) == 0.01
-    assert highest_learning_rate(fit, 4) == pytest.approx(0.02)
-    assert highest_learning_rate(FitConfig(learning_rate=0.01), 4) == 0.01
+    assert peak_learning_rate(fit, 1) == 0.01
+    assert peak_learning_rate(fit, 4) == pytest.approx(0.02)
+    assert peak_learning_rate(replace(fit, learning_rate_batch=0), 4) == 0.01
