@@ -1,18 +1,9 @@
-"""The verb `export`: a finished run as a model to deploy, that takes raw audio and carries its labels.
+"""The verb `export`: write a finished run as a model that takes raw audio and contains its labels.
 
-Every form maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, mono, at the run's sample rate,
-to `probabilities`, float32 [shape=(batch, num_labels)]. The features are computed inside; the caller pads shorter
-clips with zeros at the end.
-
-| format | what it is | labels | read it with |
-|---|---|---|---|
-| savedmodel | a folder without Keras in it | assets/labels.txt | `tf.saved_model.load`, signature serving_default |
-| keras | a file of tf_keras | labels.txt in its zip | `import hybridspeech.models.frontend`, `tf_keras.models.load_model` |
-| tflite | a file of builtin operations | labels.txt in a zip at its end | `Interpreter`, signature serving_default |
-| tflite-int8 | the same; the network computes in int8, the features in float | the same | the same |
-
-A TFLite file starts at a batch of 1; its signature runner (or `resize_tensor_input`) takes any other. Reading any of
-them runs no code of the file's. Knows nothing of how the run was trained.
+Every format maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, mono, at the sample rate of the
+run, to `probabilities`, float32 [shape=(batch, num_labels)]. The model computes the features itself; the caller pads
+shorter clips with zeros at the end. `hybridspeech.models.export_formats` describes the formats. Knows nothing of how the
+run was trained.
 """
 
 from __future__ import annotations
@@ -32,7 +23,8 @@ import numpy as np
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.evaluation.exported_model import Measured, measure
-from hybridspeech.evaluation.shard_checks import check_fit, check_sound, read_sounds, sample_waves
+from hybridspeech.evaluation.recordings import read_recordings, sample_waves
+from hybridspeech.evaluation.shard_checks import check_fit, check_sound
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
 from hybridspeech.processes.native_stderr import native_errors_muted
@@ -46,9 +38,9 @@ if TYPE_CHECKING:
     import tf_keras
 
 TOLERANCE = 1e-3
-"""How far a probability of the exported model may be from what `predict` says; of an int8 one, see AGREEMENT."""
+"""Largest allowed difference between a probability of the exported model and of `predict`; not for int8."""
 AGREEMENT = 0.99
-"""On how many of the calibration clips an int8 model must name the label that the run names (docs/LOG.md)."""
+"""Least share of the calibration clips on which an int8 model must predict the same label as the run (docs/LOG.md)."""
 NUM_CALIBRATION = 256
 MEASURED_SPLIT = "testing"
 _BATCH_SIZE = 32
@@ -56,11 +48,11 @@ _BATCH_SIZE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What `export` made. None in `input_shape` is any number.
+    """An exported model, and how it compares with the run.
 
-    Before it was published it was compared with the run itself, on clips of its calibration (tflite-int8) or on made-up
-    sounds: `max_difference` is that of a probability, `agreement` the share of clips that got the same label. `measured`: on
-    the clips of `measure`, None without.
+    None in `input_shape` stands for any batch size. Before it is published, the model is compared with the run on its
+    calibration clips (tflite-int8) or on synthetic signals: `max_difference` is the largest difference of a probability,
+    `agreement` the share of clips with the same predicted label. `measured` is None unless clips to measure on were given.
     """
 
     path: str
@@ -85,20 +77,22 @@ def export(
     measure: str | Path | None = None,
     overwrite: bool = False,
 ) -> ExportResult:
-    """Write a finished run as one self-contained model; it appears under its name when it is whole and has been tried.
+    """Write a finished run as one self-contained model. The model is published only after it was compared with the run.
 
     Parameters
     ----------
-    out : folder (savedmodel), or file called *.keras or *.tflite, to make
+    run : run directory of a finished training
+    out : folder (savedmodel) or file (*.keras, *.tflite) to write
     format : savedmodel, keras, tflite or tflite-int8
-    calibrate : tflite-int8: shards of waveforms; up to NUM_CALIBRATION of their training clips decide the ranges of int8
-    measure : shards of waveforms; the exported model hears their testing clips before it is published
+    calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
+    measure : shards of waveforms; the exported model is measured on their testing clips
     overwrite : replace an earlier export of the same format
 
     Raises
     ------
-    RunError: the run is not finished, or its export answers otherwise than the run. OutputExistsError: `out` is there.
-    ConfigError: no such format, `out` can't be its name, or the shards do not serve. ShardError: they are damaged.
+    RunError: the run is not finished, or the predictions of the export differ from those of the run.
+    OutputExistsError: `out` exists. ConfigError: the format is unknown, `out` has a wrong name, or the shards do not fit.
+    ShardError: they are damaged.
     """
     refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure)
     directory, target = RunDirectory(run), Path(out).absolute()
@@ -141,21 +135,21 @@ def _check_target(target: Path, format: str, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise OutputExistsError(f"{target}: is there already; choose another name, or add --overwrite")
+        raise OutputExistsError(f"{target}: exists already; choose another name, or add --overwrite")
     ours = target.is_file() if suffix else (target / "saved_model.pb").is_file()
     if not ours:
-        raise ConfigError(f"{target}: is no {format} export, and is left as it is; choose another name")
+        raise ConfigError(f"{target}: is not a {format} export, so it is not overwritten; choose another name")
 
 
 def _calibration_waves(plan: TrainPlan, run: Path, format: str, shards: str | Path | None) -> np.ndarray:
-    """Clips to calibrate on, float32 [shape=(num_clips, num_samples)]; none where the form needs none."""
+    """Read the calibration clips, float32 [shape=(num_clips, num_samples)]; none for a format without calibration."""
     if not FORMS[format].is_quantized:
         if shards:
-            raise ConfigError(f"calibration clips were given for format {format!r}; only tflite-int8 is calibrated")
+            raise ConfigError(f"calibration clips were given for format {format!r}; only tflite-int8 uses them")
         return np.zeros((0, plan.features.num_samples), np.float32)
     if not shards:
         raise ConfigError(
-            "tflite-int8 needs clips that decide its ranges; give shards of waveforms (preprocess --features waveform) with "
+            "tflite-int8 needs clips to calibrate on; give shards of waveforms (preprocess --features waveform) with "
             "--calibrate SHARDS"
         )
     index = ShardIndex.load(shards)
@@ -204,7 +198,7 @@ def _make(
 def _measured(classify: Classify, shards: str | Path | None, index: ShardIndex | None) -> Measured | None:
     if shards is None or index is None:
         return None
-    return measure(classify, read_sounds(shards, index, MEASURED_SPLIT, _BATCH_SIZE), MEASURED_SPLIT)
+    return measure(classify, read_recordings(shards, index, MEASURED_SPLIT, _BATCH_SIZE), MEASURED_SPLIT)
 
 
 def _publish(made: Path, target: Path, staging: Path) -> None:

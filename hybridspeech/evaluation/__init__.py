@@ -1,1 +1,1 @@
-"""What can be said of a trained network: metrics, robustness, measured exports, plots."""
+"""Evaluation of trained networks: metrics, confidence intervals, robustness, exported models, plots."""

@@ -1,7 +1,4 @@
-"""What a model that takes raw audio does on a split: its accuracy, and its time for one clip.
-
-Knows nothing of how the model was made or stored: it is a function of waveforms.
-"""
+"""Accuracy and latency of a model that takes raw audio. Knows nothing of how the model was made or stored."""
 
 from __future__ import annotations
 
@@ -14,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.evaluation.metrics import accuracy_interval
-from hybridspeech.evaluation.shard_checks import Sounds
+from hybridspeech.evaluation.intervals import accuracy_interval, count_speakers
+from hybridspeech.evaluation.recordings import Recordings
 
 NUM_WARM_UP, NUM_TIMED = 10, 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Accuracy, 0..1, on every clip of a split, with its 95 % interval (`ci_method` as in `accuracy_interval`).
+    """Accuracy (0 to 1) of an exported model on every clip of a split, with a 95 % confidence interval.
 
-    `num_speakers` 0: unknown. `latency_ms`: from samples to probabilities, one clip at a time, on one core; the median.
+    `ci_method` is that of `accuracy_interval`. `num_speakers` is 0 if a speaker is unknown. `latency_ms` is the median time
+    from samples to probabilities, one clip at a time, on one core.
     """
 
     accuracy: float
@@ -36,30 +34,32 @@ class Measured:
     latency_ms: float
 
 
-def measure(classify: Callable[[np.ndarray], np.ndarray], batches: Iterable[Sounds], split: str) -> Measured:
-    """Let a model hear every clip of a split as it was recorded.
+def measure(classify: Callable[[np.ndarray], np.ndarray], batches: Iterable[Recordings], split: str) -> Measured:
+    """Measure a model on every clip of a split.
 
     Parameters
     ----------
     classify : float32 [shape=(batch, num_samples)], full scale = 1.0, to probabilities [shape=(batch, num_labels)]
+    batches : all clips of the split
+    split : name of the split, for the result
     """
-    right: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     speakers: list[str] = []
-    few = np.zeros((0, 0), np.float32)
-    for sounds in batches:
-        few = few if few.size else sounds.waves
-        right.append(classify(sounds.waves).argmax(axis=1) == sounds.truth)
-        speakers += sounds.speakers
-    hits = np.concatenate(right)
-    interval, method = accuracy_interval(hits, speakers)
+    first = np.zeros((0, 0), np.float32)
+    for recordings in batches:
+        first = first if first.size else recordings.waves
+        parts.append(classify(recordings.waves).argmax(axis=1) == recordings.labels)
+        speakers += recordings.speakers
+    correct = np.concatenate(parts)
+    interval, method = accuracy_interval(correct, speakers)
     return Measured(
-        accuracy=float(hits.mean()),
+        accuracy=float(correct.mean()),
         accuracy_ci95=interval,
         ci_method=method,
         split=split,
-        num_clips=len(hits),
-        num_speakers=len(set(speakers)) if all(speakers) else 0,
-        latency_ms=1000 * _latency_s(classify, few),
+        num_clips=len(correct),
+        num_speakers=count_speakers(speakers),
+        latency_ms=1000 * _latency_s(classify, first),
     )
 
 
@@ -76,7 +76,7 @@ def _latency_s(classify: Callable[[np.ndarray], np.ndarray], waves: np.ndarray) 
 
 @contextlib.contextmanager
 def _one_core() -> Iterator[None]:
-    """All threads of this process on one core: how many TensorFlow has can't be changed once it has begun."""
+    """Pin all threads of this process to one core; TensorFlow's number of threads is fixed once it has started."""
     allowed = os.sched_getaffinity(0)
     try:
         _pin({min(allowed)})
@@ -87,5 +87,5 @@ def _one_core() -> Iterator[None]:
 
 def _pin(cores: set[int]) -> None:
     for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
             os.sched_setaffinity(int(thread.name), cores)

@@ -1,6 +1,6 @@
-"""Pictures as PNG files: confusion matrices and spectrograms. The one home of matplotlib.
+"""Plots as PNG: confusion matrices, reliability diagrams and spectrograms. Knows nothing of runs and shards.
 
-Uses matplotlib's object interface, not pyplot's state: nothing is shared, and no window system is needed.
+Uses matplotlib's object interface instead of pyplot, which keeps global state and needs a window system.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def plot_confusion(counts: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix: shade is the share of a true label's clips, numbers are clips; empty cells stay empty.
+    """Plot a confusion matrix: shades are shares of the clips of a true label, numbers are clips.
 
     Parameters
     ----------
-    counts : int [shape=(num_labels, num_labels)], true labels down, predicted labels across
+    counts : int [shape=(num_labels, num_labels)], true labels by row, predicted labels by column
 
     Raises
     ------
@@ -47,11 +47,11 @@ def plot_confusion(counts: np.ndarray, labels: Sequence[str], title: str, path: 
 
 
 def plot_reliability(bins: Sequence[tuple[float, float, int]], title: str, path: Path) -> None:
-    """Draw a reliability diagram: a dot a bin, as large as its share of the clips; a calibrated network is on the diagonal.
+    """Plot a reliability diagram: one dot per bin, its area proportional to the number of clips.
 
     Parameters
     ----------
-    bins : (mean confidence, accuracy, clips) of each bin that has clips
+    bins : (mean confidence, accuracy, number of clips) of each bin that has clips
 
     Raises
     ------
@@ -69,7 +69,12 @@ def plot_reliability(bins: Sequence[tuple[float, float, int]], title: str, path:
 
 
 def plot_spectrograms(spectrograms: Mapping[str, np.ndarray], features: FeatureConfig, path: Path) -> None:
-    """Draw spectrograms, float32 [shape=(num_bins, num_frames)], dB, under their titles and on one colour scale.
+    """Plot spectrograms with a common colour scale.
+
+    Parameters
+    ----------
+    spectrograms : title to float32 [shape=(num_bins, num_frames)], dB
+    features : settings of the spectrograms
 
     Raises
     ------
@@ -104,20 +109,20 @@ def plot_spectrograms(spectrograms: Mapping[str, np.ndarray], features: FeatureC
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure on white, in inches."""
+    """Make an empty figure with a white background; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white", dpi=150)
 
 
 def _plain(text: str) -> str:
-    """A label that matplotlib does not take for a formula."""
+    """Escape dollar signs, which matplotlib takes for formulas."""
     return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # a script without a font
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # no font for a script
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, format="png")

@@ -1,7 +1,8 @@
-"""How a classifier bears what a room and a hurried finger add: background noise at set ratios, and clips cut early or late.
+"""Accuracy under background noise and time shifts.
 
-A disturbed clip is a function of the clip, its id and the noise recordings alone. A clip has the same part of the noise at
-every ratio, so that the ratios can be compared. The noise is that of the evaluated split, never one heard in training.
+A disturbed clip depends only on the clip, its id and the noise recordings. A clip gets the same excerpt of the noise at
+every signal-to-noise ratio, so that the ratios can be compared. The noise is that of the evaluated split and never
+occurs in training.
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ from hybridspeech.audio.augmentation import generator_of, shifted
 from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
-from hybridspeech.evaluation.metrics import accuracy_interval
-from hybridspeech.evaluation.shard_checks import Sounds, check_sound
+from hybridspeech.evaluation.intervals import accuracy_interval
+from hybridspeech.evaluation.recordings import Recordings
+from hybridspeech.evaluation.shard_checks import check_sound
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.index import ShardIndex
 
 SNR_DB = (20, 15, 10, 5, 0)
 SHIFT_MS = (-100, -50, 50, 100)
 _DRAWS = 16
-"""Parts of the noise that are tried until one is not silent."""
+"""Number of excerpts of the noise that are tried until one is not silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessMetrics:
-    """Accuracy on a whole split under one disturbance; `accuracy_ci95` as in EvaluateResult.
+    """Accuracy (0 to 1) on a split under one disturbance, with its 95 % confidence interval.
 
-    "noise": `level` is the signal-to-noise ratio in dB, of mean powers over the whole clip, pauses included. "shift": `level`
-    is in ms; the word comes so much later (negative: earlier), and silence comes in at the other end.
+    For "noise", `level` is the signal-to-noise ratio in dB: of mean powers over the whole clip, pauses included. For
+    "shift", `level` is the delay in ms; negative values cut the beginning of the clip. The gap is filled with silence.
     """
 
     disturbance: Literal["noise", "shift"]
@@ -44,33 +46,37 @@ class RobustnessMetrics:
 
 
 def split_noises(index: ShardIndex, shards: Path, split: str) -> tuple[str, ...]:
-    """The recordings of noise that a network may be tested with on a split.
+    """List the noise recordings of a split that training does not use.
 
     Raises
     ------
-    ConfigError: the shards do not hold sound, or there is no such noise.
+    ConfigError: the shards do not hold waveforms, or there is no such noise.
     """
     check_sound(index, shards, "robustness")
-    heard = set(index.noise_paths(shards, "training"))
-    paths = tuple(path for path in index.noise_paths(shards, split) if path not in heard)
+    used = set(index.noise_paths(shards, "training"))
+    paths = tuple(path for path in index.noise_paths(shards, split) if path not in used)
     if not paths:
         raise ConfigError(
-            f"{shards}: no background noise for split {split!r} that training does not hear; put two recordings or more (1 s "
-            "or longer) into SOURCE/_background_noise_, preprocess again, and choose validation or testing; or leave "
-            "robustness out"
+            f"{shards}: no background noise for split {split!r} that training does not use; put two or more recordings of "
+            "at least 1 s into SOURCE/_background_noise_, preprocess again, and choose validation or testing; or evaluate "
+            "without robustness"
         )
     return paths
 
 
 def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: float) -> np.ndarray:
-    """A clip with noise at this ratio of mean powers over the clip; a silent clip comes back as it is.
+    """Add noise to a clip at a signal-to-noise ratio of mean powers. A silent clip is returned unchanged.
 
-    The sum is not limited to full scale. Of the noise, a part is drawn by the clip's id.
+    The sum is not limited to full scale. The clip id selects the excerpt of the noise.
 
     Parameters
     ----------
     wave : float32 [shape=(num_samples,)], full scale = 1.0
-    noises : float32 [shape=(length,)], each no shorter than the clip
+    noises : float32 [shape=(length,)] each, at least as long as the clip
+
+    Returns
+    -------
+    float32 [shape=(num_samples,)]
 
     Raises
     ------
@@ -91,35 +97,37 @@ def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: 
 
 def measure_robustness(
     classify: Callable[[np.ndarray], np.ndarray],
-    batches: Iterable[Sounds],
+    batches: Iterable[Recordings],
     noise_paths: tuple[str, ...],
     features: FeatureConfig,
 ) -> tuple[RobustnessMetrics, ...]:
-    """Accuracy at every ratio of SNR_DB and every shift of SHIFT_MS.
+    """Measure the accuracy at every ratio of SNR_DB and every shift of SHIFT_MS.
 
     Parameters
     ----------
     classify : spectrograms in dB, float32 [shape=(batch, num_bins, num_frames, 1)], to probabilities [shape=(batch, labels)]
-    features : what the network takes
+    batches : all clips of the split
+    noise_paths : result of `split_noises`
+    features : input of the network
 
     Raises
     ------
-    AudioError: noise can't be read. ConfigError: it is silent. ShardError: a shard is damaged.
+    AudioError: a noise recording can't be read. ConfigError: it is silent. ShardError: a shard is damaged.
     """
     noises = load_noises(noise_paths, features.sample_rate_hz, features.num_samples)
     extractor = FeatureExtractor(features)
-    right: dict[tuple[str, int], list[np.ndarray]] = {}
+    correct: dict[tuple[str, int], list[np.ndarray]] = {}
     speakers: list[str] = []
-    for sounds in batches:
-        speakers += sounds.speakers
+    for recordings in batches:
+        speakers += recordings.speakers
         for condition in [*(("noise", level) for level in SNR_DB), *(("shift", level) for level in SHIFT_MS)]:
-            made = [
+            spectrograms = [
                 extractor(_disturbed(wave, clip_id, noises, features, *condition)).copy()
-                for wave, clip_id in zip(sounds.waves, sounds.clip_ids, strict=True)
+                for wave, clip_id in zip(recordings.waves, recordings.clip_ids, strict=True)
             ]
-            answers = classify(np.stack(made)[..., np.newaxis]).argmax(axis=1)
-            right.setdefault(condition, []).append(answers == sounds.truth)
-    return tuple(_metrics(*condition, np.concatenate(parts), speakers) for condition, parts in right.items())
+            predicted = classify(np.stack(spectrograms)[..., np.newaxis]).argmax(axis=1)
+            correct.setdefault(condition, []).append(predicted == recordings.labels)
+    return tuple(_metrics(*condition, np.concatenate(parts), speakers) for condition, parts in correct.items())
 
 
 def _disturbed(
@@ -130,14 +138,14 @@ def _disturbed(
     return shifted(wave, round(level * features.sample_rate_hz / 1000))
 
 
-def _metrics(disturbance: str, level: int, right: np.ndarray, speakers: Sequence[str]) -> RobustnessMetrics:
+def _metrics(disturbance: str, level: int, correct: np.ndarray, speakers: Sequence[str]) -> RobustnessMetrics:
     is_noise = disturbance == "noise"
     return RobustnessMetrics(
         disturbance="noise" if is_noise else "shift",
         level=float(level),
         unit="dB" if is_noise else "ms",
-        accuracy=float(right.mean()),
-        accuracy_ci95=accuracy_interval(right, speakers)[0],
+        accuracy=float(correct.mean()),
+        accuracy_ci95=accuracy_interval(correct, speakers)[0],
     )
 
 

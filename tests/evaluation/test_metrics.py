@@ -1,4 +1,4 @@
-"""Figures and intervals, against the textbook and by hand."""
+"""Metrics against values computed by hand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import pytest
 
 from hybridspeech.evaluation.metrics import (
     SpeakerMetrics,
-    accuracy_interval,
     class_metrics,
     expected_calibration_error,
     reliability,
     speaker_metrics,
     speaker_spread,
-    wilson_interval,
 )
 
 
@@ -22,46 +20,6 @@ def test_class_metrics_are_those_of_the_textbook() -> None:
     assert (cat.precision, cat.recall, cat.f1, cat.num_clips) == pytest.approx((6 / 7, 6 / 8, 12 / 15, 8))
     assert (dog.precision, dog.recall, dog.f1, dog.num_clips) == pytest.approx((3 / 5, 3 / 4, 6 / 9, 4))
     assert (fish.precision, fish.recall, fish.f1, fish.num_clips) == (0, 0, 0, 0)
-
-
-def test_wilson_interval_is_that_of_the_textbook() -> None:
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(10, 10)[1] == 1.0
-
-
-def test_interval_over_speakers_is_wider_where_speakers_differ() -> None:
-    right = np.repeat(np.arange(20) % 4 != 0, 10)
-    by_speaker, method = accuracy_interval(right, [f"speaker-{i // 10}" for i in range(200)])
-    by_clip, _ = accuracy_interval(right, [""] * 200)
-    assert method == "bootstrap-speakers"
-    assert by_speaker[1] - by_speaker[0] > 2 * (by_clip[1] - by_clip[0])
-
-
-def test_interval_over_speakers_of_one_clip_each_is_near_wilson() -> None:
-    right = np.arange(400) % 5 != 0
-    low, high = accuracy_interval(right, [str(i) for i in range(400)])[0]
-    assert (low, high) == pytest.approx(wilson_interval(320, 400), abs=0.01)
-
-
-def test_interval_is_the_same_each_time() -> None:
-    right, speakers = np.arange(60) % 3 != 0, [str(i // 4) for i in range(60)]
-    assert accuracy_interval(right, speakers) == accuracy_interval(right, speakers)
-
-
-@pytest.mark.parametrize(
-    ("right", "speakers"),
-    [
-        ([True, False], ["", ""]),
-        ([True, False], ["ann", ""]),
-        ([True, False], ["ann", "ann"]),
-        ([True] * 2, ["a", "b"]),
-    ],
-    ids=["unknown", "partly-unknown", "one-speaker", "no-mistake"],
-)
-def test_wilson_serves_where_speakers_tell_nothing(right: list[bool], speakers: list[str]) -> None:
-    (low, high), method = accuracy_interval(np.array(right), speakers)
-    assert method == "wilson"
-    assert low < high
 
 
 def test_a_speaker_has_the_share_of_their_own_clips() -> None:

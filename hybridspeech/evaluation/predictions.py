@@ -1,0 +1,72 @@
+"""The predictions of a network on every clip of a split. Knows nothing of how the network was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.shards.index import ShardIndex
+
+if TYPE_CHECKING:
+    import tf_keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Probabilities and true labels of the clips of a split.
+
+    `probabilities` is float32 [shape=(num_clips, num_labels)]; `truth` is int [shape=(num_clips,)], indices of labels. An
+    unknown speaker is ''.
+    """
+
+    split: str
+    probabilities: np.ndarray
+    truth: np.ndarray
+    clip_ids: Sequence[str]
+    speakers: Sequence[str]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Indices of the most probable labels, int [shape=(num_clips,)]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the most probable label is the true one, bool [shape=(num_clips,)]."""
+        return np.asarray(self.predicted == self.truth)
+
+
+def predict_split(
+    model: tf_keras.Model, shards: Path, index: ShardIndex, split: str, transform: ClipTransform, batch_size: int
+) -> Predictions:
+    """Compute the predictions of a network on every clip of a split, in shard order.
+
+    Parameters
+    ----------
+    transform : from stored clips to inputs of the network
+    batch_size : number of clips in memory at a time
+
+    Raises
+    ------
+    ShardError: a shard is missing or damaged.
+    """
+    from hybridspeech.training.dataset import evaluation_dataset
+
+    probabilities, truth, clip_ids, speakers = [], [], list[str](), list[str]()
+    for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
+        probabilities.append(model.predict_on_batch(spectrogram))
+        truth.append(label.numpy())
+        clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
+        speakers += [name.decode(errors="replace") for name in speaker.numpy()]
+    return Predictions(
+        split=split,
+        probabilities=np.concatenate(probabilities),
+        truth=np.concatenate(truth),
+        clip_ids=clip_ids,
+        speakers=speakers,
+    )

@@ -1,0 +1,122 @@
+"""The result of an evaluation: all metrics of one split, and where they are written. Knows nothing of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridspeech.evaluation.intervals import accuracy_interval, count_speakers
+from hybridspeech.evaluation.metrics import (
+    ClassMetrics,
+    ReliabilityBin,
+    SpeakerSpread,
+    class_metrics,
+    expected_calibration_error,
+    reliability,
+    speaker_metrics,
+    speaker_spread,
+)
+from hybridspeech.evaluation.predictions import Predictions
+from hybridspeech.evaluation.robustness import RobustnessMetrics
+
+SMALLEST_PROBABILITY = 1e-7
+"""Lower bound of a probability before its logarithm is taken, as in Keras."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFiles:
+    """Paths of the files of an evaluation; `robustness` exists only if robustness was measured."""
+
+    metrics: Path
+    confusion_csv: Path
+    confusion_png: Path
+    predictions: Path
+    speakers: Path
+    reliability_png: Path
+    robustness: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult:
+    """Accuracy with a confidence interval, per class and per speaker, and calibration, on one split.
+
+    Ratios are 0 to 1. `accuracy_ci95` is (low, high), and `ci_method` its method (see `accuracy_interval`).
+    `num_speakers` is 0 and `speaker_spread` None if the speaker of a clip is unknown. `loss` is the mean cross-entropy in
+    nats. `ece` is the expected calibration error over the bins of `reliability`. `confusion[i][j]` is the number of clips
+    with true label i and predicted label j. `robustness` is empty if it was not measured.
+    """
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    ci_method: str
+    labels: tuple[str, ...]
+    split: str
+    num_clips: int
+    num_speakers: int
+    speaker_spread: SpeakerSpread | None
+    loss: float
+    ece: float
+    reliability: tuple[ReliabilityBin, ...]
+    classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    robustness: tuple[RobustnessMetrics, ...]
+    digest: str
+    run: str
+    files: EvaluationFiles
+
+
+def evaluation_files(folder: Path) -> EvaluationFiles:
+    """Return the paths of the files of an evaluation in `folder`."""
+    return EvaluationFiles(
+        metrics=folder / "metrics.json",
+        confusion_csv=folder / "confusion.csv",
+        confusion_png=folder / "confusion.png",
+        predictions=folder / "predictions.csv",
+        speakers=folder / "speakers.csv",
+        reliability_png=folder / "reliability.png",
+        robustness=folder / "robustness.csv",
+    )
+
+
+def summarize(predictions: Predictions, labels: Sequence[str], digest: str, run: Path, folder: Path) -> EvaluateResult:
+    """Compute all metrics of the predictions on a split, without robustness.
+
+    Parameters
+    ----------
+    labels : names of the labels, in index order
+    digest : digest of the shards
+    run : path of the run
+    folder : folder for the files of the evaluation
+    """
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusion, (predictions.truth, predictions.predicted), 1)
+    interval, method = accuracy_interval(predictions.correct, predictions.speakers)
+    bins = reliability(predictions.probabilities.max(axis=1), predictions.correct)
+    return EvaluateResult(
+        accuracy=float(predictions.correct.mean()),
+        accuracy_ci95=interval,
+        ci_method=method,
+        labels=tuple(labels),
+        split=predictions.split,
+        num_clips=len(predictions.truth),
+        num_speakers=count_speakers(predictions.speakers),
+        speaker_spread=speaker_spread(speaker_metrics(predictions.correct, predictions.speakers)),
+        loss=cross_entropy(predictions.probabilities, predictions.truth),
+        ece=expected_calibration_error(bins),
+        reliability=bins,
+        classes=class_metrics(confusion, labels),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        robustness=(),
+        digest=digest,
+        run=str(run),
+        files=evaluation_files(folder),
+    )
+
+
+def cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Compute the mean cross-entropy in nats; shapes as in Predictions."""
+    of_truth = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    return float(-np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)).mean())
