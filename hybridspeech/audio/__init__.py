@@ -1,1 +1,1 @@
-"""Sound files to waveforms, background noise, and variation of the sound."""
+"""Decoding of audio files, background noise, and augmentation of waveforms."""

@@ -1,7 +1,7 @@
-"""How a training clip is varied: a function of (seed, copy, clip id) alone, whoever calls it, wherever, in any order.
+"""Augmentation of waveforms: a function of seed, copy and clip id alone.
 
-The same functions run in Spark tasks (`preprocess --augment-copies`: copy k of a clip) and in training workers (waveform
-shards: epoch k of a training hears copy k). Copy 0 is the clip as it was recorded. Knows nothing of files and TensorFlow.
+Spark tasks call it for `preprocess --augment-copies` (copy k of a clip), and training workers call it for waveform
+shards (epoch k of a training uses copy k). Copy 0 is the clip as recorded. Knows nothing of files and spectrograms.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybridspeech.audio.background_noise import excerpt
+from hybridspeech.audio.background_noise import NOISE_FOLDER, excerpt
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import ConfigError
 
 
 class Augmenter:
-    """Varies clips by one config.
+    """Augments waveforms by one config: speed, time shift, gain and background noise.
 
     Parameters
     ----------
-    noises : recordings of background noise, float32 [shape=(length,)], each no shorter than a clip
+    noises : recordings of background noise, float32 [shape=(length,)], full scale = 1.0, each at least as long as a clip
 
     Raises
     ------
-    ConfigError: noise is to be mixed in, and there is none.
+    ConfigError: the config needs background noise, and there is none.
     """
 
     def __init__(
@@ -34,71 +34,69 @@ class Augmenter:
     ) -> None:
         if config.needs_noise and not noises:
             raise ConfigError(
-                "background noise was asked for, and there is none for training; put recordings of it (1 s or longer) into "
-                "SOURCE/_background_noise_ and preprocess again, or give --background-volume 0"
+                "background noise was asked for, and there is none for training; put recordings of it (1 s or longer) "
+                f"into SOURCE/{NOISE_FOLDER} and preprocess again, or give --background-volume 0"
             )
         self.config, self.seed, self.noises = config, seed, noises
-        self._largest_shift = int(config.time_shift_ms * sample_rate_hz / 1000)
+        self._max_shift = int(config.time_shift_ms * sample_rate_hz / 1000)
 
     def sound(self, wave: np.ndarray, clip_id: str, copy: int) -> np.ndarray:
-        """Another version of a waveform; float32 [shape=(num_samples,)], full scale = 1.0. Does not change its input."""
-        config, draw = self.config, self._generator("sound", clip_id, copy)
-        speed, shift, gain_db, is_noisy, volume, which, where = draw.uniform(
-            -1, 1, 7
-        )  # always all: none moves the others
-        varied = _moved(wave, 1 + speed * config.speed_percent / 100, round(shift * self._largest_shift))
-        varied *= np.float32(10 ** (gain_db * config.gain_db / 20))
-        if config.needs_noise and _share(is_noisy) < config.background_frequency:
-            noise = excerpt(self.noises, _share(which), _share(where), wave.size)
-            varied += np.float32(_share(volume) * config.background_volume) * noise
-        return varied
+        """Return one augmented version of a waveform; `wave` is not changed.
 
-    def mask(self, spectrogram: np.ndarray, clip_id: str, copy: int) -> None:
-        """SpecAugment, in place: bands of frames and of bins become the mean of the spectrogram [shape=(bins, frames)]."""
-        draw, fill = self._generator("mask", clip_id, copy), spectrogram.mean()
-        for axis, count in ((1, self.config.time_masks), (0, self.config.frequency_masks)):
-            size = spectrogram.shape[axis]
-            for width, start in draw.uniform(0, 1, (count, 2)):
-                length = int(width * (self.config.mask_fraction * size + 1))
-                first = int(start * (size - length + 1))
-                band = slice(first, first + length)
-                spectrogram[(slice(None), band) if axis else (band, slice(None))] = fill
+        Parameters
+        ----------
+        wave : float32 [shape=(num_samples,)], full scale = 1.0
 
-    def mixing_share(self, clip_id: str, copy: int) -> float:
-        """How much of a clip stays when it is mixed with another (mixup): 0.5 to 1."""
-        share = float(self._generator("mixup", clip_id, copy).beta(self.config.mixup_alpha, self.config.mixup_alpha))
-        return max(share, 1 - share)
-
-    def _generator(self, purpose: str, clip_id: str, copy: int) -> np.random.Generator:
-        return generator_of(f"{self.seed}\0{purpose}\0{copy}", clip_id)
+        Returns
+        -------
+        float32 [shape=(num_samples,)], full scale = 1.0
+        """
+        config, generator = self.config, clip_generator(f"{self.seed}\0sound\0{copy}", clip_id)
+        # All seven numbers are drawn whatever the config, so that one setting does not change the effect of another.
+        speed, shift, gain, frequency, volume, recording, position = generator.uniform(-1, 1, 7)
+        augmented = _resampled(wave, 1 + speed * config.speed_percent / 100, round(shift * self._max_shift))
+        augmented *= np.float32(10 ** (gain * config.gain_db / 20))
+        if config.needs_noise and _to_unit(frequency) < config.background_frequency:
+            noise = excerpt(self.noises, _to_unit(recording), _to_unit(position), wave.size)
+            augmented += np.float32(_to_unit(volume) * config.background_volume) * noise
+        return augmented
 
 
-def generator_of(purpose: str, clip_id: str) -> np.random.Generator:
-    """Random numbers that follow from what they are for and from the clip."""
+def clip_generator(purpose: str, clip_id: str) -> np.random.Generator:
+    """Return a random generator that is seeded by a purpose and a clip id."""
     key = f"{purpose}\0".encode() + os.fsencode(clip_id)
     return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest()[:16], "little")))
 
 
-def _share(value: float) -> float:
-    """From -1..1 to 0..1."""
-    return (value + 1) / 2
-
-
-def _moved(wave: np.ndarray, speed: float, shift: int) -> np.ndarray:
-    """Played at another speed about its middle, and `shift` samples later; silence comes in at the ends."""
-    if speed != 1:
-        middle = (wave.size - 1) / 2
-        at = (np.arange(wave.size) - middle - shift) * speed + middle
-        played: np.ndarray = np.interp(at, np.arange(wave.size), wave, left=0, right=0).astype(np.float32)
-        return played
-    return shifted(wave, shift)
-
-
 def shifted(wave: np.ndarray, shift: int) -> np.ndarray:
-    """A waveform `shift` samples later (negative: earlier); silence comes in at the end that is left."""
+    """Return a waveform delayed by `shift` samples (advanced if negative); zeros fill the gap.
+
+    Parameters
+    ----------
+    wave : float32 [shape=(num_samples,)]
+
+    Returns
+    -------
+    float32 [shape=(num_samples,)]
+    """
     moved = np.zeros(wave.size, np.float32)
     if shift >= 0:
         moved[shift:] = wave[: max(0, wave.size - shift)]
     else:
         moved[:shift] = wave[-shift:]
     return moved
+
+
+def _resampled(wave: np.ndarray, speed: float, shift: int) -> np.ndarray:
+    """A waveform at another speed, about its middle, and delayed by `shift` samples; zeros fill the ends."""
+    if speed == 1:
+        return shifted(wave, shift)
+    middle = (wave.size - 1) / 2
+    positions = (np.arange(wave.size) - middle - shift) * speed + middle
+    resampled: np.ndarray = np.interp(positions, np.arange(wave.size), wave, left=0, right=0)
+    return resampled.astype(np.float32)
+
+
+def _to_unit(value: float) -> float:
+    """Map -1..1 to 0..1."""
+    return (value + 1) / 2

@@ -1,7 +1,7 @@
-"""Background noise: which recordings of a source are in which split, and parts of them. Knows nothing of spectrograms.
+"""Background noise: the recordings of a source, their splits, and excerpts of them. Knows nothing of spectrograms.
 
-A source keeps them as ``_background_noise_/*.wav``, as Speech Commands does. No recording is in two splits where there are
-three or more: a network must not be tested on noise that it has been trained with. Of two, one is for training.
+A source keeps them as ``_background_noise_/*.wav``, as Speech Commands does. With three recordings or more, none is in
+two splits: a network must not be tested on noise that it was trained with. Of two, one is for training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOISE_FOLDER = "_background_noise_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """One recording: its file name without suffix, its absolute path, and the splits that it may be heard in."""
+    """One recording: its file name without suffix, its absolute path, and the splits in which it may be used."""
 
     name: str
     path: str
@@ -31,10 +31,10 @@ class Noise:
 
 
 def find_noises(source: str | Path, seed: int = 0) -> tuple[Noise, ...]:
-    """The background noise of a source (a folder, or a table with the folder beside it), in the order of the names.
+    """Find the background noise of a source (a folder, or a table with the folder beside it), sorted by name.
 
-    The order of a seeded hash of the names decides the splits: one in five, at least one, for testing, as many for
-    validation, the rest for training. Two recordings: one for training, one for both others. One: for training.
+    A seeded hash of the names decides the splits: one in five (at least one) for testing, as many for validation, the
+    rest for training. Of two recordings one is for training and one for both other splits; a single one is for training.
     """
     place = Path(source).absolute()
     folder = (place if place.is_dir() else place.parent) / NOISE_FOLDER
@@ -56,11 +56,15 @@ def _splits(count: int) -> list[tuple[str, ...]]:
 
 @functools.lru_cache(maxsize=4)
 def load_noises(paths: tuple[str, ...], sample_rate_hz: int, num_samples: int) -> tuple[np.ndarray, ...]:
-    """The recordings, float32 [shape=(length,)], full scale = 1.0; each process keeps the last ones that it read.
+    """Read recordings of background noise; each process caches the last four results.
+
+    Returns
+    -------
+    float32 [shape=(length,)] per path, full scale = 1.0, mono, at sample_rate_hz
 
     Raises
     ------
-    AudioError: one can't be used, or is shorter than `num_samples`.
+    AudioError: a recording can't be used, or is shorter than `num_samples`.
     """
     recordings = tuple(read_recording(path, sample_rate_hz) for path in paths)
     for path, recording in zip(paths, recordings, strict=True):
@@ -69,8 +73,17 @@ def load_noises(paths: tuple[str, ...], sample_rate_hz: int, num_samples: int) -
     return recordings
 
 
-def excerpt(recordings: Sequence[np.ndarray], which: float, where: float, num_samples: int) -> np.ndarray:
-    """float32 [shape=(num_samples,)], a view: a part of one of the recordings; `which` and `where` are from 0 to below 1."""
-    recording = recordings[int(which * len(recordings))]
-    start = int(where * (recording.size - num_samples + 1))
+def excerpt(recordings: Sequence[np.ndarray], choice: float, position: float, num_samples: int) -> np.ndarray:
+    """Return an excerpt of one of the recordings.
+
+    Parameters
+    ----------
+    choice, position : select the recording and the start of the excerpt; from 0 to below 1
+
+    Returns
+    -------
+    float32 [shape=(num_samples,)], a view
+    """
+    recording = recordings[int(choice * len(recordings))]
+    start = int(position * (recording.size - num_samples + 1))
     return recording[start : start + num_samples]

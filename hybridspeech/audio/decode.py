@@ -1,27 +1,27 @@
-"""A sound file to the waveform of one clip: mono float32 at the target rate and length. Knows nothing of spectrograms.
+"""Decodes an audio file to the waveform of one clip: mono float32 at the target rate and length.
 
-WAV, FLAC, Ogg (Vorbis, Opus) and MP3 are decoded by libsndfile; channels are averaged; soxr (HQ) changes the rate;
-the result is zero-padded at its end, as sound, or cut. All of a file is decoded and checked, also what is cut off, in
-blocks of bounded size: a header's claims decide nothing about memory.
+libsndfile decodes WAV, FLAC, Ogg (Vorbis, Opus) and MP3; channels are averaged; soxr (HQ) resamples; the waveform is
+zero-padded at its end, or cut. The whole file is decoded and checked, the part that is cut off too, in blocks of bounded
+size: a header can't make the process allocate more. Knows nothing of spectrograms.
 
 A file that can't be used raises AudioError with one of these reasons:
 
-    missing       the file is not there (any more)
-    unreadable    it can't be opened or read: permission, a loop of links, a name that no file can have
+    missing       the file does not exist (any more)
+    unreadable    it can't be opened or read: permission, a loop of links, an invalid name
     not-a-file    a folder, pipe, socket or device; never opened, so that nothing blocks
-    empty         no bytes, or a header and no samples
+    empty         no bytes, or a header without samples
     not-audio     no header that libsndfile recognises
     unsupported   audio of another kind than the four above
-    damaged       the header is recognised, and contradicts itself or is cut
+    damaged       the header is recognised, but contradictory or truncated
     bad-rate      a sample rate of 0 or of more than 768,000 Hz
     too-long      more than 600 s, or more than 230,400,000 values in all channels
-    truncated     fewer samples are there than the file declares; the last page of an Ogg stream is not there
+    truncated     the file has fewer samples than it declares; the last page of an Ogg stream is missing
     not-finite    a sample is NaN or infinite
 
-Truncated means: a WAV file is shorter than its data chunk says (the sizes that ffmpeg and sox write into a pipe say
-"to the end", and pass); an Ogg file does not end with a whole page that is marked as the last; of FLAC and MP3 fewer
-samples can be decoded than the header declares (an MP3 file without such a header can't tell). Of a canonical WAV file
-(`containers`), which is whole by its header, only what is kept is read. A silent clip is a good clip.
+Truncated means: a WAV file is shorter than its data chunk says (the sizes that ffmpeg and sox write to a pipe mean "to
+the end" and are accepted); an Ogg file does not end with a complete page that is marked as the last; FLAC and MP3 decode
+to fewer samples than the header declares (an MP3 file without such a header can't be checked). Of a canonical WAV file
+(`containers`), whose header proves that it is complete, only the part that is kept is read. A silent clip is valid.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ MAX_VALUES = MAX_DURATION_S * 8 * 48_000
 MAX_RATE_HZ = 768_000
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 _BLOCK_VALUES = 1 << 22
-_RESAMPLING_MARGIN_S = 0.1  # sound behind the cut that the resampling filter may still see
-_SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it might have been MP3, and no frame of it can be decoded
-_SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": of what a file can say, only the rate leads to it
+_RESAMPLING_MARGIN_S = 0.1  # samples behind the cut that the resampling filter may still use
+_SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it may be MP3, but no frame of it can be decoded
+_SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": only a bad sample rate leads to it
 
 
 def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
-    """The waveform of a sound file.
+    """Decode an audio file to the waveform of one clip.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
 
     Raises
     ------
-    AudioError: the file can't be used; the module's docstring lists the reasons.
+    AudioError: the file can't be used; the docstring of the module lists the reasons.
     """
     with _opened(path) as descriptor:
         return _read(descriptor, config, str(path))
@@ -70,7 +70,7 @@ def _opened(path: str | Path) -> Iterator[int]:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
-        # O_NONBLOCK: between stat and open the path may have become a pipe, and opening that would wait for a writer.
+        # O_NONBLOCK: the path may have become a pipe since the stat, and opening that would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise AudioError("missing", f"{path}: no such file") from None
@@ -85,7 +85,7 @@ def _opened(path: str | Path) -> Iterator[int]:
 
 
 def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
-    """All of a sound file, such as one of background noise.
+    """Decode all of an audio file, such as one of background noise.
 
     Returns
     -------
@@ -100,12 +100,12 @@ def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
 
 
 def load_decoder() -> None:
-    """Import what decodes all but canonical WAV files; for a process that will fork workers."""
+    """Import libsndfile; for a process that will fork workers."""
     import soundfile  # noqa: F401
 
 
 def decode(data: bytes, config: FeatureConfig, name: str = "clip") -> np.ndarray:
-    """The waveform of a sound file that is in memory; as `read_clip`, with `name` for the messages."""
+    """Decode an audio file in memory, as `read_clip`; `name` stands in the messages."""
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(data)
         return _read(file.fileno(), config, name)
@@ -118,7 +118,7 @@ def _reason(error: Exception) -> str:
 def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
     size = os.fstat(descriptor).st_size
     if size == 0:
-        raise AudioError("empty", f"{name}: 0 bytes; expected a sound file")
+        raise AudioError("empty", f"{name}: 0 bytes; expected an audio file")
     wanted = min(size, WAV_HEADER_BYTES + 2 * config.num_samples)
     head = os.pread(descriptor, wanted, 0)
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
@@ -143,10 +143,10 @@ def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.
 
 
 def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, str]:
-    """The first `wanted_s` of a file, mono float32 at its own rate; that rate in Hz; and its name."""
+    """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its name."""
     import soundfile
 
-    os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile takes the present position for the file's start
+    os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
     try:
         sound = soundfile.SoundFile(descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
@@ -156,8 +156,8 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
             raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3")
         if sound.samplerate > MAX_RATE_HZ:
             raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")
-        if lacking := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
-            raise AudioError("truncated", f"{name}: {lacking} are missing; expected a whole file")
+        if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
+            raise AudioError("truncated", f"{name}: {missing} are missing; expected a complete file")
         if sound.frames == 0:
             raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
         _check_length(name, sound.frames, sound.channels, sound.samplerate)
@@ -175,13 +175,13 @@ def _check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
 
 
 def _mono(sound: Any, keep: int, name: str) -> np.ndarray:
-    """Mean of the channels of the first `keep` frames; the rest is decoded block by block, checked and forgotten."""
+    """Return the channel mean of the first `keep` frames; decode and check the rest block by block."""
     kept: list[np.ndarray] = []
     done = 0
     while done < sound.frames:
         block = sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
         if len(block) == 0:
-            raise AudioError("truncated", f"{name}: {done} samples are there; its header declares {sound.frames}")
+            raise AudioError("truncated", f"{name}: {done} samples; its header declares {sound.frames}")
         with np.errstate(over="ignore"):
             mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
         if not (np.isfinite(block).all() and np.isfinite(mono).all()):
@@ -196,5 +196,7 @@ def _not_opened(error: Any, name: str) -> AudioError:
     if error.code in _SNDFILE_NOT_RECOGNISED:
         return AudioError("not-audio", f"{name}: no header of a known kind; expected WAV, FLAC, Ogg or MP3")
     if error.code == _SNDFILE_BAD_RATE:
-        return AudioError("bad-rate", f"{name}: the header's sample rate can't be; expected 1 to {MAX_RATE_HZ} Hz")
+        return AudioError(
+            "bad-rate", f"{name}: the header has an impossible sample rate; expected 1 to {MAX_RATE_HZ} Hz"
+        )
     return AudioError("damaged", f"{name}: the header can't be read: {error.error_string}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.features.clip_transform import PCM16_SCALE
+from hybridspeech.audio.pcm import from_pcm16
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
 
@@ -74,7 +74,7 @@ def sample_waves(folder: str | Path, index: ShardIndex, split: str, count: int) 
 
 def _recordings(batch: list[Example]) -> Recordings:
     return Recordings(
-        waves=np.stack([example.values for example in batch]) * PCM16_SCALE,
+        waves=from_pcm16(np.stack([example.values for example in batch])),
         labels=np.array([example.label for example in batch]),
         clip_ids=tuple(example.clip_id for example in batch),
         speakers=tuple(example.speaker for example in batch),

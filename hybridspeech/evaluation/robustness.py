@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybridspeech.audio.augmentation import generator_of, shifted
+from hybridspeech.audio.augmentation import clip_generator, shifted
 from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
@@ -85,7 +85,7 @@ def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: 
     power = _power(wave)
     if power == 0:
         return wave
-    for which, where in generator_of("robustness", clip_id).uniform(0, 1, (_DRAWS, 2)):
+    for which, where in clip_generator("robustness", clip_id).uniform(0, 1, (_DRAWS, 2)):
         noise = excerpt(noises, which, where, wave.size)
         if noise_power := _power(noise):
             gain = np.sqrt(power / noise_power) * 10 ** (-snr_db / 20)

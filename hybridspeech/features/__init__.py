@@ -1,1 +1,1 @@
-"""Waveforms to spectrograms, and stored clips to network inputs."""
+"""Spectrograms of waveforms, SpecAugment, and network inputs from stored clips."""

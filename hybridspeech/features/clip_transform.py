@@ -1,8 +1,8 @@
-"""From what shards hold to what a network takes: variation, features and masks, batch by batch.
+"""Converts stored clips to network inputs, batch by batch: augmentation, features and masks.
 
-A numpy function on purpose: the very kernels of preprocessing run in a training worker, so that a clip has the same
-spectrogram whether Spark computed it before or the worker does now. The kernels leave Python's lock alone, so that
-several threads of tf.data run at once. Knows nothing of files and TensorFlow.
+It uses numpy and the kernels of preprocessing, so that a clip has the same spectrogram whether Spark computes it in
+advance or a training worker computes it now. The kernels release the GIL, so that several threads of tf.data run in
+parallel. Knows nothing of files and TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from hybridspeech.audio.augmentation import Augmenter
+from hybridspeech.audio.pcm import from_pcm16
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
-
-PCM16_SCALE = np.float32(1 / 32_768)
+from hybridspeech.features.spec_augment import has_masks, mask_spectrogram, mixup_weights
 
 
 def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> FeatureConfig:
@@ -45,12 +45,12 @@ def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> Fea
 
 
 class ClipTransform:
-    """Network inputs of stored clips.
+    """Converts stored clips to network inputs.
 
     Parameters
     ----------
-    stored, features : what the shards hold, and what the network takes; they differ where the shards hold waveforms
-    augmenter : None: clips stay as they were recorded
+    stored, features : features in the shards, and of the network input; they differ if the shards hold waveforms
+    augmenter : None: no augmentation
     """
 
     def __init__(self, stored: FeatureConfig, features: FeatureConfig, augmenter: Augmenter | None = None) -> None:
@@ -60,26 +60,26 @@ class ClipTransform:
 
     @property
     def is_identity(self) -> bool:
-        """Whether clips come out as they went in."""
-        return not self._is_sound and (self.augmenter is None or not self._has_masks(self.augmenter))
+        """Whether clips are returned unchanged."""
+        return not self._is_sound and (self.augmenter is None or not has_masks(self.augmenter.config))
 
     @property
-    def is_mixing(self) -> bool:
-        """Whether varied clips are mixed with others of their batch."""
+    def has_mixup(self) -> bool:
+        """Whether augmented clips are mixed with others of their batch."""
         return self.augmenter is not None and self.augmenter.config.mixup_alpha > 0
 
-    def mixing_shares(self, clip_ids: Sequence[str], copy: int) -> np.ndarray:
-        """How much of each clip stays in the mixture; float32 [shape=(batch,)]."""
+    def mixup_weights(self, clip_ids: Sequence[str], copy: int) -> np.ndarray:
+        """Return the weight of each clip in its mixture; float32 [shape=(batch,)], from 0.5 to 1."""
         assert self.augmenter is not None
-        return np.array([self.augmenter.mixing_share(clip_id, copy) for clip_id in clip_ids], np.float32)
+        return mixup_weights(clip_ids, self.augmenter.config, seed=self.augmenter.seed, copy=copy)
 
     def __call__(self, values: np.ndarray, clip_ids: Sequence[str], copy: int) -> np.ndarray:
-        """Spectrograms in dB.
+        """Compute spectrograms in dB.
 
         Parameters
         ----------
         values : int16 [shape=(batch, num_samples)] of waveform shards, else float32 [shape=(batch, num_bins, num_frames)]
-        copy : which version of each clip; 0 is the clip itself
+        copy : number of the augmented version; 0 is the recorded clip
 
         Returns
         -------
@@ -89,25 +89,22 @@ class ClipTransform:
         ------
         AudioError: a clip has no finite spectrogram.
         """
-        made = np.empty((len(values), *self.features.shape), np.float32)
+        spectrograms = np.empty((len(values), *self.features.shape), np.float32)
         extractor = self._extractor() if self._is_sound else None
-        for clip, clip_id, out in zip(values, clip_ids, made, strict=True):
+        augmenter = self.augmenter if copy else None
+        for clip, clip_id, out in zip(values, clip_ids, spectrograms, strict=True):
             if extractor is None:
                 out[...] = clip
             else:
-                wave = clip * PCM16_SCALE
-                extractor(self.augmenter.sound(wave, clip_id, copy) if self.augmenter and copy else wave, out=out)
-            if self.augmenter and copy and self._has_masks(self.augmenter):
-                self.augmenter.mask(out, clip_id, copy)
-        return made
+                wave = from_pcm16(clip)
+                extractor(augmenter.sound(wave, clip_id, copy) if augmenter else wave, out=out)
+            if augmenter and has_masks(augmenter.config):
+                mask_spectrogram(out, augmenter.config, seed=augmenter.seed, clip_id=clip_id, copy=copy)
+        return spectrograms
 
     def _extractor(self) -> FeatureExtractor:
-        """This thread's own: an extractor has buffers."""
+        """One extractor per thread, because it has buffers."""
         extractor: FeatureExtractor | None = getattr(self._local, "extractor", None)
         if extractor is None:
             extractor = self._local.extractor = FeatureExtractor(self.features)
         return extractor
-
-    @staticmethod
-    def _has_masks(augmenter: Augmenter) -> bool:
-        return augmenter.config.time_masks > 0 or augmenter.config.frequency_masks > 0

@@ -1,11 +1,11 @@
-"""Waveform to spectrogram, by one of two kernels that agree.
+"""Computes the spectrogram of a waveform, by one of two kernels that agree.
 
-The reference kernel calls librosa. The fast kernel (`kernels`) works on buffers that are made once, with an FFT of its own
-for n_fft a power of two from 128 to 16,384, and scipy's for any other even length. Its FFT is in float64: in float32,
-whoever computes it, a bin 80 dB below the loudest is up to 7e-3 dB off, in four of ten real clips. Powers and decibels
-are float32; the result is within 1e-4 dB of librosa's.
+The reference kernel calls librosa. The fast kernel uses preallocated buffers and the compiled FFT of `kernels` if n_fft is
+a power of two from 128 to 16,384, else scipy's. Its FFT is in float64: with any float32 FFT, a bin 80 dB below the
+maximum is wrong by up to 7e-3 dB, in four of ten recorded clips. Powers and decibels are float32; the result is within
+1e-4 dB of librosa's.
 
-One clip at a time, so that it stays in the cache; one thread. Knows nothing of files and shards.
+It computes one clip at a time, because one clip fits in the cache, in one thread. Knows nothing of files and shards.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
+from hybridspeech.features.mel import mel_filters
 from hybridspeech.features.reference import MIN_POWER, ReferenceKernel
 from hybridspeech.features.window import hann
 
@@ -25,9 +26,9 @@ _MAX_PEAK = 1e12  # the square of the sum of 65,536 such samples is still a floa
 
 
 class FeatureExtractor:
-    """Spectrograms of clips by one config, with buffers of its own: one extractor per thread.
+    """Computes spectrograms by one config. It has buffers: use one extractor per thread.
 
-    Making one compiles what has to be compiled, or loads it from numba's cache.
+    The constructor compiles the kernels, or loads them from numba's cache.
 
     Raises
     ------
@@ -42,22 +43,22 @@ class FeatureExtractor:
         self(np.zeros(config.num_samples, np.float32))
 
     def __call__(self, wave: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Spectrogram of one clip, in dB re 1.0; for kind "waveform" the clip itself, checked.
+        """Compute the spectrogram of one clip, in dB re 1.0; for kind "waveform" check and copy the clip.
 
         Parameters
         ----------
         wave : float [shape=(config.num_samples,)], full scale = 1.0, mono, at config.sample_rate_hz
-        out : where to write, e.g. `ShardWriter.payload`; float32, C order [shape=config.shape]
+        out : array to write to, e.g. `ShardWriter.payload`; float32, C order [shape=config.shape]
 
         Returns
         -------
-        float32 [shape=(num_bins, num_frames)], C order; `out` if it was given. Not below -100 dB, nor below `top_db`
-        under the loudest value.
+        float32 [shape=(num_bins, num_frames)], C order; `out` if it was given. Values are at least -100 dB, and at most
+        `top_db` below the maximum.
 
         Raises
         ------
-        AudioError: wave is empty, not finite, or so loud (1e12) that its power is not.
-        ConfigError: wave or out is of another shape or type.
+        AudioError: wave is empty or not finite, or a sample exceeds 1e12, so that its power is not finite.
+        ConfigError: wave or out has another shape or type.
         """
         wave = _checked(wave, self.config)
         if out is None:
@@ -66,7 +67,7 @@ class FeatureExtractor:
             given = f"{out.dtype} {out.shape}"
             raise ConfigError(f"out is {given}; expected writable float32 {self.config.shape} in C order")
         peak = max(float(wave.max()), -float(wave.min()))
-        if not peak <= _MAX_PEAK:  # also of NaN, which max() and min() hand on
+        if not peak <= _MAX_PEAK:  # true for NaN too
             raise AudioError("not-finite", f"the largest sample is {peak}; expected full scale 1.0")
         self._transform(wave, out)
         return out
@@ -82,7 +83,7 @@ _CACHE = threading.local()
 
 
 def spectrogram(wave: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """As `FeatureExtractor(config)(wave)`; each thread keeps the extractor of the config that it used last."""
+    """Compute `FeatureExtractor(config)(wave)`; each thread caches the extractor of its last config."""
     extractor: FeatureExtractor | None = getattr(_CACHE, "extractor", None)
     if extractor is None or extractor.config != config:
         extractor = _CACHE.extractor = FeatureExtractor(config)
@@ -102,37 +103,6 @@ def _checked(wave: Any, config: FeatureConfig) -> np.ndarray:
     with np.errstate(over="ignore"):
         samples: np.ndarray = np.ascontiguousarray(wave, np.float32)
     return samples
-
-
-def mel_filters(config: FeatureConfig) -> np.ndarray:
-    """Triangular mel bands of equal area (Slaney's scale and norm): librosa.filters.mel, without librosa.
-
-    Returns
-    -------
-    float32 [shape=(n_mels, 1 + n_fft // 2)]
-    """
-    bins_hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate_hz)
-    low, high = _hz_to_mel(config.fmin_hz), _hz_to_mel(config.fmax_hz)
-    edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
-    widths = np.diff(edges_hz)
-    ramps = edges_hz[:, None] - bins_hz
-    rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
-    weights: np.ndarray = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
-    return weights.astype(np.float32)
-
-
-# Slaney's Auditory Toolbox (1998): linear below 1 kHz, 15 mel; above, 27 mel for a factor of 6.4.
-_HZ_PER_MEL, _KNEE_HZ, _KNEE_MEL, _LOG_STEP = 200 / 3, 1000.0, 15.0, np.log(6.4) / 27
-
-
-def _hz_to_mel(hz: float) -> float:
-    return hz / _HZ_PER_MEL if hz < _KNEE_HZ else _KNEE_MEL + float(np.log(hz / _KNEE_HZ)) / _LOG_STEP
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    curved = _KNEE_HZ * np.exp(_LOG_STEP * (mel - _KNEE_MEL))
-    hz: np.ndarray = np.where(mel < _KNEE_MEL, mel * _HZ_PER_MEL, curved)
-    return hz
 
 
 class _FastKernel:

@@ -23,6 +23,7 @@ from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.decode import load_decoder
+from hybridspeech.audio.pcm import to_pcm16
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -33,7 +34,6 @@ from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, 
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
-from hybridspeech.shards.tfrecord import to_pcm16
 from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.small_files import write_atomically
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import google_crc32c
 import numpy as np
 
+from hybridspeech.audio.pcm import to_pcm16
 from hybridspeech.errors import ConfigError, ShardError
 
 HEADER_BYTES = 12
@@ -89,12 +90,6 @@ def encode_head(small: Mapping[str, bytes | int], name: str, dtype: str, num_byt
         body += _feature_head(key, kind, len(content)) + content
     body += _feature_head(name, _FLOAT_LIST if dtype == "float32" else _BYTES_LIST, num_bytes)
     return _open(1, len(body) + num_bytes) + body
-
-
-def to_pcm16(wave: np.ndarray) -> np.ndarray:
-    """int16 of a waveform with full scale 1.0, rounded and clipped; exact for what came from PCM 16."""
-    samples: np.ndarray = np.clip(np.rint(wave * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-    return samples
 
 
 class RecordBuffer:

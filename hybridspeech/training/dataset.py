@@ -113,9 +113,9 @@ def _seen(example: dict[str, Any], targets: Any, transform: ClipTransform | None
             lambda values, ids: transform(values, _texts(ids), copy), (made, example["clip_id"]), tf.float32
         )
         made = tf.ensure_shape(made, (None, *transform.features.shape))
-    if copy and transform.is_mixing:
+    if copy and transform.has_mixup:
         shares = tf.numpy_function(
-            lambda ids: transform.mixing_shares(_texts(ids), copy), (example["clip_id"],), tf.float32
+            lambda ids: transform.mixup_weights(_texts(ids), copy), (example["clip_id"],), tf.float32
         )
         shares = tf.ensure_shape(shares, (None,))
         made = _mixed(made, shares[:, tf.newaxis, tf.newaxis])
