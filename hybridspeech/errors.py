@@ -8,6 +8,7 @@
     |-- AudioError                    one clip can't be used; has a `reason`, a short stable word
     |-- TooManyRejectsError           more clips were rejected than --max-rejects allows
     |-- DownloadError                 a published set could not be fetched, or is not what was published
+    |-- StorageError                  an object store could not be reached, or refused a request
     |-- ShardError                    a shard or an index is missing, damaged or of another kind
     |-- RunError                      a run directory is missing, incomplete or of another kind
     |-- EngineError                   a preprocessing engine could not start, or lost its work
@@ -75,6 +76,10 @@ class TooManyRejectsError(HybridspeechError):
 
 class DownloadError(HybridspeechError):
     """A file could not be fetched, is not the one that was promised, or is an archive that may not be unpacked."""
+
+
+class StorageError(HybridspeechError):
+    """An object store could not be reached, or refused a request."""
 
 
 class ShardError(HybridspeechError):

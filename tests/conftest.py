@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 from support.engine_cases import CASES, open_engine
+from support.fault_proxy import FaultProxy, running_proxy
 from support.http_server import Answer, Handler, Server
+from support.s3_server import S3Server, running_s3_server
 
 from hybridspeech.engines import Engine
+from hybridspeech.storage.filesystems import forget_stores
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -134,3 +138,31 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server on loopback, for the session."""
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place on the S3 server, which the environment of the test points to."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    forget_stores()
+    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def fault_proxy(s3_url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy in front of the S3 server, which the environment of the test points to; it injects nothing at first."""
+    with running_proxy(FaultProxy(s3_server.port)) as proxy:
+        for name, value in s3_server.environment(proxy.port).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HYBRIDSPEECH_STORAGE_TIMEOUT_S", "1")
+        forget_stores()
+        yield proxy
+    forget_stores()

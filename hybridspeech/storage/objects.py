@@ -1,0 +1,298 @@
+"""Files of a location: list, read, write whole, create exclusively, delete. Knows nothing of their content.
+
+The same functions serve local paths and URLs. A local path never imports fsspec. A writer's file is seen whole or not at all:
+a local one is published by rename, an object is uploaded in one request and its size is compared afterwards.
+
+A missing file is a FileNotFoundError everywhere. Other errors of a local path are OSErrors, those of a store StorageErrors.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hybridspeech.errors import StorageError
+from hybridspeech.storage.filesystems import MAX_CONNECTIONS, Store, open_store
+from hybridspeech.storage.locations import is_url, join, parent_and_name
+from hybridspeech.storage.retries import NO_BUCKET, Incomplete, retried
+from hybridspeech.storage.s3_reads import S3Reader, can_read
+from hybridspeech.storage.small_files import write_atomically
+
+READS_IN_FLIGHT = MAX_CONNECTIONS
+READ_AHEAD_BYTES = 256 << 20
+"""Content that `read_many` holds in memory before its caller takes it, about."""
+
+_readers: dict[Store, S3Reader | None] = {}
+_pools: dict[int, ThreadPoolExecutor] = {}
+_making = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStat:
+    """A file below a location: its path from there, its size, and a text that differs once its content has changed."""
+
+    name: str
+    num_bytes: int
+    version: str
+
+
+def list_files(location: str) -> list[FileStat]:
+    """List all files below a location, at any depth, sorted by name; empty if there are none."""
+    if not is_url(location):
+        return _list_folder(Path(location))
+    store, key = open_store(location)
+
+    found = retried(lambda: _find(store, key), location)
+    prefix = store.path(key).strip("/") + "/"
+    names = {path.strip("/").removeprefix(prefix): info for path, info in found.items() if not path.endswith("/")}
+    return [
+        FileStat(name=name, num_bytes=int(info["size"]), version=_version(info)) for name, info in sorted(names.items())
+    ]
+
+
+def stat_file(location: str) -> FileStat:
+    """Return the size and version of one file.
+
+    Raises
+    ------
+    FileNotFoundError: there is none.
+    """
+    if not is_url(location):
+        return _stat(Path(location), Path(location).name)
+    store, key = open_store(location)
+    info = retried(lambda: _info(store, key), location)
+    return FileStat(name=key.rpartition("/")[2], num_bytes=int(info["size"]), version=_version(info))
+
+
+def is_file(location: str) -> bool:
+    """Whether there is a file at this location."""
+    if not is_url(location):
+        return Path(location).is_file()
+    try:
+        stat_file(location)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_bytes(location: str) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    FileNotFoundError: there is none.
+    """
+    if not is_url(location):
+        return Path(location).read_bytes()
+    store, key = open_store(location)
+    reader = _reader(store)
+
+    def read() -> bytes:
+        content = reader.read(key) if reader else None
+        if content is None:
+            content = store.fs.cat_file(store.path(key))
+        return cast("bytes", content)
+
+    return retried(read, location)
+
+
+def read_many(locations: Iterable[str], in_flight: int = READS_IN_FLIGHT) -> Iterator[bytes | Exception]:
+    """Read many small files, up to `in_flight` at the same time.
+
+    Yields
+    ------
+    The content of each location, in the order given, or the error that reading it raised (OSError or StorageError).
+    """
+    pool, reads, ahead = _pool(), cast("deque[Future[bytes]]", deque()), iter(locations)
+    try:
+        while True:
+            while len(reads) < in_flight and _num_bytes_held(reads) < READ_AHEAD_BYTES:
+                location = next(ahead, None)
+                if location is None:
+                    break
+                reads.append(pool.submit(read_bytes, location))
+            if not reads:
+                return
+            read = reads.popleft()
+            error = read.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield error or read.result()
+    finally:
+        for read in reads:
+            read.cancel()
+
+
+def write_bytes(location: str, content: str | bytes) -> None:
+    """Write a file whole, in place of one that is there; the folder of a local path must exist."""
+    data = content.encode() if isinstance(content, str) else content
+    if not is_url(location):
+        write_atomically(Path(location), data)
+        return
+    store, key = open_store(location)
+
+    def put() -> None:
+        store.fs.pipe_file(store.path(key), data)
+        _check_size(store, key, len(data))
+
+    retried(put, location)
+
+
+def upload(path: Path, location: str) -> None:
+    """Copy a local file to a URL, in one request (or in parts that the store joins at the end).
+
+    Raises
+    ------
+    StorageError: the store refused it, or holds another size than the file's.
+    """
+    store, key = open_store(location)
+
+    def put() -> None:
+        store.fs.put_file(os.fspath(path), store.path(key))
+        _check_size(store, key, path.stat().st_size)
+
+    retried(put, location)
+
+
+def download(location: str, path: Path, num_bytes: int | None = None) -> None:
+    """Copy a file of a URL to a local path, which exists only once it is whole.
+
+    Parameters
+    ----------
+    num_bytes : size that is expected; None: the size that the store gives
+    """
+    store, key = open_store(location)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+    def get() -> None:
+        expected = int(_info(store, key)["size"]) if num_bytes is None else num_bytes
+        store.fs.get_file(store.path(key), os.fspath(temporary))
+        arrived = temporary.stat().st_size
+        if arrived != expected:
+            raise Incomplete(f"{arrived} of {expected} bytes arrived")
+        temporary.replace(path)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        retried(get, location)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create_exclusively(location: str, content: bytes) -> bool:
+    """Create an object unless it exists; return whether this call created it.
+
+    Parameters
+    ----------
+    content : unlike that of any other caller, so that a repeated request recognises its own object
+    """
+    store, key = open_store(location)
+    try:
+        retried(lambda: store.fs.pipe_file(store.path(key), content, mode="create"), location)
+    except FileExistsError:
+        try:
+            return read_bytes(location) == content
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def delete_files(locations: Iterable[str]) -> None:
+    """Delete files; those that do not exist are passed over."""
+    by_root: dict[str, tuple[Store, list[str]]] = {}
+    for location in locations:
+        if not is_url(location):
+            Path(location).unlink(missing_ok=True)
+            continue
+        store, key = open_store(location)
+        by_root.setdefault(parent_and_name(location)[0], (store, []))[1].append(store.path(key))
+    for url, (store, paths) in by_root.items():
+        retried(lambda store=store, paths=paths: _delete(store, paths), url)  # type: ignore[misc]
+
+
+def _delete(store: Store, paths: list[str]) -> None:
+    try:
+        store.fs.rm(paths)
+    except FileNotFoundError:
+        for path in paths:
+            if store.fs.exists(path):
+                store.fs.rm_file(path)
+
+
+def _pool() -> ThreadPoolExecutor:
+    """The reading threads of this process, which keep their connections."""
+    with _making:
+        pool = _pools.get(os.getpid())
+        if pool is None:
+            _pools.clear()
+            pool = _pools[os.getpid()] = ThreadPoolExecutor(READS_IN_FLIGHT, thread_name_prefix="hybridspeech-read")
+    return pool
+
+
+def _reader(store: Store) -> S3Reader | None:
+    with _making:
+        if store not in _readers:
+            _readers[store] = S3Reader(store) if can_read(store) else None
+        return _readers[store]
+
+
+def _num_bytes_held(reads: Iterable[Future[bytes]]) -> int:
+    return sum(
+        len(read.result()) for read in reads if read.done() and not read.cancelled() and read.exception() is None
+    )
+
+
+def _find(store: Store, key: str) -> dict[str, dict[str, Any]]:
+    try:
+        found = cast("dict[str, dict[str, Any]]", store.fs.find(store.path(key), detail=True))
+    except FileNotFoundError:
+        found = {}
+    if not found and hasattr(store.fs, "call_s3"):
+        try:
+            store.fs.call_s3("head_bucket", Bucket=store.root)
+        except FileNotFoundError as error:
+            raise StorageError(f"s3://{store.root}: {NO_BUCKET}") from error
+    return found
+
+
+def _info(store: Store, key: str) -> dict[str, Any]:
+    info = cast("dict[str, Any]", store.fs.info(store.path(key)))
+    if info.get("type") == "directory":
+        raise FileNotFoundError(store.path(key))
+    return info
+
+
+def _check_size(store: Store, key: str, expected: int) -> None:
+    stored = int(_info(store, key)["size"])
+    if stored != expected:
+        raise Incomplete(f"{stored} of {expected} bytes are stored")
+
+
+def _version(info: dict[str, Any]) -> str:
+    """ETag, generation or time, whichever the store gives."""
+    for name in ("ETag", "etag", "generation", "LastModified", "last_modified", "mtime", "created"):
+        if info.get(name):
+            return str(info[name]).strip('"')
+    return ""
+
+
+def _list_folder(folder: Path) -> list[FileStat]:
+    found = []
+    for parent, _, names in os.walk(folder):
+        prefix = os.path.relpath(parent, folder)
+        for name in names:
+            path = Path(parent, name)
+            found.append(_stat(path, name if prefix == "." else join(prefix, name)))
+    return sorted(found, key=lambda stat: stat.name)
+
+
+def _stat(path: Path, name: str) -> FileStat:
+    stat = path.stat()
+    return FileStat(name=name, num_bytes=stat.st_size, version=str(stat.st_mtime_ns))

