@@ -21,6 +21,7 @@ from support.fault_proxy import FaultProxy, running_proxy
 from support.http_server import Answer, Handler, Server
 from support.s3_server import S3Server, running_s3_server
 
+from hybridspeech.clusters.pack import pack_environment
 from hybridspeech.engines import Engine
 from hybridspeech.storage.filesystems import forget_stores
 
@@ -166,3 +167,11 @@ def fault_proxy(s3_url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatc
         forget_stores()
         yield proxy
     forget_stores()
+
+
+@pytest.fixture(scope="session")
+def packed_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This environment with the extra `spark`, packed. Read only."""
+    archive = tmp_path_factory.mktemp("packed") / "environment.tar.gz"
+    pack_environment(archive, extras=["spark"])
+    return archive

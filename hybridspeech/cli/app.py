@@ -17,7 +17,7 @@ from hybridspeech.errors import HybridspeechError
 EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
 )
-ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export")
+ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "pack")
 """Of the commands in --help: that of their use."""
 
 OF_THE_DISK = {

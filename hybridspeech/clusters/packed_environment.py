@@ -1,0 +1,149 @@
+"""An archive with a Python interpreter, packages and hybridspeech, for nodes that have none of them.
+
+`clusters.pack` writes such archives; here their manifest is read and checked, and stands what Spark and Ray must be told
+to use one. Knows nothing of how an archive is built. Standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hybridspeech.config import from_json
+from hybridspeech.errors import ConfigError
+
+MANIFEST_NAME = "environment.json"
+"""The first member of the archive."""
+SPARK_FOLDER = "environment"
+"""Name of the folder into which Spark unpacks the archive, in the working directory of every executor."""
+PYTHON = "bin/python"
+"""The interpreter, relative to the unpacked archive."""
+SUFFIXES = (".tar.gz", ".tgz")
+MUST_AGREE = ("cloudpickle", "pyspark", "ray", "raydp", "tensorflow", "tf-keras", "tensorflowonspark")
+"""Packages whose versions must be equal on the driver and on the nodes: they exchange pickles or protocols."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedEnvironment:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    hybridspeech, python : versions
+    machine : architecture, as `platform.machine` returns it
+    glibc : version of the C library of the machine that packed it; nodes need this one or a later one
+    extras : extras of hybridspeech that are in it
+    packages : version of each distribution, by name
+    num_files, num_bytes : of the unpacked archive
+    """
+
+    hybridspeech: str
+    python: str
+    machine: str
+    glibc: str
+    extras: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    num_files: int = 0
+    num_bytes: int = 0
+
+
+def read_manifest(archive: Path) -> PackedEnvironment:
+    """Read the manifest of an archive.
+
+    Raises
+    ------
+    ConfigError: the file is not there, or `hybridspeech pack` did not write it.
+    """
+    if not archive.is_file():
+        raise ConfigError(f"{archive}: no such file; expected an archive that `hybridspeech pack` wrote")
+    try:
+        with tarfile.open(archive, "r|gz") as members:
+            first = members.next()
+            content = members.extractfile(first) if first is not None and first.name == MANIFEST_NAME else None
+            if content is None:
+                raise ConfigError(f"{archive}: holds no {MANIFEST_NAME}; pack an environment with `hybridspeech pack`")
+            return from_json(PackedEnvironment, json.load(content))
+    except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
+        raise ConfigError(f"{archive}: not a readable environment ({error}); pack it again") from error
+
+
+def check_environment(environment: str) -> None:
+    """Check that the driver can work with nodes that use this archive. An archive behind a URL is not opened.
+
+    Raises
+    ------
+    ConfigError: it is no archive, was packed for another kind of machine, or differs from the driver's environment in
+        the version of Python, hybridspeech or a package that both sides must share.
+    """
+    if not environment.endswith(SUFFIXES):
+        raise ConfigError(f"--environment {environment}: expected the path or URL of a {' or '.join(SUFFIXES)} archive")
+    if "://" in environment:
+        return
+    packed = read_manifest(Path(environment))
+    here = {
+        "Python": _minor(platform.python_version()),
+        "machine": platform.machine(),
+        "hybridspeech": _installed("hybridspeech"),
+    }
+    there = {"Python": _minor(packed.python), "machine": packed.machine, "hybridspeech": packed.hybridspeech}
+    for name in MUST_AGREE:
+        if name in packed.packages and (version := _installed(name)):
+            here[name], there[name] = version, packed.packages[name]
+    differing = [f"{name} {there[name]}, the driver has {here[name]}" for name in here if here[name] != there[name]]
+    if differing:
+        raise ConfigError(f"{environment}: holds {'; '.join(differing)}; pack the driver's environment again")
+
+
+def check_holds(environment: str, packages: tuple[str, ...]) -> None:
+    """Check that an archive holds the packages that a backend or an engine needs on the nodes.
+
+    Raises
+    ------
+    ConfigError: one is missing.
+    """
+    if "://" in environment:
+        return
+    packed = read_manifest(Path(environment)).packages
+    missing = [name for name in packages if name not in packed]
+    if missing:
+        raise ConfigError(f"{environment}: does not hold {', '.join(missing)}; pack it again with --extras")
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def spark_environment_conf(environment: str, master: str) -> dict[str, str]:
+    """Settings that let executors unpack the archive and run its Python.
+
+    Parameters
+    ----------
+    environment : path or URL of the archive; on YARN and Kubernetes, Spark uploads a path to its staging folder
+    master : master of the session; on YARN and Kubernetes, other settings carry the archive
+    """
+    path = environment if "://" in environment else str(Path(environment).absolute())
+    archives = "spark.yarn.dist.archives" if master.startswith("yarn") else "spark.archives"
+    return {archives: f"{path}#{SPARK_FOLDER}", "spark.pyspark.python": f"./{SPARK_FOLDER}/{PYTHON}"}
+
+
+def ray_runtime_env(environment: str) -> dict[str, str]:
+    """Entries of a Ray ``runtime_env`` that let workers unpack the archive and run its Python.
+
+    Parameters
+    ----------
+    environment : a URL that every node can read (``s3://``, ``gs://``, ``https://``), or a path that every node shares
+    """
+    uri = environment if "://" in environment else Path(environment).absolute().as_uri()
+    return {"working_dir": uri, "py_executable": f"./{PYTHON}"}

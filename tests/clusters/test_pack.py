@@ -1,0 +1,157 @@
+"""A packed environment starts on a machine with a C library only, and an unfit one is refused on the driver."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from support.bare_root import make_bare_root, run_in_root
+from typer.testing import CliRunner
+
+import hybridspeech
+from hybridspeech.cli import app
+from hybridspeech.clusters.pack import installed_extras, pack_environment
+from hybridspeech.clusters.packed_environment import (
+    MANIFEST_NAME,
+    check_environment,
+    check_holds,
+    ray_runtime_env,
+    read_manifest,
+    spark_environment_conf,
+)
+from hybridspeech.errors import ConfigError, MissingExtraError, OutputExistsError
+
+PROGRAM = """
+import json, sys, ssl, sqlite3, lzma, numpy as np, soundfile, scipy, pyarrow, pyspark
+from hybridspeech import FeatureConfig
+from hybridspeech.features.extractor import spectrogram
+wave = np.random.default_rng(0).standard_normal(16000).astype("float32")
+shape = spectrogram(wave, FeatureConfig()).shape
+print(json.dumps({"shape": shape, "python": sys.executable, "path": sys.path, "pyspark": pyspark.__version__}))
+"""
+
+
+def write_archive(path: Path, **changes: object) -> Path:
+    """Write an archive that holds nothing but a manifest."""
+    manifest = {
+        "hybridspeech": hybridspeech.__version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "machine": "x86_64",
+        "glibc": "2.36",
+        **changes,
+    }
+    (path.parent / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(path.parent / MANIFEST_NAME, MANIFEST_NAME)
+    return path
+
+
+@pytest.mark.cluster
+def test_a_packed_environment_starts_with_nothing_but_a_c_library(packed_environment: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    make_bare_root(root)
+    with tarfile.open(packed_environment) as archive:
+        archive.extractall(root / "environment", filter="data")
+    done = run_in_root(root, "/environment/bin/python", "-c", PROGRAM)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["shape"] == [1025, 50]
+    assert answer["python"] == "/environment/bin/python"
+    assert all(each.startswith("/environment/") for each in answer["path"] if each)
+    assert answer["pyspark"] == read_manifest(packed_environment).packages["pyspark"]
+    version = run_in_root(root, "/environment/bin/python", "/environment/bin/hybridspeech", "--version")
+    assert version.stdout.strip() == f"hybridspeech {hybridspeech.__version__}", version.stderr
+
+
+@pytest.mark.cluster
+def test_the_manifest_says_what_the_archive_holds(packed_environment: Path) -> None:
+    packed = read_manifest(packed_environment)
+    with tarfile.open(packed_environment) as archive:
+        members = archive.getmembers()
+    files = [member for member in members if member.isfile() and member.name != MANIFEST_NAME]
+    assert len(files) == packed.num_files
+    assert packed.extras == ("spark",)
+    assert not {"ray", "tensorflow", "pytest"} & set(packed.packages)
+    assert all(member.uid == member.gid == 0 and member.uname == "" for member in members)
+    check_environment(str(packed_environment))
+    check_holds(str(packed_environment), ("pyspark",))
+    with pytest.raises(ConfigError, match=r"does not hold tensorflow; pack it again with --extras"):
+        check_holds(str(packed_environment), ("pyspark", "tensorflow"))
+
+
+def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    there = tmp_path / "there.tar.gz"
+    there.write_bytes(b"kept")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        pack_environment(there)
+    with pytest.raises(ConfigError, match=r"ends in \.tar\.gz or \.tgz"):
+        pack_environment(tmp_path / "environment.zip")
+    done = CliRunner().invoke(app, ["pack", str(tmp_path / "new.tar.gz"), "--extras", "sparkle"])
+    assert done.exit_code == 2
+    assert "hybridspeech has no such extra; choose of" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["there.tar.gz"]
+    assert there.read_bytes() == b"kept"
+
+
+def test_an_extra_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = tmp_path / "site" / "hybridspeech-0.1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(
+        "Metadata-Version: 2.1\nName: hybridspeech\nVersion: 0.1.0\nProvides-Extra: spark\nProvides-Extra: train\n"
+        'Requires-Dist: numpy\nRequires-Dist: not-installed; extra == "train"\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert installed_extras() == ("spark",)
+    with pytest.raises(MissingExtraError, match="'not-installed' is not installed, and extras train need it"):
+        pack_environment(tmp_path / "environment.tar.gz", extras=["train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"python": "3.9.1"}, "holds Python 3.9, the driver has"),
+        ({"machine": "riscv64"}, "holds machine riscv64"),
+        ({"hybridspeech": "0.0.1"}, "holds hybridspeech 0.0.1"),
+        ({"packages": {"pyspark": "3.4.0"}}, "holds pyspark 3.4.0, the driver has"),
+    ],
+)
+def test_an_environment_that_differs_from_the_driver_is_refused(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    archive = write_archive(tmp_path / "environment.tar.gz", **changes)
+    with pytest.raises(ConfigError, match=message):
+        check_environment(str(archive))
+
+
+def test_a_file_that_is_no_environment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        check_environment(str(tmp_path / "none.tar.gz"))
+    (tmp_path / "text.tar.gz").write_text("text")
+    with pytest.raises(ConfigError, match="not a readable environment"):
+        check_environment(str(tmp_path / "text.tar.gz"))
+    other = tmp_path / "other.tar.gz"
+    with tarfile.open(other, "w:gz") as archive:
+        archive.add(tmp_path / "text.tar.gz", "text")
+    with pytest.raises(ConfigError, match=r"holds no environment\.json"):
+        check_environment(str(other))
+    with pytest.raises(ConfigError, match=r"expected the path or URL of a \.tar\.gz"):
+        check_environment("environment.zip")
+
+
+def test_settings_of_spark_and_ray_name_the_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "environment.tar.gz"
+    assert spark_environment_conf(str(archive), "spark://host:7077") == {
+        "spark.archives": f"{archive}#environment",
+        "spark.pyspark.python": "./environment/bin/python",
+    }
+    assert spark_environment_conf("s3://bucket/e.tar.gz", "yarn")["spark.yarn.dist.archives"] == (
+        "s3://bucket/e.tar.gz#environment"
+    )
+    assert ray_runtime_env(str(archive)) == {
+        "working_dir": archive.as_uri(),
+        "py_executable": "./bin/python",
+    }
+    assert ray_runtime_env("s3://bucket/e.tar.gz")["working_dir"] == "s3://bucket/e.tar.gz"
