@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,29 @@ from hybridspeech.cli import app
 
 HEAD = """# Command line
 
-Written by `make docs` from the code; edit `hybridspeech/cli/` instead. Each command is a function of the same name
-(`hybridspeech preprocess` is `hybridspeech.preprocess.preprocess`). Results go to stdout, progress and errors to stderr.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. `--json` prints the record that the function
-returns.
+This page is written by `make docs`; edit `hybridspeech/cli/` instead. Each command is a function of the same name:
+`hybridspeech preprocess` is `hs.preprocess` after `import hybridspeech as hs`. Results are printed on stdout, progress and
+errors on stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. `--json` prints the record
+that the function returns. `hybridspeech --install-completion` installs completion for your shell.
+
+## Settings from a file
+
+`--config FILE.toml` sets any options of a command. The keys are the long names of the options without `--`; flags are
+`true`; a repeated `NAME=VALUE` option is a table:
+
+```toml
+# train.toml
+num-workers = 2
+epochs = 30
+learning-rate = 0.003
+class-weights = true
+
+[conf]
+"spark.local.dir" = "/data/tmp"
+```
+
+Options on the command line override the file. An unknown key is an error. `--config SHARDS/index.json` (preprocess) and
+`--config RUN/plan.json` (train, run) repeat the settings of existing shards or of an existing run.
 """
 
 
@@ -35,14 +55,27 @@ def describe(name: str, command: Any) -> str:
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     usage = " ".join([name, "[OPTIONS]", *(_argument(parameter) for parameter in arguments)])
-    lines = [f"## {name}", "", command.help or "", "", "```", usage, "```", "", "| | default | |", "|---|---|---|"]
-    lines += [f"| `{_argument(parameter)}` | {_default(parameter)} | {_text(parameter)} |" for parameter in arguments]
-    lines += [
-        f"| `{', '.join(parameter.opts)}` | {_default(parameter)} | {_text(parameter)} |"
-        for parameter in options
-        if "--help" not in parameter.opts
-    ]
-    return "\n".join(lines) + "\n"
+    lines = [f"## {name}", "", _paragraphs(command.help or ""), "", "```", usage, "```", ""]
+    lines += _table("Arguments", [(_argument(parameter), parameter) for parameter in arguments])
+    panels: dict[str, list[tuple[str, Any]]] = {}
+    for parameter in options:
+        panel = getattr(parameter, "rich_help_panel", None) or "Options"
+        panels.setdefault(panel, []).append((", ".join(parameter.opts), parameter))
+    for panel, rows in panels.items():
+        lines += _table(panel, rows)
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: list[tuple[str, Any]]) -> list[str]:
+    """A table of arguments or options with their defaults."""
+    if not rows:
+        return []
+    lines = [f"| {title} | default | |", "|---|---|---|"]
+    return [*lines, *(f"| `{name}` | {_default(item)} | {_text(item)} |" for name, item in rows), ""]
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _argument(parameter: Any) -> str:
@@ -52,12 +85,17 @@ def _argument(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
     value = parameter.default
     return "" if value is None or value is False or callable(value) else f"`{value}`"
 
 
 def _text(parameter: Any) -> str:
-    return (parameter.help or "").replace("|", "\\|")
+    name = parameter.get_help_record(typer.Context(typer.main.get_command(app)))[0]
+    choices = re.search(r"<(.*\|.*)>", name)
+    listed = " One of " + ", ".join(f"`{choice}`" for choice in choices[1].split("|")) + "." if choices else ""
+    return (parameter.help or "").replace("|", "\\|") + listed
 
 
 def reference() -> str:

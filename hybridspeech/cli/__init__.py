@@ -7,7 +7,7 @@ Nothing heavy is imported before a command runs, so that --help answers at once.
 
 from __future__ import annotations
 
-from hybridspeech.cli import data, demo, deployment, preprocess, results, run, train  # noqa: F401
+from hybridspeech.cli import data, demo, deployment, preprocess, results, train  # noqa: F401
 from hybridspeech.cli.app import Commands, app, main
 
 __all__ = ["Commands", "app", "main"]

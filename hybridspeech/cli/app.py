@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hybridspeech import __version__
 from hybridspeech.cli.terminal import print_text
@@ -38,6 +39,24 @@ class Terminated(KeyboardInterrupt):
 
 def _terminate(number: int, frame: object) -> None:
     raise Terminated
+
+
+class Command(TyperCommand):
+    """A command whose help shows arguments, then the options in their panels, wrapped between words at any width."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section per panel."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                is_argument = parameter.param_type_name == "argument"
+                panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                name, text = record
+                panels.setdefault(panel, []).append((name, re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", text)))
+        for panel, records in panels.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
 
 
 class Commands(TyperGroup):
@@ -72,15 +91,14 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="hybridspeech",
     cls=Commands,
-    help="Recorded words in, a trained and exported classifier out, on Spark, TensorFlowOnSpark and Ray.",
+    help="Train spoken-word classifiers from folders of recordings, on Spark, TensorFlowOnSpark and Ray.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(name="data", help="Get a set of recorded words.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(name="data", help="Get recordings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app)
 
 

@@ -1,28 +1,34 @@
-"""The commands that get a set of recorded words: `data synthesize` and `data download`."""
+"""The commands that get recordings: `data synthesize` and `data download`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from hybridspeech.cli.app import data_app
-from hybridspeech.cli.options import Json, Overwrite
+from hybridspeech.cli.app import Command, data_app
+from hybridspeech.cli.options import INPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
 
+Out = Annotated[Path, argument("OUT", "Folder to create: one folder of WAV files per word.")]
 
-@data_app.command("synthesize", short_help="Words spoken by espeak-ng voices.")
+
+@data_app.command("synthesize", cls=Command, short_help="Synthesize speech with eSpeak NG.")
+@with_settings(SETTINGS)
 def synthesize_command(
-    out: Annotated[Path, typer.Argument(help="Folder to make: one folder of WAV files per word.")],
-    clips_per_word: Annotated[int, typer.Option(help="Clips of each of the 30 words.")] = 50,
-    num_speakers: Annotated[int | None, typer.Option(help="Voices.  [default: one a clip of a word]")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    num_workers: Annotated[int | None, typer.Option(help="Processes.  [default: cores]")] = None,
+    out: Out,
+    *,
+    clips_per_word: Annotated[int, option("Number of clips per word.", INPUT)] = 50,
+    num_speakers: Annotated[
+        int | None, option("Number of synthetic speakers.", INPUT, default="one per clip of a word")
+    ] = None,
+    seed: Annotated[int, option("Random seed.", INPUT)] = 0,
+    num_workers: Annotated[int | None, option("Number of processes.", INPUT, default="number of cores")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Speak the 30 words of Speech Commands with espeak-ng voices (extra: demo)."""
+    """Synthesize the 30 words of Speech Commands with eSpeak NG (extra: demo)."""
     from hybridspeech.commands.synthesize import synthesize
 
     with ProgressReporter() as report:
@@ -38,25 +44,28 @@ def synthesize_command(
     return print_json(result) if json else print_text(f"{result.num_clips:,} clips in {result.out}")
 
 
-@data_app.command("download", short_help="A published set, checked and unpacked.")
+@data_app.command("download", cls=Command, short_help="Download a published data set.")
+@with_settings(SETTINGS)
 def download_command(
     name: Annotated[
         str,
-        typer.Argument(
-            help="speech-commands-v0.01 (1.5 GB), speech-commands-v0.02 (2.4 GB) or mini-speech-commands (0.2 GB)."
+        argument(
+            "NAME",
+            "speech-commands-v0.01 (1.5 GB), speech-commands-v0.02 (2.4 GB) or mini-speech-commands (0.2 GB).",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to make: one folder of WAV files per word.")],
+    out: Out,
+    *,
     url: Annotated[
-        str | None, typer.Option(help="A mirror: http, https or file.  [default: the publisher's address]")
+        str | None, option("URL of a mirror: http, https or file.", INPUT, default="the publisher's")
     ] = None,
     sha256: Annotated[
-        str | None, typer.Option("--sha256", help="Of the mirror's archive.  [default: the published one]")
+        str | None, option("SHA-256 of the mirror's archive.", INPUT, "--sha256", default="the published one")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Fetch a published set of recorded words, check and unpack it; the same command goes on after a failure."""
+    """Download a published data set, verify its checksum and unpack it. The same command continues after a failure."""
     from hybridspeech.commands.download import download
 
     with ProgressReporter() as report:
@@ -65,7 +74,7 @@ def download_command(
         return print_json(result)
     return print_fields(
         {
-            "set": f"{result.name} in {result.out}" + ("" if result.is_new else " (was there already)"),
+            "set": f"{result.name} in {result.out}" + ("" if result.is_new else " (already complete)"),
             "clips": f"{result.num_clips:,} of {result.num_words} words",
             "archive": f"{result.num_bytes / 1e6:,.1f} MB, SHA-256 {result.sha256} as expected",
             "license": result.license,

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import typer
-
-from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Json, Overwrite, Verbose
+from hybridspeech.cli.app import Command, app
+from hybridspeech.cli.options import CLUSTER, OPTIMIZATION, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import ProgressReporter, print_json, print_text
 
 
-@app.command(short_help="The whole way on synthesised words.")
-def demo(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
-    backend: Annotated[str, typer.Option(help="tfos: Spark and TensorFlowOnSpark; ray: RayDP and Ray Train.")] = "tfos",
-    seed: Annotated[int, typer.Option(help="Decides voices, shards and training.")] = 0,
+@app.command("demo", cls=Command, short_help="Run all steps on synthetic speech.")
+@with_settings(SETTINGS)
+def demo_command(
+    out: Annotated[Path, argument("OUT", "Folder to create.")] = Path("demo"),
+    *,
+    backend: Annotated[
+        Literal["tfos", "ray", "local"],
+        option("Spark and TensorFlowOnSpark, Spark on Ray and Ray Train, or this machine's processes.", CLUSTER),
+    ] = "tfos",
+    seed: Annotated[int, option("Seed of the speech, the shards and the training.", OPTIMIZATION)] = 0,
     overwrite: Overwrite = False,
-    verbose: Verbose = False,
+    verbose: Annotated[bool, option("Show the logs of Spark, Ray and TensorFlow.", OUTPUT, "-v", "--verbose")] = False,
     json: Json = False,
 ) -> None:
-    """The whole way on synthesised words: voices, shards, training on two workers, evaluation, prediction."""
+    """Synthesize speech, preprocess it, train on two workers, evaluate, export and predict."""
     from hybridspeech.commands.demo import demo
 
     with ProgressReporter() as report:
         result = demo(out, backend=backend, seed=seed, overwrite=overwrite, verbose=verbose, on_progress=report)
-    if json:
-        return print_json(result)
-    return print_text(result.story())
+    return print_json(result) if json else print_text(result.story())

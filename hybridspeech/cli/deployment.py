@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Json, Overwrite
+from hybridspeech.cli.app import Command, app
+from hybridspeech.cli.options import OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
 
 
-@app.command(short_help="Pack this environment for the nodes of a cluster.")
-def pack(
-    out: Annotated[Path, typer.Argument(help="Archive to write; its name ends in .tar.gz.")],
+@app.command("pack", cls=Command, short_help="Pack this environment for the nodes of a cluster.")
+@with_settings(SETTINGS)
+def pack_command(
+    out: Annotated[Path, argument("OUT", "Archive to create; its name ends in .tar.gz.")],
+    *,
     extras: Annotated[
         str | None,
-        typer.Option(help="Extras to put in, such as spark,s3.  [default: all installed ones that nodes may need]"),
+        option("Extras to include, e.g. spark,s3.", OUTPUT, default="all installed extras that nodes may need"),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -34,7 +36,7 @@ def pack(
     return print_fields(
         {
             "archive": f"{result.out}, {result.num_bytes / 1e6:,.0f} MB ({packed.num_bytes / 1e6:,.0f} MB unpacked)",
-            "holds": f"Python {packed.python}, hybridspeech {packed.hybridspeech}, {len(packed.packages)} packages",
+            "content": f"Python {packed.python}, hybridspeech {packed.hybridspeech}, {len(packed.packages)} packages",
             "extras": ", ".join(packed.extras) or "none",
             "nodes": f"{packed.machine}, glibc {packed.glibc} or later",
             "next": f"add --environment {result.out} to preprocess, train or run",

@@ -1,74 +1,239 @@
-"""Options that several commands have, each said once."""
+"""Command line options from settings records: one option per field, in named panels, and `--config` for all of them.
+
+`with_settings` is the one place that turns options into records. Knows nothing of what the settings mean.
+"""
 
 from __future__ import annotations
 
+import collections.abc
+import copy
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
+from hybridspeech.cli.config_file import read_config
 from hybridspeech.errors import ConfigError
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let the logs of Spark, Ray and TensorFlow through.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an output that is unfinished.")]
-Conf = Annotated[
-    list[str] | None, typer.Option("--conf", metavar="K=V", help="A Spark setting; may be given several times.")
-]
-RayAddress = Annotated[
-    str | None, typer.Option("--ray-address", help="A Ray cluster to join.  [default: start one on this machine]")
-]
-
-Source = Annotated[Path, typer.Argument(help="A folder with one folder per word, or a CSV, JSONL or Parquet table.")]
-Split = Annotated[
-    str, typer.Option(help="auto, lists (testing_list.txt, validation_list.txt), hash, column (of a table), none.")
-]
-Task = Annotated[str, typer.Option(help="all words; 12 (the usual ten, _unknown_, _silence_); or words:a,b,c.")]
-NFft = Annotated[int | None, typer.Option(help="Samples of a window.  [default: stft 2048, logmel 512]")]
-HopLength = Annotated[int | None, typer.Option(help="Samples from window to window.  [default: stft 321, logmel 160]")]
-NMels = Annotated[int, typer.Option(help="logmel: bands.")]
-MaxRejects = Annotated[
-    float | None, typer.Option(help="Stop past so many unusable clips: a count, or a fraction below 1.")
-]
-
-NumWorkers = Annotated[int, typer.Option(help="Training workers.")]
-Model = Annotated[
-    str | None, typer.Option(help="cnn, dscnn, bcresnet, or module:function.  [default: stft cnn, logmel dscnn]")
-]
-TrainingSeed = Annotated[int, typer.Option(help="Decides weights, order, dropout and variation.")]
-Deterministic = Annotated[bool, typer.Option("--deterministic", help="Same seed, same curve (slower operations).")]
-CheckpointSteps = Annotated[
-    int | None, typer.Option(help="Steps from checkpoint to checkpoint; 0: one an epoch.  [default: 0]")
-]
-ThreadsPerWorker = Annotated[int | None, typer.Option(help="TensorFlow threads.  [default: cores / workers]")]
-TfosMaster = Annotated[str | None, typer.Option(help="tfos: Spark master.  [default: a local-cluster]")]
-TfosMemory = Annotated[str, typer.Option(help="tfos: memory of an executor's JVM.")]
-MaxRestarts = Annotated[int, typer.Option(help="Times to go on by itself after a failure.")]
-StartTimeout = Annotated[float, typer.Option(help="Seconds until every worker must run.")]
-
-BackgroundVolume = Annotated[
-    float | None, typer.Option(help="Loudest background noise, of full scale.  [default: 0.1, if there is noise]")
-]
-BackgroundFrequency = Annotated[
-    float | None, typer.Option(help="Share of clips with background noise.  [default: 0.8]")
-]
-TimeShift = Annotated[float | None, typer.Option("--time-shift-ms", help="Largest shift, both ways.  [default: 100]")]
-Gain = Annotated[float | None, typer.Option("--gain-db", help="Largest change of loudness, both ways.  [default: 6]")]
-Speed = Annotated[float | None, typer.Option("--speed-percent", help="Largest change of speed.  [default: 10]")]
+COMMON, INPUT, FEATURES, MODEL, OPTIMIZATION, AUGMENTATION, CLUSTER, FAULTS, OUTPUT = PANELS = (
+    "Options",
+    "Input",
+    "Features",
+    "Model",
+    "Optimization",
+    "Augmentation",
+    "Cluster",
+    "Fault tolerance",
+    "Output",
+)
+"""Panels of a help text, in the order in which they are shown. The first is also that of --help."""
 
 
-def pairs_of(conf: list[str] | None) -> dict[str, str]:
-    """NAME=VALUE, given several times, as a mapping.
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """The option of one field of a record.
+
+    Parameters
+    ----------
+    help : help text, without the default
+    panel : one of PANELS
+    name : parameter name of the option, if it is not that of the field
+    default : description of the default, where the field is None
+    flags : the option's names, if they do not follow from `name`
+    """
+
+    help: str
+    panel: str
+    name: str | None = None
+    default: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+Settings = Mapping[type, Mapping[str, Setting]]
+"""Options by record and field. A field without an entry is not an option."""
+
+Command = Callable[..., None]
+OWN_NETWORK = "hybridspeech.own_network"
+"""Key of the context under which `--config` keeps the module:function that a plan names."""
+
+
+def argument(metavar: str, help: str) -> Any:
+    """Return the Typer argument of one parameter."""
+    return typer.Argument(metavar=metavar, help=help)
+
+
+def option(help: str, panel: str, *flags: str, default: str | None = None, **more: Any) -> Any:
+    """Return the Typer option of one parameter; `default` describes a default that is None."""
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=default or True, **more)
+
+
+def with_settings(
+    settings: Settings,
+    *,
+    common: Sequence[str] = (),
+    omit: Sequence[str] = (),
+    choices: Mapping[str, tuple[str, ...]] | None = None,
+) -> Callable[[Command], Command]:
+    """Return a decorator that replaces each parameter that is a record by one option per field of the record.
+
+    The decorated command still receives the records. It gets the option `--config` besides.
+
+    Parameters
+    ----------
+    settings : the records, and the options of their fields
+    common : parameter names of the options in the first panel, in this order
+    omit : parameter names of the options that this command does not have, or "parameter.field" of the command
+    choices : allowed values of an option, where they are fewer than those of the field
+    """
+
+    def decorate(command: Command) -> Command:
+        parameters: list[inspect.Parameter] = []
+        records: dict[str, tuple[type, dict[str, str]]] = {}
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            record = parameter.annotation
+            if record not in settings:
+                parameters.append(parameter)
+                continue
+            given = {
+                field: setting
+                for field, setting in settings[record].items()
+                if not {setting.name or field, f"{parameter.name}.{field}"} & set(omit)
+            }
+            records[parameter.name] = (record, {field: setting.name or field for field, setting in given.items()})
+            parameters += [_parameter(record, field, setting, choices or {}) for field, setting in given.items()]
+
+        @functools.wraps(command)
+        def with_options(context: typer.Context, config: Path | None, **values: Any) -> None:
+            _check_network(context, config, values.get("model"))
+            made = {
+                parameter: record(**{field: _value(record, field, values.pop(name)) for field, name in names.items()})
+                for parameter, (record, names) in records.items()
+            }
+            command(**values, **made)
+
+        ordered = _in_panels([*parameters, _config_parameter(settings)], common)
+        ordered.insert(0, _keyword("context", typer.Context, inspect.Parameter.empty))
+        with_options.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+        return with_options
+
+    return decorate
+
+
+def _parameter(record: type, field: str, setting: Setting, choices: Mapping[str, tuple[str, ...]]) -> inspect.Parameter:
+    """Return the option of one field. A mapping is given as NAME=VALUE, any number of times."""
+    name, flags = setting.name or field, setting.flags
+    kind: Any = Literal[choices[name]] if name in choices else typing.get_type_hints(record)[field]
+    default = _default_of(record, field)
+    more: dict[str, Any] = {}
+    if _is_mapping(record, field):
+        kind, default, more = list[str], None, {"metavar": "NAME=VALUE"}
+    elif kind is bool:
+        default = bool(default)
+        flags = flags or (f"--{name.replace('_', '-')}",)  # no --no-... beside it
+    info = option(setting.help, setting.panel, *flags, default=setting.default, **more)
+    return _keyword(name, Annotated[Optional[kind] if default is None else kind, info], default)  # noqa: UP045
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _field(record: type, name: str) -> Any:
+    return record.__dataclass_fields__[name]  # type: ignore[attr-defined]
+
+
+def _default_of(record: type, field: str) -> Any:
+    default = _field(record, field).default
+    return None if default is dataclasses.MISSING else default
+
+
+def _is_mapping(record: type, field: str) -> bool:
+    return typing.get_origin(typing.get_type_hints(record)[field]) is collections.abc.Mapping
+
+
+def _value(record: type, field: str, value: Any) -> Any:
+    """Return what a field gets for the value of its option: a flag that was not given leaves the field's default."""
+    if _is_mapping(record, field):
+        return _pairs(value or [])
+    return _default_of(record, field) if value is False else value
+
+
+def _pairs(items: Sequence[str]) -> dict[str, str]:
+    """Return NAME=VALUE items as a mapping.
 
     Raises
     ------
-    ConfigError: one has no '='.
+    ConfigError: an item has no '='.
     """
     pairs = {}
-    for item in conf or []:
+    for item in items:
         name, separator, value = item.partition("=")
         if not separator or not name:
             raise ConfigError(f"--conf {item!r}: expected NAME=VALUE, e.g. --conf spark.local.dir=/data/tmp")
         pairs[name] = value
     return pairs
+
+
+def _config_parameter(settings: Settings) -> inspect.Parameter:
+    def load(context: typer.Context, value: Path | None) -> Path | None:
+        if value is not None:
+            options = {item.name: max(item.opts, key=len) for item in context.command.params if item.name}
+            given = read_config(value, settings, options)
+            if value.suffix == ".json" and ":" in str(given.get("model")):
+                context.meta[OWN_NETWORK] = given.pop("model")
+            context.default_map = given
+        return value
+
+    info = option(
+        "TOML file with settings: long option names are the keys. index.json of shards, or plan.json of a run, repeats "
+        "its settings. Options on the command line override the file.",
+        OUTPUT,
+        "--config",
+        is_eager=True,
+        callback=load,
+        metavar="FILE",
+    )
+    return _keyword("config", Annotated[Optional[Path], info], None)  # noqa: UP045
+
+
+def _check_network(context: typer.Context, config: Path | None, model: str | None) -> None:
+    """A file that a verb has written is data: it does not decide which code is imported.
+
+    Raises
+    ------
+    ConfigError: the file names a network of the user's own, and the command line names none.
+    """
+    if model is None and (named := context.meta.get(OWN_NETWORK)):
+        raise ConfigError(f"{config}: its network is the function {named}; name it again: --model {named}")
+
+
+def _in_panels(parameters: Sequence[inspect.Parameter], common: Sequence[str]) -> list[inspect.Parameter]:
+    """Return arguments, then options by panel; the options in `common` are moved to the first panel."""
+    order = list(common)
+
+    def rank(parameter: inspect.Parameter) -> tuple[int, int]:
+        if parameter.name in order:
+            return 1, order.index(parameter.name)
+        info = parameter.annotation.__metadata__[0]
+        panel = getattr(info, "rich_help_panel", None)
+        return (0, 0) if isinstance(info, typer.models.ArgumentInfo) else (2 + PANELS.index(panel or OUTPUT), 0)
+
+    moved = []
+    for parameter in sorted(parameters, key=rank):
+        if parameter.name in order:
+            kind, info = typing.get_args(parameter.annotation)
+            parameter = _keyword(parameter.name, Annotated[kind, _in_common(info)], parameter.default)
+        moved.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    return moved
+
+
+def _in_common(info: Any) -> Any:
+    moved = copy.copy(info)
+    moved.rich_help_panel = COMMON
+    return moved

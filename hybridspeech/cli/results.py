@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hybridspeech.cli.app import app
-from hybridspeech.cli.options import Json, Overwrite
+from hybridspeech.cli.app import Command, app
+from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Json, Overwrite, Run
+from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -16,66 +18,40 @@ if TYPE_CHECKING:
     from hybridspeech.evaluation.exported_model import Measured
 
 
-@app.command(short_help="How well it does on a split.")
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run directory of a finished training.")],
-    shards: Annotated[Path, typer.Argument(help="Shards with the same labels and features.")],
-    split: Annotated[str, typer.Option(help="training, validation or testing.")] = "testing",
-    batch_size: Annotated[int, typer.Option(help="Clips at a time.")] = 64,
+@app.command("evaluate", cls=Command, short_help="Measure the accuracy on a split.")
+@with_settings(SETTINGS)
+def evaluate_command(
+    run: Run,
+    shards: Annotated[Path, argument("SHARDS", "Shards with the labels and features of the run.")],
+    *,
+    split: Annotated[Literal["training", "validation", "testing"], option("Split to evaluate.", INPUT)] = "testing",
+    batch_size: Annotated[int, option("Batch size.", INPUT)] = 64,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also under background noise and time shifts; waveform shards only.")
+        bool,
+        option("Measure also under background noise and time shifts (waveform shards).", INPUT, "--robustness"),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Accuracy with a 95 % interval, figures by class and speaker, calibration, confusion matrix (JSON, CSV, PNG)."""
+    """Measure accuracy with a 95 % interval, per class and per speaker, and calibration.
+
+    Writes the confusion matrix, predictions and plots to RUN/evaluation-SPLIT.
+    """
     from hybridspeech.commands.evaluate import evaluate
 
     result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness)
-    if json:
-        return print_json(result)
-    print_table(
-        ("label", "precision", "recall", "f1", "clips"),
-        [(c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", c.num_clips) for c in result.classes],
-    )
-    if result.robustness:
-        print_table(
-            ("disturbance", "level", "accuracy", "95 % interval"),
-            [
-                (
-                    r.disturbance,
-                    f"{r.level:g} {r.unit}",
-                    f"{r.accuracy:.4f}",
-                    "{:.4f} to {:.4f}".format(*r.accuracy_ci95),
-                )
-                for r in result.robustness
-            ],
-        )
-    spread = result.speaker_spread
-    return print_fields(
-        {
-            "accuracy": _accuracy(result),
-            "by speaker": (
-                f"mean {spread.mean:.4f}, median {spread.median:.4f}, lowest tenth {spread.tenth_percentile:.4f} or less, "
-                f"lowest {spread.lowest:.4f}"
-                if spread
-                else "unknown"
-            ),
-            "calibration": f"error {result.ece:.4f} (ECE), loss {result.loss:.4f} nats",
-            "task": f"{len(result.labels)} labels: {', '.join(result.labels)}",
-            "clips": _clips(result),
-            "files": result.files.metrics.parent,
-        }
-    )
+    return print_json(result) if json else _print_evaluation(result)
 
 
-@app.command(short_help="Which words are in audio files.")
-def predict(
-    run: Annotated[Path, typer.Argument(help="Run directory of a finished training.")],
-    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
-    top_k: Annotated[int, typer.Option(help="Labels to name for each file.")] = 3,
+@app.command("predict", cls=Command, short_help="Predict the labels of audio files.")
+@with_settings(SETTINGS)
+def predict_command(
+    run: Run,
+    files: Annotated[list[Path], argument("FILES", "Audio files, or folders with audio files.")],
+    *,
+    top_k: Annotated[int, option("Number of labels per file.", OUTPUT)] = 3,
     json: Json = True,
 ) -> None:
-    """Labels of audio files, as JSON lines on stdout. Exit code 1 if a file could not be used."""
+    """Predict the labels of audio files, as JSON lines. Exit code 1 if a file is unusable."""
     from hybridspeech.commands.predict import predict
 
     failed = False
@@ -86,24 +62,27 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(short_help="A model to deploy: raw audio in.")
-def export(
-    run: Annotated[Path, typer.Argument(help="Run directory of a finished training.")],
-    out: Annotated[Path, typer.Argument(help="Folder (savedmodel) or file (keras, tflite) to make.")],
-    format: Annotated[
-        str, typer.Option(help="savedmodel, keras, tflite or tflite-int8; all take raw audio.")
-    ] = "savedmodel",
+@app.command("export", cls=Command, short_help="Export a model that takes raw audio.")
+@with_settings(SETTINGS)
+def export_command(
+    run: Run,
+    out: Annotated[Path, argument("OUT", "Folder (savedmodel) or file (keras, tflite) to create.")],
+    *,
+    format: Annotated[Literal["savedmodel", "keras", "tflite", "tflite-int8"], option("Format.", OUTPUT)] = (
+        "savedmodel"
+    ),
     calibrate: Annotated[
         Path | None,
-        typer.Option(metavar="SHARDS", help="Waveform shards whose training clips tflite-int8 is fitted to."),
+        option("Waveform shards whose training clips calibrate tflite-int8.", INPUT, metavar="SHARDS"),
     ] = None,
     measure: Annotated[
-        Path | None, typer.Option(metavar="SHARDS", help="Waveform shards whose testing clips the export is tried on.")
+        Path | None,
+        option("Waveform shards whose testing clips measure the export.", INPUT, metavar="SHARDS"),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """A model to deploy: raw audio in, probabilities out, with the features and the labels inside."""
+    """Export a model that takes raw audio and returns probabilities. It contains the features and the labels."""
     from hybridspeech.commands.export import export
 
     result = export(run, out, format=format, calibrate=calibrate, measure=measure, overwrite=overwrite)
@@ -111,16 +90,52 @@ def export(
         return print_json(result)
     print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.2f} MB, {len(result.labels)} labels")
     if calibrate:
-        print_text(f"the run's own label for {100 * result.agreement:.1f} % of the calibration clips")
+        print_text(f"same label as the run for {100 * result.agreement:.1f} % of the calibration clips")
     if result.measured:
         print_fields(
             {
                 "accuracy": _accuracy(result.measured),
                 "clips": _clips(result.measured),
-                "latency": f"{result.measured.latency_ms:.2f} ms a clip, on one core",
+                "latency": f"{result.measured.latency_ms:.2f} ms per clip, on one core",
             }
         )
     return None
+
+
+def _print_evaluation(result: EvaluateResult) -> None:
+    spread = result.speaker_spread
+    print_fields(
+        {
+            "accuracy": _accuracy(result),
+            "by speaker": (
+                f"mean {spread.mean:.4f}, median {spread.median:.4f}, 10th percentile {spread.tenth_percentile:.4f}, "
+                f"minimum {spread.lowest:.4f}"
+                if spread
+                else "unknown"
+            ),
+            "calibration": f"error {result.ece:.4f} (ECE), loss {result.loss:.4f} nats",
+            "task": f"{len(result.labels)} labels: {', '.join(result.labels)}",
+            "clips": _clips(result),
+            "files": result.files.metrics.parent,
+        }
+    )
+    print_table(
+        ("label", "precision", "recall", "f1", "clips"),
+        [(c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", c.num_clips) for c in result.classes],
+    )
+    if result.robustness:
+        print_table(
+            ("disturbance", "level", "accuracy", "95 % interval"),
+            [
+                (
+                    row.disturbance,
+                    f"{row.level:g} {row.unit}",
+                    f"{row.accuracy:.4f}",
+                    "{:.4f} to {:.4f}".format(*row.accuracy_ci95),
+                )
+                for row in result.robustness
+            ],
+        )
 
 
 def _accuracy(result: EvaluateResult | Measured) -> str:

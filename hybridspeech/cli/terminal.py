@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hybridspeech.config import Progress, to_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+
+PIPE_WIDTH = 10_000
+"""Columns of a table that is not printed on a terminal: no row is wrapped."""
 
 
 class ProgressReporter:
@@ -102,30 +108,46 @@ def _make_bar(unit: str) -> Bar:
 
 
 def print_json(result: Any) -> None:
-    """The returned record as one JSON object on stdout."""
+    """Print a record as one line of JSON on stdout."""
     sys.stdout.write(json.dumps(to_json(result), ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def print_text(text: str) -> None:
-    """A line of a result for people, on stdout."""
+    """Print one line on stdout."""
     sys.stdout.write(f"{text}\n")
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """Names and values, aligned, on stdout."""
-    width = max(map(len, fields), default=0)
+    """Print names and values on stdout, aligned; on a terminal, values are wrapped between words."""
+    indent = 2 + max(map(len, fields), default=0)
     for name, value in fields.items():
-        print_text(f"{name:<{width}}  {value}")
+        print_text(f"{name:<{indent}}{wrapped(str(value), sys.stdout, indent)}".rstrip())
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A plain table: the first column to the left, the others to the right."""
-    cells = [list(map(str, header)), *[list(map(str, row)) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    for row in cells:
-        first, *rest = (
-            f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print_text("  ".join([first, *rest]).rstrip())
+    """Print a table on stdout: the first column is left-aligned, the others are right-aligned.
+
+    In a file or a pipe, each row is one line, whatever its length.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    is_terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", no_wrap=not is_terminal)
+    for row in rows:
+        table.add_row(*map(str, row))
+    console = Console(file=sys.stdout, markup=False, highlight=False, width=None if is_terminal else PIPE_WIDTH)
+    console.print(table)
+
+
+def wrapped(text: str, stream: TextIO, indent: int) -> str:
+    """Return `text` wrapped between words to the width of the terminal that `stream` is; unchanged in a file or a pipe."""
+    if not stream.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns - indent, 20)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)

@@ -1,4 +1,4 @@
-"""The function of the command `inspect`: what is in a folder of shards. Knows nothing of engines and of training."""
+"""The verb `inspect`: describes and verifies a folder of shards. Knows nothing of engines and of training."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from hybridspeech.storage.locations import refuse_urls
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}
-"""Settings that mean nothing for a kind of features."""
+"""Settings that have no effect for a kind of features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectResult:
-    """What `inspect` found; counts are of clips.
+    """Description of a folder of shards.
 
-    `labels` gives for each label its clips (varied copies too) by split, without the rejects; `rejects` counts by reason.
-    `problems` is what the verification found, None if none was asked for; `plot` is the path of the picture, if one was
-    asked for.
+    Parameters
+    ----------
+    splits : number of clips by split, with augmented copies, without rejects
+    labels : the same by label and split
+    rejects : number of rejected clips by reason
+    problems : what the verification found; None without verification
+    plot : path of the image; None without one
     """
 
     shards: str
@@ -51,16 +55,14 @@ class InspectResult:
     problems: tuple[str, ...] | None = None
     plot: str | None = None
 
-    def text(self) -> str:
-        """The same for a reader: a table of labels and splits, then one fact a line."""
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and rows of the clips by label and split."""
         splits = [split for split in SPLITS if split in self.splits]
-        rows = [("label", *splits), *((label, *map(str, by.values())) for label, by in self.labels.items())]
-        rows.append(("all", *(str(self.splits[split]) for split in splits)))
-        width = max(len(row[0]) for row in rows)
-        table = [row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:]) for row in rows]
-        return "\n".join([*table, "", *(f"{name:<10} {value}" for name, value in self._facts().items())])
+        rows = [[label, *(f"{by[split]:,}" for split in splits)] for label, by in self.labels.items()]
+        return ["label", *splits], [*rows, ["all", *(f"{self.splits[split]:,}" for split in splits)]]
 
-    def _facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
+        """Return name and description of everything else."""
         bins, frames = self.spectrogram_shape
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
         facts = {
@@ -72,12 +74,12 @@ class InspectResult:
         }
         if self.augment_copies:
             varied = _listed(self.augment, ON_SPECTROGRAMS)
-            facts["varied"] = f"{self.augment_copies} copies of each training clip: {varied}"
+            facts["copies"] = f"{self.augment_copies} augmented copies of each training clip: {varied}"
         if self.num_noises:
             facts["noise"] = f"{self.num_noises} recordings"
         facts["digest"] = self.digest
         if self.problems is not None:
-            facts["verified"] = "; ".join(self.problems) or "every shard is there and as it was written"
+            facts["verified"] = "; ".join(self.problems) or "all shards are present and unchanged"
         return facts | ({"plot": self.plot} if self.plot else {})
 
 
@@ -88,16 +90,17 @@ def _listed(settings: FeatureConfig | ShardConfig | AugmentConfig, without: tupl
 def inspect(
     shards: str | Path, *, verify: bool = False, plot: str | Path | None = None, num_plots: int = 6
 ) -> InspectResult:
-    """Count and describe the shards of a folder.
+    """Describe the shards of a folder, and verify them on request.
 
     Parameters
     ----------
-    verify : hash every shard again; what is wrong is returned in `problems`, not raised
-    plot : PNG file to draw spectrograms into: the first clip of each of the first `num_plots` labels that are met
+    shards : folder written by `preprocess`
+    verify : compute the checksum of every shard; differences are returned in `problems`, not raised
+    plot : PNG file for spectrograms: the first clip of each of the first `num_plots` labels in the order of the shards
 
     Raises
     ------
-    ShardError: there are no finished shards, or they can't be read. ConfigError: the picture can't be written.
+    ShardError: there are no finished shards, or they can not be read. ConfigError: the image can not be written.
     """
     refuse_urls(SHARDS=shards, plot=plot)
     folder = Path(shards)
@@ -131,7 +134,7 @@ def inspect(
 
 
 def _first_of_labels(folder: Path, index: ShardIndex, shown: FeatureConfig, num_plots: int) -> dict[str, np.ndarray]:
-    """The first spectrogram of each of the first labels in shard order, by label."""
+    """Return the first spectrogram of each of the first labels in the order of the shards, by label."""
     found: dict[str, np.ndarray] = {}
     transform = ClipTransform(index.features, shown)
     shape = (1, -1) if index.features.kind == "waveform" else (1, *index.features.shape)

@@ -49,13 +49,15 @@ def test_result_is_json(shards: Path) -> None:
     assert data["problems"] is None
 
 
-def test_text_holds_the_counts_and_the_digest(shards: Path) -> None:
+def test_table_and_facts_hold_the_counts_and_the_digest(shards: Path) -> None:
     result = inspect(shards, verify=True)
-    text = result.text()
-    assert result.digest in text
-    assert "129 bins x 63 frames" in text
-    assert "every shard is there and as it was written" in text
-    assert [line.split()[0] for line in text.splitlines()[:5]] == ["label", "high", "low", "middle", "all"]
+    header, rows = result.table()
+    assert header == ["label", "training", "validation", "testing"]
+    assert [row[0] for row in rows] == ["high", "low", "middle", "all"]
+    assert sum(map(int, rows[-1][1:])) == 120
+    facts = result.facts()
+    assert (facts["digest"], facts["shape"]) == (result.digest, "129 bins x 63 frames")
+    assert facts["verified"] == "all shards are present and unchanged"
 
 
 def test_rejects_are_counted_by_reason_and_not_among_the_clips(tones: Path, tmp_path: Path) -> None:

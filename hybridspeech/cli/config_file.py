@@ -1,0 +1,105 @@
+"""Files for `--config`: TOML whose keys are long option names, or the JSON file that a verb has written.
+
+Knows nothing of what the settings mean; the command line checks their values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
+from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.shards.config import ShardConfig
+from hybridspeech.training.config import FitConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from hybridspeech.cli.options import Settings
+
+RECORDS: Mapping[str, type] = {
+    "features": FeatureConfig,
+    "manifest": ManifestConfig,
+    "shards_config": ShardConfig,
+    "augment": AugmentConfig,
+    "model": ModelConfig,
+    "fit": FitConfig,
+    "cluster": ClusterConfig,
+}
+"""Records in index.json and plan.json, by their keys."""
+VALUES = ("backend", "augment_copies")
+"""Keys of index.json and plan.json that are options themselves."""
+NOT_SETTINGS = ("config", "help")
+
+
+def read_config(path: Path, settings: Settings, options: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of options, by parameter name, that a file gives.
+
+    Parameters
+    ----------
+    settings : options of the records, for JSON files
+    options : long options of the command, by parameter name
+
+    Raises
+    ------
+    ConfigError: the file can't be read, or has a key that is not an option of the command.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return dict(_from_json(json.loads(text), settings, options))
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; expected a TOML file, index.json or plan.json") from error
+    except (ValueError, RecursionError) as error:  # of json, tomllib and the UTF-8 decoder
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"{path}: is not {kind} ({error})") from error
+    return dict(_from_toml(path, data, options))
+
+
+def _from_toml(path: Path, data: Mapping[str, Any], options: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    known = {flag.removeprefix("--"): name for name, flag in options.items() if name not in NOT_SETTINGS}
+    for key, value in data.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = (
+                f"; did you mean {close[0]!r}?" if close else "; the keys are the long names of the options, without --"
+            )
+            raise ConfigError(f"{path}: unknown key {key!r}{hint}")
+        if isinstance(value, Mapping):
+            value = [f"{name}={item}" for name, item in value.items()]
+        yield known[key], value
+
+
+def _from_json(data: Any, settings: Settings, options: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of an index or a plan that the command has options for."""
+    if not isinstance(data, Mapping) or "features" not in data:
+        raise ValueError("neither the index of shards nor the plan of a run")
+    unused = () if data.get("augment_copies") else ("augment",)  # an index without copies has no augmentation
+    for key, value in data.items():
+        if key in VALUES and key in options:
+            yield key, value
+        elif key in RECORDS and key not in unused and isinstance(value, Mapping):
+            yield from _from_record(RECORDS[key], value, settings, options)
+
+
+def _from_record(
+    record: type, data: Mapping[str, Any], settings: Settings, options: Mapping[str, str]
+) -> Iterator[tuple[str, Any]]:
+    for field, value in data.items():
+        if field in RECORDS and isinstance(value, Mapping):
+            yield from _from_record(RECORDS[field], value, settings, options)
+        elif setting := settings.get(record, {}).get(field):
+            name = setting.name or field
+            if name in options and value is not None:
+                yield name, [f"{key}={item}" for key, item in value.items()] if isinstance(value, Mapping) else value

@@ -1,0 +1,23 @@
+"""Parameters that several commands have and that belong to no settings record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+from hybridspeech.cli.options import INPUT, OUTPUT, argument, option
+
+Source = Annotated[
+    Path, argument("SOURCE", "Folder with one folder of clips per label, or a CSV, JSONL or Parquet table.")
+]
+Shards = Annotated[Path, argument("SHARDS", "Folder written by preprocess.")]
+Run = Annotated[Path, argument("RUN", "Run directory of a finished training.")]
+NewRun = Annotated[Path, argument("RUN", "Run directory to create, on storage that all workers can access.")]
+
+Json = Annotated[bool, option("Print the result as JSON.", OUTPUT, "--json")]
+Overwrite = Annotated[bool, option("Replace an existing output.", OUTPUT, "--overwrite")]
+Resume = Annotated[bool, option("Continue an unfinished output.", OUTPUT, "--resume")]
+MaxRejects = Annotated[
+    Optional[float],  # noqa: UP045 - Typer evaluates it
+    option("Maximum number of unusable clips, or fraction if below 1.", INPUT, default="unlimited"),
+]
