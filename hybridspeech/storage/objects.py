@@ -43,17 +43,23 @@ class FileStat:
     version: str
 
 
-def list_files(location: str) -> list[FileStat]:
-    """List all files below a location, at any depth, sorted by name; empty if there are none."""
+def list_files(location: str, prefix: str = "") -> list[FileStat]:
+    """List the files below a location whose names begin with `prefix`, sorted by name; empty if there are none.
+
+    Without `prefix` at any depth, else directly in the location.
+    """
     if not is_url(location):
-        return _list_folder(Path(location))
+        return [stat for stat in _list_folder(Path(location)) if stat.name.startswith(prefix)]
     store, key = open_store(location)
 
-    found = retried(lambda: _find(store, key), location)
-    prefix = store.path(key).strip("/") + "/"
-    names = {path.strip("/").removeprefix(prefix): info for path, info in found.items() if not path.endswith("/")}
+    found = retried(lambda: _find(store, key, prefix), location)
+    top = store.path(key).strip("/") + "/"
+    paths = {path.strip("/"): info for path, info in found.items() if not path.endswith("/")}
+    names = {path.removeprefix(top): info for path, info in paths.items() if path.startswith(top)}
     return [
-        FileStat(name=name, num_bytes=int(info["size"]), version=_version(info)) for name, info in sorted(names.items())
+        FileStat(name=name, num_bytes=int(info["size"]), version=_version(info))
+        for name, info in sorted(names.items())
+        if name.startswith(prefix)
     ]
 
 
@@ -249,9 +255,10 @@ def _num_bytes_held(reads: Iterable[Future[bytes]]) -> int:
     )
 
 
-def _find(store: Store, key: str) -> dict[str, dict[str, Any]]:
+def _find(store: Store, key: str, prefix: str) -> dict[str, dict[str, Any]]:
+    begin = {"prefix": prefix, "maxdepth": 1} if prefix else {}
     try:
-        found = cast("dict[str, dict[str, Any]]", store.fs.find(store.path(key), detail=True))
+        found = cast("dict[str, dict[str, Any]]", store.fs.find(store.path(key), detail=True, **begin))
     except FileNotFoundError:
         found = {}
     if not found and hasattr(store.fs, "call_s3"):

@@ -1,4 +1,4 @@
-"""Who may write into an output folder: not over other people's files, and not two jobs at once.
+"""Who may write into an output: not over other people's files, and not two jobs at once.
 
 Knows nothing of what is written there.
 """
@@ -9,38 +9,114 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
-from hybridspeech.errors import ConfigError, OutputExistsError
+from hybridspeech.errors import ConfigError, HybridspeechError, OutputExistsError
+from hybridspeech.processes.periodic import PeriodicCall
+from hybridspeech.storage.locations import is_url, join, normalized
+from hybridspeech.storage.objects import delete_files, list_files, write_bytes
+from hybridspeech.storage.store_lock import LOCK_PREFIX, LockTiming, StoreLock
 
 LOCK_NAME = "_lock"
 EMPTYING_NAME = "_emptying"
-"""What the mark of an output is called while that is being emptied, so that it can be done again after a crash."""
+"""Mark of an output that is being emptied, so that emptying can be repeated after a crash."""
+
+Check = Callable[[], None]
+"""Raises StorageError if the output is no longer this job's; to be called before the output is marked as finished."""
 
 
 @contextlib.contextmanager
-def claim_output(out: Path, *, marks: tuple[str, ...], overwrite: bool, resume: bool) -> Iterator[None]:
+def claim_output(
+    out: str | Path,
+    *,
+    marks: tuple[str, ...],
+    ours: tuple[str, ...] = ("*",),
+    overwrite: bool,
+    resume: bool,
+    timing: LockTiming = LockTiming(),  # noqa: B008 - frozen
+) -> Iterator[Check]:
     """Hold `out` for this job: make it, empty it if asked to, and keep other jobs out until the context ends.
 
     Parameters
     ----------
-    marks : names by which an output of the same verb, whole or unfinished, is known; only such a folder is ever emptied
-    overwrite, resume : what to do with an output that is there; without either a non-empty folder is refused
+    marks : names by which an output of the same verb, whole or unfinished, is known; only such an output is ever emptied
+    ours : patterns of the names that this verb writes; of an object store, nothing else is deleted
+    overwrite, resume : what to do with an output that exists; without either, an output that is not empty is refused
 
     Raises
     ------
-    OutputExistsError: the folder is not empty. ConfigError: it is not ours to empty, not writable, or another job has it.
+    OutputExistsError: the output is not empty. ConfigError: it is not ours to empty, not writable, or another job has it.
+    StorageError: the store can't be reached, or refuses.
     """
     if overwrite and resume:
         raise ConfigError("both overwrite and resume were given; choose one")
+    if is_url(out):
+        with _store_locked(normalized(out), timing) as check:
+            _empty_store(normalized(out), marks, ours, overwrite, resume)
+            yield check
+        return
+    out = Path(out)
     with _locked(out):
         try:
             _make_room(out, marks, overwrite, resume)
-            yield
+            yield lambda: None
         finally:
             (out / LOCK_NAME).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _store_locked(out: str, timing: LockTiming) -> Iterator[Check]:
+    lock = StoreLock(out, timing)
+    lock.acquire()
+
+    def renew() -> None:
+        with contextlib.suppress(HybridspeechError):  # a lock that is lost for good is noticed by `check`
+            lock.renew()
+
+    try:
+        with PeriodicCall(renew, timing.heartbeat_s, "hybridspeech-lock"):
+            yield lock.check
+    finally:
+        with contextlib.suppress(HybridspeechError):  # another job takes the lock over after some time
+            lock.release()
+
+
+def _empty_store(out: str, marks: tuple[str, ...], ours: tuple[str, ...], overwrite: bool, resume: bool) -> None:
+    there = [stat.name for stat in list_files(out) if not stat.name.startswith(LOCK_PREFIX)]
+    tops = {name.partition("/")[0] for name in there}
+    mark = next((name for name in (EMPTYING_NAME, *marks) if name in tops), None)
+    if not may_write(out, there, mark, marks, overwrite=overwrite, resume=resume):
+        deletable = [name for name in there if any(fnmatchcase(name, pattern) for pattern in ours)]
+        write_bytes(join(out, EMPTYING_NAME), b"")
+        delete_files(join(out, name) for name in deletable if name != EMPTYING_NAME)
+        delete_files([join(out, EMPTYING_NAME)])
+
+
+def may_write(
+    out: str | Path, there: list[str], mark: str | None, marks: tuple[str, ...], *, overwrite: bool, resume: bool
+) -> bool:
+    """Whether a job may write into an output as it is; false: it has to be emptied first.
+
+    Raises
+    ------
+    OutputExistsError, ConfigError: as `claim_output`.
+    """
+    half_empty = mark == EMPTYING_NAME
+    if not there or (resume and mark and not half_empty):
+        return True
+    if mark is None and (resume or overwrite):
+        raise ConfigError(
+            f"{out}: holds {there[0]!r} but nothing that this command has written (one of {', '.join(marks)}); "
+            f"nothing was touched; choose an empty or a new folder"
+        )
+    if mark is None or not (overwrite or resume):
+        raise OutputExistsError(
+            f"{out}: is not empty; choose another folder, or add --overwrite (--resume goes on with it)"
+        )
+    return False
 
 
 def _locked(out: Path) -> TextIO:
@@ -67,18 +143,10 @@ def _locked(out: Path) -> TextIO:
 def _make_room(out: Path, marks: tuple[str, ...], overwrite: bool, resume: bool) -> None:
     there = sorted(path for path in out.iterdir() if path.name != LOCK_NAME)
     mark = next((out / name for name in (EMPTYING_NAME, *marks) if out / name in there), None)
-    half_empty = mark is not None and mark.name == EMPTYING_NAME
-    if not there or (resume and mark and not half_empty):
+    names = [path.name for path in there]
+    if may_write(out, names, mark.name if mark else None, marks, overwrite=overwrite, resume=resume):
         return
-    if mark is None and (resume or overwrite):
-        raise ConfigError(
-            f"{out}: holds {there[0].name!r} but nothing that this command has written (one of {', '.join(marks)}); "
-            f"nothing was touched; choose an empty or a new folder"
-        )
-    if mark is None or not (overwrite or resume):
-        raise OutputExistsError(
-            f"{out}: is not empty; choose another folder, or add --overwrite (--resume goes on with it)"
-        )
+    assert mark is not None
     last = mark.rename(out / EMPTYING_NAME)
     for path in (*(path for path in there if path not in (mark, last)), last):
         if path.is_dir() and not path.is_symlink():
