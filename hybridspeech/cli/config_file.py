@@ -25,7 +25,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from hybridspeech.cli.options import Settings
+    from hybridspeech.cli.options import Setting, Settings
 
 RECORDS: Mapping[str, type] = {
     "features": FeatureConfig,
@@ -37,8 +37,10 @@ RECORDS: Mapping[str, type] = {
     "cluster": ClusterConfig,
 }
 """Records in index.json and plan.json, by their keys."""
-VALUES = ("backend", "augment_copies")
+VALUES = ("backend", "augment_copies", "memory_per_worker", "max_rejects")
 """Keys of index.json and plan.json that are options themselves."""
+GROUPS = ("preprocessing",)
+"""Keys of plan.json under which there are more records and values."""
 NOT_SETTINGS = ("config", "help")
 
 
@@ -47,8 +49,8 @@ def read_config(path: Path, settings: Settings, options: Mapping[str, str]) -> d
 
     Parameters
     ----------
-    settings : options of the records, for JSON files
-    options : long options of the command, by parameter name
+    settings : the records of the command and the options of their fields, for JSON files
+    options : all long options of the command, by parameter name
 
     Raises
     ------
@@ -85,21 +87,26 @@ def _from_json(data: Any, settings: Settings, options: Mapping[str, str]) -> Ite
     """Yield the settings of an index or a plan that the command has options for."""
     if not isinstance(data, Mapping) or "features" not in data:
         raise ValueError("neither the index of shards nor the plan of a run")
-    unused = () if data.get("augment_copies") else ("augment",)  # an index without copies has no augmentation
+    yield from _from_group(data, settings, options)
+
+
+def _from_group(data: Mapping[str, Any], settings: Settings, options: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    unused = () if data.get("augment_copies", 1) else ("augment",)  # an index without copies has no augmentation
     for key, value in data.items():
         if key in VALUES and key in options:
             yield key, value
-        elif key in RECORDS and key not in unused and isinstance(value, Mapping):
-            yield from _from_record(RECORDS[key], value, settings, options)
+        elif isinstance(value, Mapping) and key in GROUPS:
+            yield from _from_group(value, settings, options)
+        elif isinstance(value, Mapping) and key in RECORDS and key not in unused:
+            if RECORDS[key] in settings:
+                yield from _from_record(settings[RECORDS[key]], value)
+            elif key in options and value.get("kind"):  # `train` has one option for its features
+                yield key, value["kind"]
+            yield from _from_group(value, settings, options)
 
 
-def _from_record(
-    record: type, data: Mapping[str, Any], settings: Settings, options: Mapping[str, str]
-) -> Iterator[tuple[str, Any]]:
+def _from_record(fields: Mapping[str, Setting], data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for field, value in data.items():
-        if field in RECORDS and isinstance(value, Mapping):
-            yield from _from_record(RECORDS[field], value, settings, options)
-        elif setting := settings.get(record, {}).get(field):
-            name = setting.name or field
-            if name in options and value is not None:
-                yield name, [f"{key}={item}" for key, item in value.items()] if isinstance(value, Mapping) else value
+        if field in fields and value is not None:
+            name = fields[field].name or field
+            yield name, [f"{key}={item}" for key, item in value.items()] if isinstance(value, Mapping) else value

@@ -93,30 +93,36 @@ def with_settings(
 
     def decorate(command: Command) -> Command:
         parameters: list[inspect.Parameter] = []
-        records: dict[str, tuple[type, dict[str, str]]] = {}
+        records: dict[str, type] = {}
+        used: dict[type, Mapping[str, Setting]] = {}
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             record = parameter.annotation
             if record not in settings:
                 parameters.append(parameter)
                 continue
-            given = {
+            records[parameter.name] = record
+            used[record] = {
                 field: setting
                 for field, setting in settings[record].items()
                 if not {setting.name or field, f"{parameter.name}.{field}"} & set(omit)
             }
-            records[parameter.name] = (record, {field: setting.name or field for field, setting in given.items()})
-            parameters += [_parameter(record, field, setting, choices or {}) for field, setting in given.items()]
+            parameters += [_parameter(record, field, setting, choices or {}) for field, setting in used[record].items()]
 
         @functools.wraps(command)
         def with_options(context: typer.Context, config: Path | None, **values: Any) -> None:
             _check_network(context, config, values.get("model"))
             made = {
-                parameter: record(**{field: _value(record, field, values.pop(name)) for field, name in names.items()})
-                for parameter, (record, names) in records.items()
+                parameter: record(
+                    **{
+                        field: _value(record, field, values.pop(setting.name or field))
+                        for field, setting in used[record].items()
+                    }
+                )
+                for parameter, record in records.items()
             }
             command(**values, **made)
 
-        ordered = _in_panels([*parameters, _config_parameter(settings)], common)
+        ordered = _in_panels([*parameters, _config_parameter(used)], common)
         ordered.insert(0, _keyword("context", typer.Context, inspect.Parameter.empty))
         with_options.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
         with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
@@ -180,11 +186,11 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _config_parameter(settings: Settings) -> inspect.Parameter:
+def _config_parameter(used: Settings) -> inspect.Parameter:
     def load(context: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
             options = {item.name: max(item.opts, key=len) for item in context.command.params if item.name}
-            given = read_config(value, settings, options)
+            given = read_config(value, used, options)
             if value.suffix == ".json" and ":" in str(given.get("model")):
                 context.meta[OWN_NETWORK] = given.pop("model")
             context.default_map = given

@@ -118,6 +118,7 @@ def preprocess(
     job = PreprocessJob(
         out=out,
         manifest=found,
+        manifest_config=manifest,
         features=features,
         shards=shards,
         augment=augment,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hybridspeech.audio.background_noise import find_noises
 from hybridspeech.config import (
@@ -96,11 +97,13 @@ def run(
     cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
     memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
     feed = FEEDS.load(backend)
-    clips = make_source(
-        source, features, manifest or ManifestConfig(), shards or ShardConfig(), cluster.num_workers, max_rejects
-    )
+    manifest, shards = manifest or ManifestConfig(), shards or ShardConfig()
+    clips = make_source(source, features, manifest, shards, cluster.num_workers, max_rejects)
     request = TrainRequest(run=run, backend=backend, cluster=cluster, model=model, fit=fit, resume=resume)
-    plan = make_plan(source_data(clips), request)
+    settings: dict[str, Any] = {"manifest": manifest, "shards_config": shards, "memory_per_worker": memory_per_worker}
+    if math.isfinite(max_rejects):
+        settings["max_rejects"] = max_rejects
+    plan = replace(make_plan(source_data(clips), request), preprocessing=to_json(settings))
     on_progress(Progress(stage="plan", message=_describe(plan, clips)))
     starter = feed(clips, memory_bytes)
     with open_run(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):

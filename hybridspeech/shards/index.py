@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.storage.small_files import write_atomically
@@ -43,6 +44,7 @@ class ShardIndex:
     """What index.json says: how the shards were made, which they are, and one digest for the whole.
 
     `labels` are in index order. Of each training clip there are `augment_copies` varied ones besides it, made by `augment`.
+    `manifest` are the settings of labels and splits; an index of an earlier version has the defaults here.
     `versions` (of the packages that made the shards) is for the reader and not in the
     digest, which covers the settings that decide the bytes and the name, size and SHA-256 of every shard.
     """
@@ -56,6 +58,7 @@ class ShardIndex:
     augment: AugmentConfig = NO_AUGMENTATION
     augment_copies: int = 0
     noises: tuple[NoiseInfo, ...] = ()
+    manifest: ManifestConfig = field(default_factory=ManifestConfig)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

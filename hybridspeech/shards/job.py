@@ -28,6 +28,7 @@ from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, O
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import write_parquet
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, read_wave
@@ -128,6 +129,7 @@ class PreprocessJob:
 
     out: Path
     manifest: Manifest
+    manifest_config: ManifestConfig = field(default_factory=ManifestConfig)
     features: FeatureConfig
     shards: ShardConfig
     augment: AugmentConfig
@@ -279,6 +281,7 @@ class PreprocessJob:
             features=self.features,
             shards_config=self.shards,
             labels=self.manifest.labels,
+            manifest=self.manifest_config,
             shards=tuple(record.info for record in records),
             num_rejects=len(self.manifest.clips) - sum(record.info.num_examples for record in records),
             augment=self.augment,

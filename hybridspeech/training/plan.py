@@ -49,6 +49,7 @@ class TrainPlan:
     model, fit : resolved settings: no field is None
     label_weights : weight of an example of each label in the loss; empty: 1
     resume : whether to start from the last checkpoint
+    preprocessing : settings of `run` for its input, as JSON, to repeat it; empty for `train`
     versions : versions of the packages on the driver
     """
 
@@ -64,6 +65,7 @@ class TrainPlan:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     label_weights: tuple[float, ...] = ()
     resume: bool = False
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -58,6 +58,22 @@ def test_preprocess_prints_its_result_as_json(tones: Path, tmp_path: Path) -> No
     assert "shards: 120 clips" in err
 
 
+def test_an_index_repeats_a_preprocessing(tones: Path, tmp_path: Path) -> None:
+    options = [*SMALL, "--task", "words:low,high", "--validation-percentage", 20, "--seed", 5, "--compression", "gzip"]
+    _, first, _ = hybridspeech("preprocess", tones, tmp_path / "first", *options, "--json")
+    repeat = ["--config", tmp_path / "first" / "index.json", "--engine", "local", "--json"]
+    code, second, _ = hybridspeech("preprocess", tones, tmp_path / "second", *repeat)
+    assert code == 0
+    assert json.loads(second)["digest"] == json.loads(first)["digest"]
+
+
+def test_a_plan_repeats_a_training(run: Path, shards: Path, tmp_path: Path) -> None:
+    code, *_ = hybridspeech("train", shards, tmp_path / "again", "--config", run / "plan.json")
+    plans = [json.loads((folder / "plan.json").read_text()) for folder in (run, tmp_path / "again")]
+    assert code == 0
+    assert {**plans[1], "run": plans[0]["run"]} == plans[0]
+
+
 def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
     options = ["--backend", "local", "--model", "cnn", "--epochs", 1, "--batch-size", 8, "--json"]
     code, out, err = hybridspeech("train", shards, tmp_path / "run", *options)

@@ -170,24 +170,50 @@ def test_train_and_run_share_their_training_options() -> None:
     assert [name for name in shared if train[name].help != run[name].help] == []
 
 
-def test_a_plan_repeats_its_settings_but_not_foreign_code(tmp_path: Path) -> None:
-    from hybridspeech.cli.config_file import read_config
-
-    path = tmp_path / "plan.json"
-    cluster = to_json(ClusterConfig(num_workers=3, conf={"a": "b"}))
+def plan_file(folder: Path) -> Path:
     plan = {
         "features": {"kind": "logmel", "n_mels": 40},
         "backend": "ray",
         "shards": "/somewhere",
         "model": {"name": "mine:build", "dropout": 0.3},
-        "fit": {"epochs": 5, "augment": {"gain_db": 2.0}},
-        "cluster": cluster,
+        "fit": {"epochs": 5, "seed": 3, "augment": {"time_masks": 2}},
+        "cluster": to_json(ClusterConfig(num_workers=3, conf={"a": "b"})),
+        "preprocessing": {"manifest": {"task": "12"}, "shards_config": {"seed": 0, "num_shards": 4}, "max_rejects": 7},
     }
+    path = folder / "plan.json"
     path.write_text(json.dumps(plan), encoding="utf-8")
-    names = {name: f"--{name}" for name in options_of("train")}
-    given = read_config(path, SETTINGS, names)
-    assert {"backend": "ray", "epochs": 5, "gain_db": 2.0, "num_workers": 3, "conf": ["a=b"]}.items() <= given.items()
-    assert "shards" not in given
-    done = CliRunner().invoke(app, ["train", "a", "b", "--config", str(path)])
+    return path
+
+
+def received_by(command: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The settings that a command passes to its verb."""
+    received: dict[str, Any] = {}
+
+    def verb(*arguments: object, **settings: Any) -> None:
+        received.update(settings)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(f"hybridspeech.commands.{command}.{command}", verb)
+    CliRunner().invoke(app, [command, "a", "b", "--model", "cnn", "--config", str(path)])
+    return received
+
+
+def test_a_plan_repeats_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = received_by("train", plan_file(tmp_path), monkeypatch)
+    assert given["backend"] == "ray"
+    assert given["features"].kind == "logmel"
+    assert (given["fit"].epochs, given["fit"].seed, given["fit"].augment.time_masks) == (5, 3, 2)
+    assert (given["cluster"].num_workers, given["cluster"].conf) == (3, {"a": "b"})
+
+
+def test_a_plan_repeats_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = received_by("run", plan_file(tmp_path), monkeypatch)
+    assert (given["features"].kind, given["features"].n_mels) == ("logmel", 40)
+    assert (given["manifest"].task, given["shards"].num_shards, given["max_rejects"]) == ("12", 4, 7)
+    assert given["fit"].seed == 3
+
+
+def test_a_plan_does_not_decide_which_code_is_imported(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "a", "b", "--config", str(plan_file(tmp_path))])
     assert done.exit_code == 2
     assert "name it again: --model mine:build" in done.stderr
