@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 PRELOAD_VARIABLE = "HYBRIDSPEECH_PRELOAD"
 """Environment variable of executors: functions that `spark_daemon` calls before it forks workers, with commas between."""
-PRELOADED = ("hybridspeech.shards.job:prepare_worker",)
+PRELOADED = ("hybridspeech.shards.worker:prepare_worker",)
 _OF_SPARK = re.compile(r"/(pyspark|py4j-[\d.]+-src)\.zip$|/spark-[\w.-]+\.jar$")
 
 

@@ -21,7 +21,7 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level
+from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_balanced
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import number_of
 from hybridspeech.shards.plan import ShardTask
@@ -151,7 +151,7 @@ class Feeding:
             self._rejects.check()
             return records
 
-        records = make_level(self._source.tasks, self._source.shards, make_round)
+        records = make_balanced(self._source.tasks, self._source.shards, make_round)
         index = ShardIndex(
             features=self._source.features,
             shards_config=self._source.shards,
@@ -161,7 +161,7 @@ class Feeding:
         )
         workers = self._plan.cluster.num_workers
         if not index.of_split("training"):
-            raise ConfigError(f"no clip for training is left; {self._rejects.complaint()}")
+            raise ConfigError(f"no clip for training is left; {self._rejects.summary()}")
         for split in index.splits:
             rank_shards(index, split, 0, workers)
         steps = count_steps(index, "training", workers, self._plan.fit.batch_size)

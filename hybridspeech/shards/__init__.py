@@ -1,1 +1,1 @@
-"""Shards: which clip stands where, their format, their index, and the job that makes them."""
+"""Shards: their plan, format, index, and the preprocessing job that writes them."""

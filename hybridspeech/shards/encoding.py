@@ -1,7 +1,7 @@
-"""A shard from its clips, and all shards equal in size although some clips turn out to be unusable.
+"""Encodes clips into shards, and keeps all shards equal in size although some clips turn out to be unusable.
 
-Whoever makes shards, and wherever their bytes go, follows these lines, so that they are the same. Knows nothing of
-engines, of files of the output, or of training.
+Preprocessing and feeds share these functions, so that their shards have the same bytes. Knows nothing of engines, of the
+files of an output, and of training.
 """
 
 from __future__ import annotations
@@ -26,27 +26,31 @@ from hybridspeech.shards.writer import ShardEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """What became of one ShardTask; `key` is a hash of all that decides the shard's bytes, where somebody needs it."""
+    """Result of one ShardTask; `key` is a hash of all that decides the bytes of the shard apart from the audio, or empty."""
 
     key: str = ""
     info: ShardInfo
     rejects: tuple[Reject, ...] = ()
 
 
-def read_wave(clip: Clip, config: FeatureConfig) -> np.ndarray:
-    """The sound of a clip, of one of silence too: float32 [shape=(num_samples,)], full scale = 1.0.
+def read_waveform(clip: Clip, config: FeatureConfig) -> np.ndarray:
+    """Read the waveform of a clip, or make that of a clip of silence.
+
+    Returns
+    -------
+    float32 [shape=(config.num_samples,)], full scale = 1.0, mono, at config.sample_rate_hz
 
     Raises
     ------
-    AudioError: it can't be used.
+    AudioError: the clip can't be used.
     """
     if clip.excerpt is None:
         return read_clip(clip.path, config)
-    num_samples, (where, volume) = config.num_samples, clip.excerpt
+    num_samples, (position, volume) = config.num_samples, clip.excerpt
     if not clip.path:
         return np.zeros(num_samples, np.float32)
     recording = load_noises((clip.path,), config.sample_rate_hz, num_samples)
-    return np.float32(volume) * excerpt(recording, 0.0, where, num_samples)
+    return np.float32(volume) * excerpt(recording, 0.0, position, num_samples)
 
 
 def encode_clips(
@@ -55,15 +59,15 @@ def encode_clips(
     encoder: ShardEncoder,
     read: Callable[[Clip], np.ndarray] | None = None,
 ) -> Iterator[Reject | None]:
-    """Write the clips, in order; after each, None or why it could not be used.
+    """Encode the clips, in order; yield, after each, None or the Reject of a clip that can't be used.
 
     Parameters
     ----------
-    read : gives the sound of a clip; None: `read_wave`
+    read : returns the waveform of a clip; None is `read_waveform`
     """
     for clip in clips:
         try:
-            extractor(read(clip) if read else read_wave(clip, extractor.config), out=encoder.payload)
+            extractor(read(clip) if read else read_waveform(clip, extractor.config), out=encoder.payload)
         except AudioError as error:
             detail = error.detail.removeprefix(f"{clip.path}: ")
             yield Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=detail)
@@ -72,20 +76,20 @@ def encode_clips(
             yield None
 
 
-def make_level(
+def make_balanced(
     planned: Sequence[ShardTask], config: ShardConfig, make: Callable[[list[ShardTask]], Sequence[ShardRecord]]
 ) -> list[ShardRecord]:
-    """Make all shards; where clips were rejected, make those again that must change to be equal in size.
+    """Make all shards; after rejects, make those again whose clips change so that the shards of a split are equal in size.
 
-    More than once, if a clip that was good becomes unusable meanwhile.
+    This repeats while further clips become unusable.
 
     Parameters
     ----------
-    make : makes some shards, in place of those of the same names; their records in the same order
+    make : makes some shards, replaces those of the same names, and returns their records in the same order
 
     Returns
     -------
-    The records of the final shards; none, if no clip could be used.
+    Records of the final shards; empty if no clip can be used.
     """
     tasks = list(planned)
     rejected: set[str] = set()

@@ -1,17 +1,18 @@
-"""The index of a folder of shards: what is there, how it was made, and whether it is still what it was.
+"""The index of a folder of shards: its content, its settings, and checks that it is unchanged.
 
 OUT/
-  {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   see `shards`
+  {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   the shards
   noise/{split}/{name}.wav                   waveform shards: background noise, PCM 16, no file in two splits
-  manifest.parquet, rejects.jsonl            the clips, and those that could not be used
+  manifest.parquet, rejects.jsonl            all clips, and those that can't be used
   index.json                                 written last: its presence means that preprocessing has finished
+
+Knows nothing of engines and of how shards are made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ REJECTS_NAME = "rejects.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseInfo:
-    """A recording of background noise that waveform shards bring along; `name` is its path below their folder."""
+    """A recording of background noise beside waveform shards; `name` is its path relative to their folder."""
 
     name: str
     splits: tuple[str, ...]
@@ -41,12 +42,11 @@ class NoiseInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What index.json says: how the shards were made, which they are, and one digest for the whole.
+    """Content of index.json: the settings and records of all shards.
 
-    `labels` are in index order. Of each training clip there are `augment_copies` varied ones besides it, made by `augment`.
-    `manifest` are the settings of labels and splits; an index of an earlier version has the defaults here.
-    `versions` (of the packages that made the shards) is for the reader and not in the
-    digest, which covers the settings that decide the bytes and the name, size and SHA-256 of every shard.
+    `labels` are in index order. Each training clip has `augment_copies` augmented copies, made by `augment`. `manifest` are
+    the settings of labels and splits; an index of an earlier version has the defaults. `digest` covers the settings that
+    decide the bytes, and the name, size and SHA-256 of every shard.
     """
 
     format_version: int = FORMAT_VERSION
@@ -59,7 +59,6 @@ class ShardIndex:
     augment_copies: int = 0
     noises: tuple[NoiseInfo, ...] = ()
     manifest: ManifestConfig = field(default_factory=ManifestConfig)
-    versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_rejects, int):
@@ -69,32 +68,32 @@ class ShardIndex:
 
     @property
     def num_clips(self) -> int:
-        """Examples in all shards."""
+        """Number of examples in all shards."""
         return sum(shard.num_examples for shard in self.shards)
 
     @property
     def num_bytes(self) -> int:
-        """Size of all shards on disk."""
+        """Size of all shards on disk, in bytes."""
         return sum(shard.num_bytes for shard in self.shards)
 
     @property
     def splits(self) -> dict[str, int]:
-        """Examples by split, in the order of the shards."""
+        """Number of examples by split, in the order of the shards."""
         return {
             split: sum(s.num_examples for s in self.of_split(split)) for split in {s.split: None for s in self.shards}
         }
 
     def of_split(self, split: str) -> tuple[ShardInfo, ...]:
-        """The shards of one split; empty if there is none."""
+        """Return the shards of one split; empty if there is none."""
         return tuple(shard for shard in self.shards if shard.split == split)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) that is the same wherever, whenever and by whichever engine the same data was made."""
+        """SHA-256 (hexadecimal); the same data has the same digest on every engine, machine and storage."""
         settings = {
             name: to_json(getattr(self, name)) for name in ("format_version", "features", "shards_config", "labels")
         }
-        settings["shards_config"].pop("num_shards")  # the names of the shards say it, chosen or given
+        settings["shards_config"].pop("num_shards")  # the names of the shards contain it, chosen or given
         settings["shards"] = to_json(sorted(self.shards, key=lambda shard: shard.name))
         if self.augment_copies:
             settings["augment"] = to_json([self.augment_copies, self.augment])
@@ -103,26 +102,27 @@ class ShardIndex:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def noise_paths(self, folder: str | Path, split: str) -> tuple[str, ...]:
-        """The recordings of noise that may be heard in a split."""
+        """Return the paths of the noise recordings that may be used in a split."""
         return tuple(str(Path(folder) / noise.name) for noise in self.noises if split in noise.splits)
 
     def save(self, folder: str | Path) -> None:
-        """Write index.json, at once: the commit mark of a finished preprocessing."""
+        """Write index.json atomically: the commit mark of a finished preprocessing."""
         counts = {"num_clips": self.num_clips, "splits": self.splits, "digest": self.digest}
         write_atomically(Path(folder) / INDEX_NAME, json.dumps({**counts, **to_json(self)}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> ShardIndex:
-        """The index of a folder of shards.
+        """Read the index of a folder of shards.
 
         Raises
         ------
-        ShardError: there is none, or it is damaged, edited by hand, or of another version.
+        ShardError: it is missing, damaged, edited by hand, or of another version.
         """
         path = Path(folder) / INDEX_NAME
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             version = data.pop("format_version")
+            data.pop("versions", None)  # early files list package versions
             digest = [data.pop(name) for name in ("num_clips", "splits", "digest")][-1]
             if version != FORMAT_VERSION:
                 raise ShardError(
@@ -138,16 +138,16 @@ class ShardIndex:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             raise ShardError(f"{path}: is damaged ({error}); run preprocessing again with --resume") from error
         if index.digest != digest:
-            raise ShardError(f"{path}: its digest does not fit its content; it was changed by hand; preprocess again")
+            raise ShardError(f"{path}: its digest does not match its content: it was edited; preprocess again")
         return index
 
-    def lacking(self, folder: str | Path) -> list[str]:
-        """Which shards are missing or of another size, a sentence each; contents are not read."""
+    def incomplete(self, folder: str | Path) -> list[str]:
+        """Return a sentence for each file that is missing or has another size; contents are not read."""
         files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
         return [problem for file in files for problem in _check_size(Path(folder) / file.name, file)]
 
     def verify(self, folder: str | Path) -> list[str]:
-        """What is wrong with the shards of a folder: missing, extra, of another size or content; empty if nothing."""
+        """Return a sentence for each shard that is missing or extra, or has another size or content."""
         folder = Path(folder)
         files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
         problems = [problem for file in files for problem in _check_shard(folder / file.name, file)]

@@ -1,7 +1,6 @@
-"""One run of preprocessing: what is to be made, what is there already, and how a task makes a shard.
+"""The driver's part of preprocessing: resume, rounds of tasks, and the files beside the shards.
 
-A task makes one shard from its clips. It may run twice, at once, or die half-way: the bytes are the same. What is finished
-leaves a record in OUT/_progress, which a resume takes up. Knows nothing of Spark, Ray and TensorFlow.
+The records in OUT/_progress tell a resume which shards are finished. Knows nothing of Spark, Ray and TensorFlow.
 """
 
 from __future__ import annotations
@@ -10,41 +9,34 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
-from hybridspeech.audio.decode import load_decoder
 from hybridspeech.audio.pcm import to_pcm16
-from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
-from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import write_parquet
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_level, read_wave
+from hybridspeech.shards.encoding import ShardRecord, make_balanced
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
-from hybridspeech.shards.writer import ShardWriter
+from hybridspeech.shards.worker import PROGRESS_NAME, ShardMaker, translate_write_errors
 from hybridspeech.storage.small_files import write_atomically
 
 NOISE_NAME = "noise"
-PROGRESS_NAME = "_progress"
 SETTINGS_NAME = "settings.json"
 
 
 class Engine(Protocol):
-    """Runs a function on partitions; `hybridspeech.engines.Engine` says what it promises."""
+    """Runs a function on partitions; `hybridspeech.engines.Engine` documents it."""
 
     def map_partitions(
         self,
@@ -56,76 +48,9 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardMaker:
-    """What every task needs. Called by the engine with a few ShardTasks a partition; picklable; imports no TensorFlow."""
-
-    out: str
-    features: FeatureConfig
-    shards: ShardConfig
-    key: str
-    augment: AugmentConfig = NO_AUGMENTATION
-    noises: tuple[str, ...] = ()
-
-    def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
-        """Make the shards, leave their records in _progress, and return the records."""
-        return [self.make(task) for task in tasks]
-
-    def make(self, task: ShardTask) -> ShardRecord:
-        """Make one shard, and leave its record in _progress."""
-        out = Path(self.out)
-        finished = out / PROGRESS_NAME / f"{task.name}.json"
-        finished.unlink(missing_ok=True)  # of the same shard with other clips: a record speaks of what is there
-        extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
-
-        def read(clip: Clip) -> np.ndarray:
-            wave = read_wave(clip, self.features)
-            return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
-
-        with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
-            rejects = [reject for reject in encode_clips(task.clips, extractor, writer.encoder, read) if reject]
-        assert writer.info is not None
-        record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
-        with _writing(out):
-            write_atomically(finished, json.dumps(to_json(record)))
-        return record
-
-    def _augmenter(self, task: ShardTask) -> Augmenter | None:
-        if not any(clip.copy for clip in task.clips):
-            return None
-        rate_hz = self.features.sample_rate_hz
-        noises = load_noises(self.noises, rate_hz, self.features.num_samples) if self.augment.needs_noise else ()
-        return Augmenter(self.augment, sample_rate_hz=rate_hz, seed=self.shards.seed, noises=noises)
-
-    def key_of(self, task: ShardTask) -> str:
-        """Hash of all that decides the bytes of a shard, apart from the audio itself."""
-        clips = [
-            (clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path, clip.copy, clip.excerpt)
-            for clip in task.clips
-        ]
-        heard = self.noises if self.augment.needs_noise else ()
-        return hashlib.sha256(json.dumps([self.key, task.name, clips, heard]).encode()).hexdigest()
-
-
-def prepare_worker() -> None:
-    """Import, and load the compiled kernel of the default features; for a process that will fork workers."""
-    load_decoder()
-    FeatureExtractor(FeatureConfig())
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Say of a file of the output that can't be written where it was to be, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ShardError(f"{out}: can't be written: {reason}; free space there, then --resume") from error
-
-
 @dataclass(kw_only=True)
 class PreprocessJob:
-    """What is to be made, what is there already, and what has been done."""
+    """One run of preprocessing: its settings, and the records of the shards that are finished."""
 
     out: Path
     manifest: Manifest
@@ -151,16 +76,16 @@ class PreprocessJob:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides the bytes of the output, besides the clips."""
-        varied = (self.augment, self.augment_copies) if self.augment_copies else ()
-        return _settings(self.features, self.shards, self.manifest.labels, *varied)
+        """All settings that decide the bytes of the output, apart from the clips."""
+        augment = (self.augment, self.augment_copies) if self.augment_copies else ()
+        return _settings(self.features, self.shards, self.manifest.labels, *augment)
 
     def prepare(self) -> ShardIndex | None:
-        """Make the progress folder, or take up what is in it; the index, if all is there already.
+        """Create the progress folder or read the records in it; return the index if the output is already complete.
 
         Raises
         ------
-        ConfigError: what is there was made under other settings.
+        ConfigError: the output was made with other settings.
         """
         folder = self.out / PROGRESS_NAME
         before = self._settings_before(folder / SETTINGS_NAME)
@@ -168,19 +93,19 @@ class PreprocessJob:
         changed = sorted(name for name in names if before and before.get(name) != self.settings.get(name))
         if changed:
             raise ConfigError(
-                f"{self.out}: what is there was made with other {' and '.join(changed)}; resume with the same "
-                f"settings, or start anew with --overwrite"
+                f"{self.out}: the shards there were made with other {' and '.join(changed)}; resume with the same "
+                f"settings, or start again with --overwrite"
             )
         index = self._index_before()
-        if index and not index.lacking(self.out) and self._is_of_this_source():
+        if index and not index.incomplete(self.out) and self._is_of_this_source():
             shutil.rmtree(folder, ignore_errors=True)
             return index
         self.sweep()
-        with _writing(self.out):
-            self._take_up(folder)
+        with translate_write_errors(self.out):
+            self._read_records(folder)
         return None
 
-    def _take_up(self, folder: Path) -> None:
+    def _read_records(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             if path.name != SETTINGS_NAME:
@@ -191,19 +116,19 @@ class PreprocessJob:
         write_parquet(self.manifest, self.out / MANIFEST_NAME)
 
     def sweep(self) -> None:
-        """Remove what writers have left that were killed: on a full disk, it is the room that a resume needs."""
+        """Remove the temporary files of killed writers: on a full disk, a resume needs their space."""
         for path in (*self.out.glob(".*.tmp"), *(self.out / PROGRESS_NAME).glob(".*.tmp")):
             path.unlink(missing_ok=True)
 
     def _index_before(self) -> ShardIndex | None:
-        """The index that is there; none if it is damaged: then all is made anew."""
+        """Return the index of the output; None if it is missing or damaged: then all shards are made again."""
         try:
             return ShardIndex.load(self.out)
         except ShardError:
             return None
 
     def _is_of_this_source(self) -> bool:
-        """Whether manifest.parquet, which has the same bytes for the same clips, is that of this source."""
+        """Tell whether manifest.parquet, which has the same bytes for the same clips, belongs to this source."""
         with tempfile.TemporaryDirectory() as folder:
             write_parquet(self.manifest, Path(folder) / MANIFEST_NAME)
             now = (Path(folder) / MANIFEST_NAME).read_bytes()
@@ -214,24 +139,27 @@ class PreprocessJob:
             before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return before
         if index := self._index_before():
-            varied = (index.augment, index.augment_copies) if index.augment_copies else ()
-            return _settings(index.features, index.shards_config, index.labels, *varied)
+            augment = (index.augment, index.augment_copies) if index.augment_copies else ()
+            return _settings(index.features, index.shards_config, index.labels, *augment)
         return {}
 
     def make_shards(self, engine: Engine) -> list[ShardRecord]:
-        """Make all shards; where clips were rejected, make those again that must change to be equal in size.
+        """Make all shards; after rejects, make those again whose clips change so that the shards of a split are equal in size.
 
-        More than once, if a clip that was good becomes unusable meanwhile.
+        Raises
+        ------
+        TooManyRejectsError: no clip can be used, or more clips were rejected than allowed.
+        EngineError: the engine failed. ShardError: the output can't be written.
         """
         stages = chain(["shards"], repeat("equal shards"))
         planned = plan_shards(self.manifest.clips, self.shards)
-        records = make_level(planned, self.shards, lambda tasks: self._run(engine, tasks, next(stages)))
+        records = make_balanced(planned, self.shards, lambda tasks: self._run(engine, tasks, next(stages)))
         if not records:
-            raise TooManyRejectsError(self.rejects.complaint())
+            raise TooManyRejectsError(self.rejects.summary())
         return records
 
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
-        """Records of `tasks`, in order; only what has no valid record yet is computed."""
+        """Return the records of `tasks`, in order; make only the shards without a valid record."""
         maker = ShardMaker(
             out=str(self.out),
             features=self.features,
@@ -241,7 +169,7 @@ class PreprocessJob:
             noises=tuple(noise.path for noise in self.noises if "training" in noise.splits),
         )
         keys = [maker.key_of(task) for task in tasks]
-        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_made(task.name, key)]
+        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_finished(task.name, key)]
         total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
@@ -254,29 +182,29 @@ class PreprocessJob:
                 num_clips = record.info.num_examples + len(record.rejects)
                 done, self.num_computed = done + num_clips, self.num_computed + num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
-            with _writing(self.out):
+            with translate_write_errors(self.out):
                 self.rejects.check()
 
         try:
             engine.map_partitions(maker, group_tasks(todo), on_done)
         except (KeyboardInterrupt, EngineError):
-            said = f"{done:,} of {total:,} clips are finished in {self.out}; --resume makes the rest"
-            self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=said))
+            message = f"{done:,} of {total:,} clips are finished in {self.out}; --resume makes the rest"
+            self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=message))
             raise
         records = [self.records[task.name] for task in tasks]
         self.rejects.add(reject for record in records for reject in record.rejects)
-        with _writing(self.out):
+        with translate_write_errors(self.out):
             self.rejects.write()
             self.rejects.check()
         return records
 
-    def _is_made(self, name: str, key: str) -> bool:
-        """Whether there is a record of this shard with these clips, and the file that it speaks of."""
+    def _is_finished(self, name: str, key: str) -> bool:
+        """Tell whether the shard exists, with a record of these clips."""
         record, path = self.records.get(name), self.out / name
         return bool(record and record.key == key and path.is_file() and path.stat().st_size == record.info.num_bytes)
 
     def finish(self, records: Sequence[ShardRecord]) -> ShardIndex:
-        """Remove what is not part of the output, and write index.json, the commit mark."""
+        """Remove files that are not part of the output, and write index.json, the commit mark."""
         index = ShardIndex(
             features=self.features,
             shards_config=self.shards,
@@ -289,7 +217,7 @@ class PreprocessJob:
             noises=self._store_noises() if self.features.kind == "waveform" else (),
         )
         expected = {info.name for info in index.shards}
-        with _writing(self.out):
+        with translate_write_errors(self.out):
             for path in self.out.iterdir():
                 if ".tfrecord" in path.name and path.name not in expected:
                     path.unlink(missing_ok=True)
@@ -299,7 +227,7 @@ class PreprocessJob:
         return index
 
     def _store_noises(self) -> tuple[NoiseInfo, ...]:
-        """Copy the background noise, at the rate of the clips, to where `train` and `evaluate` find it."""
+        """Copy the background noise, at the sample rate of the clips, into the output, for `train` and `evaluate`."""
         stored, rate_hz = [], self.features.sample_rate_hz
         shutil.rmtree(self.out / NOISE_NAME, ignore_errors=True)
         for noise in self.noises:
@@ -314,6 +242,6 @@ class PreprocessJob:
         return tuple(stored)
 
 
-def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], *varied: Any) -> dict[str, Any]:
+def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], *augment: Any) -> dict[str, Any]:
     settings = {"features": to_json(features), "shards": to_json(shards), "labels": list(labels)}
-    return settings | ({"augment": to_json(varied)} if varied else {})
+    return settings | ({"augment": to_json(augment)} if augment else {})

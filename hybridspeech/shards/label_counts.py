@@ -1,4 +1,4 @@
-"""How many clips of each label finished shards hold, by split; read from what lies beside them, not from the shards."""
+"""Counts the clips of each label and split from the files beside the shards. Knows nothing of the format of shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
 
 
 def read_rejects(folder: Path) -> dict[str, str]:
-    """Reason by clip id. No file: none was rejected."""
+    """Read the reason of each rejected clip by its id; empty if there is no file."""
     path = folder / REJECTS_NAME
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
@@ -22,7 +22,7 @@ def read_rejects(folder: Path) -> dict[str, str]:
 
 
 def count_labels(folder: Path, index: ShardIndex) -> dict[str, dict[str, int]]:
-    """Clips by label and split. Taken from the manifest, since reading all shards would take minutes."""
+    """Count the clips by label and split. It reads the manifest, because reading all shards takes minutes."""
     import pyarrow.parquet
 
     rejects = read_rejects(folder)

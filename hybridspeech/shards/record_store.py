@@ -1,11 +1,11 @@
-"""Shards of one training worker that were never files of a folder: in memory up to a limit, beyond it in scratch files.
+"""Holds the shards of one training worker: in memory up to a limit, beyond it in scratch files.
 
     temporary folder/
-      {split}-{i:05d}-of-{n:05d}.tfrecord     a link to an open, nameless file of this process
+      {split}-{i:05d}-of-{n:05d}.tfrecord     a link to an open, unnamed file of this process
       index.json
 
-So whatever reads a folder of shards reads these, and nothing is left of them when the process ends, however it ends.
-Linux only. Knows nothing of where the pieces come from.
+So every reader of a folder of shards can read them, and the kernel frees them when the process ends. Linux only. Knows
+nothing of where the chunks come from.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a shard as it crosses between processes: `data` stands at `offset` of the shard's bytes.
+    """A piece of a shard that is sent between processes: `data` are its bytes from `offset` on.
 
-    A shard that is made again, with other clips, is of a later `generation`. `num_records` is for progress.
+    A shard that is made again with other clips has a higher `generation`. `num_records` serves for progress reports.
     """
 
     shard: str
@@ -41,7 +41,7 @@ class Chunk:
 
 @dataclass
 class _Held:
-    """One shard's bytes so far."""
+    """The bytes of one shard that have arrived."""
 
     generation: int
     descriptor: int
@@ -50,11 +50,11 @@ class _Held:
 
 
 class RecordStore:
-    """Takes chunks in any order, each once or more; a context manager, and all is gone when it is left.
+    """Stores chunks, in any order, each once or more; a context manager that frees everything at its end.
 
     Parameters
     ----------
-    memory_bytes : how much of the shards stays in memory; the rest goes to files in the folder for temporary files
+    memory_bytes : limit of the shards in memory; the rest is written to files in the temporary folder
     """
 
     def __init__(self, memory_bytes: int) -> None:
@@ -64,7 +64,7 @@ class RecordStore:
         self._folder = tempfile.TemporaryDirectory(prefix="hybridspeech-records-")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # an open file a shard
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one open file per shard
 
     def __enter__(self) -> RecordStore:
         return self
@@ -78,20 +78,20 @@ class RecordStore:
 
     @property
     def memory_bytes(self) -> int:
-        """How much of the shards is in memory."""
+        """Size of the shards in memory, in bytes."""
         return self._in_memory
 
     @property
     def spilled_bytes(self) -> int:
-        """How much of the shards lies in files."""
+        """Size of the shards in scratch files, in bytes."""
         return sum(held.size for held in self._held.values() if not held.in_memory)
 
     def put(self, chunk: Chunk) -> None:
-        """Keep one chunk.
+        """Store one chunk.
 
         Raises
         ------
-        ShardError: memory is full, and so is the disk.
+        ShardError: memory and disk are full.
         """
         held = self._held.get(chunk.shard)
         if held and held.generation > chunk.generation:
@@ -113,7 +113,7 @@ class RecordStore:
         held.size = size
 
     def _spill(self, held: _Held) -> None:
-        """Move a shard from memory to a nameless file."""
+        """Move a shard from memory to an unnamed file."""
         with tempfile.TemporaryFile(dir=self._folder.name) as file:
             for offset in range(0, held.size, _COPY_BYTES):
                 _write_at(file.fileno(), os.pread(held.descriptor, _COPY_BYTES, offset), offset)
@@ -128,11 +128,11 @@ class RecordStore:
             self._in_memory -= held.size if held.in_memory else 0
 
     def publish(self, index: ShardIndex, shards: Collection[ShardInfo]) -> Path:
-        """A folder of the `shards` of `index` that this worker reads; valid in this process, until the store is left.
+        """Return a folder with the `shards` of `index`; it is valid in this process until the context ends.
 
         Raises
         ------
-        ShardError: not all of a shard has arrived.
+        ShardError: a shard is incomplete.
         """
         folder = Path(self._folder.name)
         for shard in shards:

@@ -1,4 +1,4 @@
-"""Clips that can't be used: counted, written down and complained of by the same rules, whoever makes shards.
+"""Rejects: clips that can't be used. Counts them, writes rejects.jsonl and enforces the limit.
 
 Knows nothing of how clips are read.
 """
@@ -18,7 +18,7 @@ from hybridspeech.storage.small_files import write_atomically
 
 @dataclass(frozen=True, kw_only=True)
 class Reject:
-    """One clip that could not be used, and why."""
+    """One clip that can't be used, and the reason."""
 
     clip_id: str
     split: str
@@ -27,14 +27,14 @@ class Reject:
 
 
 class Rejects:
-    """The account of one job; a clip that is rejected twice counts once.
+    """Collects the rejects of one job; a clip that is rejected twice counts once.
 
     Parameters
     ----------
-    path : file to write them to, a JSON object a line, by clip id
-    num_clips : of the job
-    max_rejects : how many may be unusable: a count, or a fraction of `num_clips` if it is less than 1
-    advice : how to go on once the files are mended, e.g. "run it again"
+    path : file to write: one JSON object per line, sorted by clip id
+    num_clips : number of clips of the job
+    max_rejects : largest allowed number of rejects: a count, or a fraction of `num_clips` if it is less than 1
+    advice : what to do after the files are repaired, e.g. "run it again"
     """
 
     def __init__(self, path: Path, *, num_clips: int, max_rejects: float, advice: str) -> None:
@@ -45,31 +45,31 @@ class Rejects:
         return len(self._rejects)
 
     def add(self, rejects: Iterable[Reject]) -> None:
-        """Count these, too."""
+        """Add rejects."""
         self._rejects |= {reject.clip_id: reject for reject in rejects}
 
     def write(self) -> None:
-        """Write all of them, in place of what was written before."""
+        """Write all rejects; replaces the file."""
         lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self._rejects.items())]
         write_atomically(self._path, "".join(lines))
 
     def check(self) -> None:
-        """Raise TooManyRejectsError, after writing them, if there are more than may be."""
+        """Write the rejects and raise TooManyRejectsError if there are more than allowed."""
         if len(self) > self._max_rejects * (self._num_clips if self._max_rejects < 1 else 1):
             self.write()
-            raise TooManyRejectsError(self.complaint())
+            raise TooManyRejectsError(self.summary())
 
-    def complaint(self) -> str:
-        """How many there are, which is the first, and what to do."""
+    def summary(self) -> str:
+        """Return the number of rejects, the first one, and what to do."""
         first = next(iter(self._rejects.values()))
         return (
             f"{len(self):,} of {self._num_clips:,} clips could not be used (max_rejects is {self._max_rejects:g}); the "
-            f"first: {first.clip_id}: {first.reason}: {first.detail}; all are in {self._path}; mend or remove the files, "
+            f"first: {first.clip_id}: {first.reason}: {first.detail}; all are in {self._path}; repair or remove the files, "
             f"then {self._advice}"
         )
 
 
 def check_max_rejects(max_rejects: float) -> None:
-    """Raise ConfigError for what is neither a count nor a fraction."""
+    """Raise ConfigError if the limit is neither a count nor a fraction."""
     if math.isnan(max_rejects) or max_rejects < 0:
         raise ConfigError(f"max_rejects is {max_rejects}; expected a count, or a fraction below 1")

@@ -126,9 +126,9 @@ def shards_data(index: ShardIndex, shards: str | Path, num_workers: int) -> Trai
         raise ConfigError(
             f"{shards}: has no training clips (splits: {dict(index.splits)}); preprocess with other splits"
         )
-    if lacking := index.lacking(shards):
+    if incomplete := index.incomplete(shards):
         raise ShardError(
-            f"{lacking[0]}; {len(lacking)} shards of {shards} are not whole: preprocess again with --resume"
+            f"{incomplete[0]}; {len(incomplete)} shards of {shards} are incomplete: preprocess again with --resume"
         )
     return TrainingData(
         summary=summary_of(index),

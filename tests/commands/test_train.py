@@ -186,7 +186,7 @@ def test_shards_that_are_not_whole_are_said_before_anything_starts(shards: Path,
     copy = shutil.copytree(shards, tmp_path / "shards")
     victim = sorted(copy.glob("training-*"))[2]
     victim.unlink() if harm == "missing" else os.truncate(victim, 100)
-    with pytest.raises(ShardError, match=rf"{victim.name}: .*1 shards of .* are not whole: preprocess again"):
+    with pytest.raises(ShardError, match=rf"{victim.name}: .*1 shards of .* are incomplete: preprocess again"):
         train(copy, tmp_path / "run", fit=FIT, backend="tfos")
     assert not (tmp_path / "run").exists()
 

@@ -144,8 +144,8 @@ def test_masks_work_on_spectrogram_shards_too(noisy_tones: Path, tmp_path: Path)
 def test_waveform_shards_bring_their_noise_and_notice_its_loss(waveforms: Path, tmp_path: Path) -> None:
     index = ShardIndex.load(waveforms)
     assert sorted(noise.splits for noise in index.noises) == [("testing",), *[("training",)] * 3, ("validation",)]
-    assert index.lacking(waveforms) == index.verify(waveforms) == []
-    assert index.lacking(tmp_path)[-1].endswith(".wav: missing")
+    assert index.incomplete(waveforms) == index.verify(waveforms) == []
+    assert index.incomplete(tmp_path)[-1].endswith(".wav: missing")
 
 
 @pytest.mark.parametrize(

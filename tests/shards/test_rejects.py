@@ -39,7 +39,7 @@ def test_they_are_written_by_clip_id_even_where_they_are_too_many(tmp_path):
     path = tmp_path / "rejects.jsonl"
     rejects = account(path, 1)
     rejects.add([reject(2), reject(1)])
-    with pytest.raises(TooManyRejectsError, match=f"all are in {path}; mend or remove the files, then run it again"):
+    with pytest.raises(TooManyRejectsError, match=f"all are in {path}; repair or remove the files, then run it again"):
         rejects.check()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["clip_id"] for line in lines] == ["yes/1", "yes/2"]

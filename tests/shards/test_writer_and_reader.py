@@ -153,7 +153,7 @@ def test_wrong_shapes_and_sizes_are_named(tmp_path: Path) -> None:
     with ShardWriter(path, PLAIN, SHAPE) as writer:
         with pytest.raises(ConfigError, match=r"a: spectrogram of shape \(3, 5\); expected \(5, 3\)"):
             writer.write("a", 0, "b", "c", spectrogram().T)
-        with pytest.raises(ConfigError, match=r"names of 201.. bytes in one record"):
+        with pytest.raises(ConfigError, match=r"take 201.. bytes; expected"):
             writer.write("a" * 20_000, 0, "b", "c", spectrogram())
     with pytest.raises(ConfigError, match="too many for one record"):
         ShardWriter(path, PLAIN, (32_769, 20_000))
@@ -180,7 +180,7 @@ def test_a_message_says_which_record_and_where(tmp_path: Path) -> None:
     record = len(data) // 3
     path.write_bytes(data[: 2 * record + 20])
     with pytest.raises(
-        ShardError, match=f"record 2 at byte {2 * record} is cut: 8 of its {record - 16} bytes are there"
+        ShardError, match=f"record 2 at byte {2 * record} is truncated: it has 8 of its {record - 16} bytes"
     ):
         list(read_shard(path))
 

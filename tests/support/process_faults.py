@@ -20,7 +20,8 @@ from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.supervision import end_all, is_alive
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
-from hybridspeech.shards.job import PROGRESS_NAME, SETTINGS_NAME
+from hybridspeech.shards.job import SETTINGS_NAME
+from hybridspeech.shards.worker import PROGRESS_NAME
 from hybridspeech.training.run_directory import RunDirectory
 from support.audio_files import noise, sound
 

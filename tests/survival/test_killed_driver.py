@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.process_faults import OPTIONS, Job, Undisturbed, command, files_of, job, num_finished
 
-from hybridspeech.shards.job import PROGRESS_NAME
+from hybridspeech.shards.worker import PROGRESS_NAME
 
 ENGINES = {
     "local": ("--engine", "local", "--num-executors", "2"),
