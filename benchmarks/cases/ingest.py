@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.peers.pipeline import Stopwatch
 from benchmarks.records import Outcome
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.training.dataset import worker_dataset
+from hybridspeech.training.dataset import EpochInput, worker_dataset
 from hybridspeech.training.partition import count_steps
 from hybridspeech.training.recipes import REPORT
 
@@ -34,10 +34,7 @@ def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
             source,
             index,
             SPLIT,
-            rank=0,
-            num_workers=1,
-            batch_size=fit.batch_size,
-            shuffle=(fit.seed, epoch, fit.shuffle_buffer),
+            EpochInput(rank=0, num_workers=1, batch_size=fit.batch_size, shuffle=(fit.seed, epoch, fit.shuffle_buffer)),
         )
         return sum(float(tf.reduce_sum(weight)) for _, _, weight in data.take(steps))
 

@@ -53,15 +53,15 @@ class TrainingBackend(Protocol):
 def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
     """The worker's side of every backend: run `worker`, and leave its state, report or failure in the status file."""
     run = RunDirectory(plan.run)
-    run.keep_room(rank)
-    run.write_status(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
+    run.status.reserve_failure_record(rank)
+    run.status.write(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
     context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=run)
     try:
         report = worker(plan, context)
     except BaseException as error:
-        run.write_last_word(rank, cause=cause_of(error), traceback=traceback.format_exc())
+        run.status.write_failure(rank, cause=cause_of(error), traceback=traceback.format_exc())
         raise
-    run.write_status(rank, state="finished", report=to_json(report))
+    run.status.write(rank, state="finished", report=to_json(report))
     return report
 
 
@@ -99,7 +99,7 @@ def _redirect_output(log: Path) -> None:
 
 def forget(plan: TrainPlan) -> None:
     """Remove what the ranks of an earlier run have said: it would be taken for this one's."""
-    RunDirectory(plan.run).forget_workers(plan.cluster.num_workers)
+    RunDirectory(plan.run).status.clear(plan.cluster.num_workers)
 
 
 def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> WorkerError | None:
@@ -113,7 +113,7 @@ def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> W
     run = RunDirectory(plan.run)
     failed = []
     for rank in range(plan.cluster.num_workers):
-        status = run.read_status(rank)
+        status = run.status.read(rank)
         if status.get("state") == "failed":
             failed.append((status["failed_at"], rank, status["cause"]))
         elif lost and rank in lost:
@@ -139,7 +139,7 @@ def collect(plan: TrainPlan) -> list[WorkerReport]:
     run = RunDirectory(plan.run)
     reports = []
     for rank in range(plan.cluster.num_workers):
-        status = run.read_status(rank)
+        status = run.status.read(rank)
         if status.get("state") != "finished":
             phase = f"in phase {status['phase']!r}" if status else "before it started"
             raise BackendError(

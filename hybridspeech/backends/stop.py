@@ -23,13 +23,13 @@ def stop_in_order(watch: Watch, is_over: Callable[[], bool]) -> None:
     is_over : whether the process that started the ranks has ended
     """
     run = watch.run
-    if not run.read_status(0).get("step"):
+    if not run.status.read(0).get("step"):
         return  # no step was taken: there is nothing to save
-    run.request_stop()
+    run.status.request_stop()
     asked_at = time.monotonic()
     with contextlib.suppress(BackendError):
         while not watch.look() and not is_over():
-            ends_epoch = run.read_status(0).get("phase") in ("validate", "save")
+            ends_epoch = run.status.read(0).get("phase") in ("validate", "save")
             if time.monotonic() - asked_at > (EPOCH_END_GRACE_S if ends_epoch else GRACE_S):
                 return
             time.sleep(POLL_S)

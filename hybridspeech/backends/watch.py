@@ -89,12 +89,12 @@ class Watch:
 
     def _read(self, rank: int, now: float) -> None:
         seen = self.seen[rank]
-        status = self.run.read_status(rank)
+        status = self.run.status.read(rank)
         if status.get("state") == "running" and status["host"] == socket.gethostname():
             if is_alive(status["pid"]):
                 seen.alive_at = time.time()
             else:
-                status = self.run.read_status(rank)  # it may have written its report and ended since
+                status = self.run.status.read(rank)  # it may have written its report and ended since
                 if status["state"] == "running":
                     self.lost.setdefault(rank, seen.alive_at or status["at"])
         if {**status, "waits": None} != {**seen.status, "waits": None}:  # what it waits in is no sign of life
@@ -108,7 +108,7 @@ class Watch:
         ------
         BackendError: nothing has moved for longer than the stall time-out.
         """
-        status, limit_s = self.run.read_feed(), self.plan.cluster.stall_timeout_s
+        status, limit_s = self.run.status.read_feed(), self.plan.cluster.stall_timeout_s
         if status.get("state") != "running":
             return False
         if status != self.feed.status:

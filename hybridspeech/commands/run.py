@@ -108,7 +108,7 @@ def run(
     starter = feed(clips, memory_bytes)
     with open_run(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
-    fed = directory.read_feed()
+    fed = directory.status.read_feed()
     result = result_of(plan, reports[0], fed["steps"], started_at)
     held = {name: sum(report.values[name] for report in reports) for name in ("memory_bytes", "spilled_bytes")}
     return RunResult(**vars(result), num_clips=sum(fed["splits"].values()), num_rejects=fed["num_rejects"], **held)
@@ -181,8 +181,8 @@ def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) 
 
     def look() -> None:
         nonlocal before
-        fed = run.read_feed()
-        statuses = [run.read_status(rank) for rank in range(plan.cluster.num_workers)] if fed else []
+        fed = run.status.read_feed()
+        statuses = [run.status.read(rank) for rank in range(plan.cluster.num_workers)] if fed else []
         received = sum(status.get("received", 0) for status in statuses)
         done = max(fed.get("done", 0), received)
         if fed and done != before:

@@ -176,7 +176,7 @@ class Feeding:
     def _say(self, state: str, **fields: object) -> None:
         self._said_at = time.monotonic()
         done = min(self._done, self._source.num_clips)
-        self._run.write_feed(state=state, done=done, total=self._source.num_clips, **fields)
+        self._run.status.write_feed(state=state, done=done, total=self._source.num_clips, **fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Fed:
 
     def __call__(self, plan: TrainPlan, context: WorkerContext, arriving: Iterable[Chunk | ShardIndex]) -> WorkerReport:
         """Keep the chunks until the index comes, which is the last; then work."""
-        context.say("feed")
+        context.report("feed")
         with RecordStore(self.memory_bytes) as store:
             index = _receive(store, context, arriving)
             mine = [
@@ -211,5 +211,5 @@ def _receive(store: RecordStore, context: WorkerContext, arriving: Iterable[Chun
         num_records += item.num_records
         if time.monotonic() - said_at > SAY_S:
             said_at = time.monotonic()
-            context.run.write_status(context.rank, received=num_records)
+            context.run.status.write(context.rank, received=num_records)
     raise BackendError("the feed ended without a word of what it was; run it again")

@@ -108,7 +108,7 @@ def _made(
 
 def _await_end(plan: TrainPlan, rank: int) -> Iterator[Any]:
     """On an executor: nothing, once the rank's process has ended; Spark loses this task if it loses the executor."""
-    while is_alive(RunDirectory(plan.run).read_status(rank)["pid"]):
+    while is_alive(RunDirectory(plan.run).status.read(rank)["pid"]):
         time.sleep(POLL_S)
     yield from ()
 
@@ -136,9 +136,11 @@ class Serving:
 
     def _meet(self, rank: int) -> None:
         run, cluster = RunDirectory(self._plan.run), self._plan.cluster
-        run.write_feeder(rank, self._round)
+        run.status.write_feeder_round(rank, self._round)
         deadline = time.monotonic() + cluster.start_timeout_s
-        while absent := [each for each in range(cluster.num_workers) if run.read_feeder(each) < self._round]:
+        while absent := [
+            each for each in range(cluster.num_workers) if run.status.read_feeder_round(each) < self._round
+        ]:
             if time.monotonic() > deadline:
                 raise BackendError(
                     f"no task to feed worker {absent[0]} has started within {cluster.start_timeout_s:g} s; its executor is "

@@ -1,13 +1,14 @@
-"""Shards -> tf.data, and exact step counts. Knows nothing of models, backends and Spark.
+"""Reads shards with tf.data. Knows nothing of models, backends and Spark.
 
-Every rank takes the same number of steps an epoch, though ranks may hold different numbers of examples: a rank that has
-run out goes on with examples it has had already, at weight 0. So each example counts exactly once an epoch, in training
-and in validation, for any number of workers and any batch size, and no collective waits for a rank that has left.
+Every rank takes the same number of steps per epoch, also if ranks have different numbers of examples: a rank without further
+examples repeats some with weight 0. So each example counts exactly once per epoch, in training and in validation, for any
+number of workers and any batch size, and no collective waits for a rank that has ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,59 +24,61 @@ if TYPE_CHECKING:
 READERS = 4
 
 
-def worker_dataset(
-    folder: str | Path,
-    index: ShardIndex,
-    split: str,
-    *,
-    rank: int,
-    num_workers: int,
-    batch_size: int,
-    shuffle: tuple[int, int, int] | None = None,
-    skip: int = 0,
-    transform: ClipTransform | None = None,
-    copy: int = 0,
-    label_weights: Sequence[float] = (),
-) -> tf.data.Dataset:
-    """One rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
+@dataclass(frozen=True, kw_only=True)
+class EpochInput:
+    """What one rank reads of a split in one epoch.
 
     Parameters
     ----------
-    shuffle : (seed, epoch, buffer in examples) for an order that depends on these alone; None keeps that of the shards
-    skip : batches at the beginning that are left out, those of a begun epoch that were trained on before
-    transform : from what the shards hold to what the network takes; None: they are the same
-    copy : which version of every clip the transform makes; 0 is the clip as it was recorded
-    label_weights : of an example of each label; empty: 1
+    shuffle : (seed, epoch, buffer size in examples), which alone decide the order; None keeps the order of the shards
+    skip : number of batches at the beginning that are left out: those trained on before a checkpoint
+    transform : from stored clips to inputs of the network; None: they are the same
+    copy : which augmented version of every clip; 0: the clip without augmentation
+    label_weights : weight of an example of each label; empty: 1
+    """
+
+    rank: int
+    num_workers: int
+    batch_size: int
+    shuffle: tuple[int, int, int] | None = None
+    skip: int = 0
+    transform: ClipTransform | None = None
+    copy: int = 0
+    label_weights: Sequence[float] = ()
+
+
+def worker_dataset(folder: str | Path, index: ShardIndex, split: str, epoch: EpochInput) -> tf.data.Dataset:
+    """Return one rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
 
     Returns
     -------
     Dataset of (spectrogram float32 [batch_size, num_bins, num_frames, 1] in dB, target float32 [batch_size, num_labels]:
-    shares of the labels, weight float32 [batch_size]: of an example, 0 for one that is there only to fill the batch).
+    probabilities of the labels, weight float32 [batch_size]: 0 for an example that only fills the batch).
     """
     import tensorflow as tf
 
-    shards = rank_shards(index, split, rank, num_workers)
+    shards = rank_shards(index, split, epoch.rank, epoch.num_workers)
     paths = [str(Path(folder) / shard.name) for shard in shards]
     records = _read(index, paths)
     shuffled = records
-    if shuffle:
-        seed, epoch, buffer = shuffle
-        generator = np.random.default_rng([seed, epoch, rank])
+    if epoch.shuffle:
+        seed, number, buffer = epoch.shuffle
+        generator = np.random.default_rng([seed, number, epoch.rank])
         shuffled = _read(index, [paths[i] for i in generator.permutation(len(paths))], interleave=True)
         shuffled = shuffled.shuffle(buffer, seed=int(generator.integers(1 << 62)), reshuffle_each_iteration=False)
     num_examples = sum(shard.num_examples for shard in shards)
-    num_fill = count_steps(index, split, num_workers, batch_size) * batch_size - num_examples
+    num_fill = count_steps(index, split, epoch.num_workers, epoch.batch_size) * epoch.batch_size - num_examples
     counted = shuffled.map(lambda record: (record, tf.constant(1.0)))
     filling = records.repeat().take(num_fill).map(lambda record: (record, tf.constant(0.0)))
 
     def parse(records: Any, weights: Any) -> Any:
         example = parse_examples(index, records)
         targets = tf.one_hot(example["label"], len(index.labels))
-        if label_weights:
-            weights *= tf.gather(tf.constant(label_weights, tf.float32), example["label"])
-        return *_seen(example, targets, transform, copy), weights
+        if epoch.label_weights:
+            weights *= tf.gather(tf.constant(epoch.label_weights, tf.float32), example["label"])
+        return *_inputs(example, targets, epoch.transform, epoch.copy), weights
 
-    batches = counted.concatenate(filling).batch(batch_size, drop_remainder=True).skip(skip)
+    batches = counted.concatenate(filling).batch(epoch.batch_size, drop_remainder=True).skip(epoch.skip)
     dataset = batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
 
@@ -83,7 +86,7 @@ def worker_dataset(
 def evaluation_dataset(
     folder: str | Path, index: ShardIndex, split: str, batch_size: int, transform: ClipTransform | None = None
 ) -> tf.data.Dataset:
-    """A whole split in shard order, each example once and as it was recorded; the last batch may be smaller.
+    """Return a whole split in shard order, each example once and without augmentation; the last batch may be smaller.
 
     Returns
     -------
@@ -94,15 +97,15 @@ def evaluation_dataset(
 
     def parse(records: Any) -> Any:
         example = parse_examples(index, records)
-        spectrogram, label = _seen(example, example["label"], transform, 0)
+        spectrogram, label = _inputs(example, example["label"], transform, 0)
         return spectrogram, label, example["clip_id"], example["speaker"]
 
     dataset = records.batch(batch_size).map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
 
 
-def _seen(example: dict[str, Any], targets: Any, transform: ClipTransform | None, copy: int) -> tuple[Any, Any]:
-    """What the network sees of a batch: spectrograms [batch, num_bins, num_frames, 1] and targets, mixed if asked for."""
+def _inputs(example: dict[str, Any], targets: Any, transform: ClipTransform | None, copy: int) -> tuple[Any, Any]:
+    """Return the network's inputs [batch, num_bins, num_frames, 1] and the targets of a batch, after mixup if it is on."""
     import tensorflow as tf
 
     if transform is None:
@@ -124,7 +127,7 @@ def _seen(example: dict[str, Any], targets: Any, transform: ClipTransform | None
 
 
 def _mixed(values: Any, shares: Any) -> Any:
-    """Each with the one before it in the batch, which is in random order already."""
+    """Mix each example with the one before it in the batch, which is in random order."""
     import tensorflow as tf
 
     return shares * values + (1 - shares) * tf.roll(values, 1, axis=0)
@@ -135,7 +138,7 @@ def _texts(ids: np.ndarray) -> list[str]:
 
 
 def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
-    """Serialised examples (string [batch]) -> label int32, clip_id and speaker string [batch], by TensorFlow's own parser.
+    """Parse serialised examples (string [batch]) into label int32, clip_id and speaker string [batch], and values.
 
     `values` are spectrograms, float32 [batch, num_bins, num_frames], or waveforms, int16 [batch, num_samples].
     """
@@ -178,10 +181,10 @@ def _read(index: ShardIndex, paths: list[str], *, interleave: bool = False) -> t
 
 
 def _options() -> Any:
-    """Ranks have shards of their own, so TensorFlow must not share them out again.
+    """Options without auto-sharding, since each rank has shards of its own, and without autotuning.
 
-    Nothing is left to tune, so that its tuner is off: when an epoch has ended, its thread may go on sleeping, and all wait
-    for it. It wakes 2.6, 5.1, 10, 20 and 41 s after the start; an epoch of 2.8 s then took 5.1 s.
+    There is nothing to tune, and the end of an epoch waits for the tuner's thread, which sleeps until 2.6, 5.1, 10, 20 and
+    41 s after its start: an epoch of 2.8 s took 5.1 s.
     """
     import tensorflow as tf
 

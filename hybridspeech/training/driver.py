@@ -66,10 +66,10 @@ def _progress_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgre
 
     def report() -> None:
         nonlocal num_reported, phase, is_stopping
-        if run.is_stop_requested() and not is_stopping:
+        if run.status.is_stop_requested() and not is_stopping:
             is_stopping = True
             on_progress(Progress(stage="stop", message="saving a checkpoint; press Ctrl-C again to end without it"))
-        status = run.read_status(0)
+        status = run.status.read(0)
         if status.get("phase") not in (None, phase, "step", "validate", "save"):
             phase = status["phase"]
             on_progress(Progress(stage="start", message=f"worker 0: {phase}"))

@@ -1,8 +1,7 @@
-"""Where a rank that says nothing waits: for its data, or in a step for its peers. Knows nothing of networks.
+"""Reports whether a long step waits for input or for the other ranks. Knows nothing of networks.
 
-In a step TensorFlow takes a batch from the pipeline, computes, and waits for the other ranks, all in one call. When
-that call lasts, a thread of this module writes down which of them it is, so that the driver names the rank whose reader
-is stuck and not one of those that wait for it.
+TensorFlow takes a batch from the pipeline, computes, and waits for the other ranks in one call. If that call lasts, a thread
+reports which of them it is, so that the driver names the rank whose reader is stuck and not a rank that waits for it.
 """
 
 from __future__ import annotations
@@ -18,60 +17,60 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class Pulse:
-    """Counts batches that come out of the pipeline, and steps that end. A context manager: the thread ends with it.
+class StallMonitor:
+    """Counts the batches that leave the pipeline and the steps that end; a context manager.
 
     Parameters
     ----------
-    quiet_s : how long one step lasts before it is written down where it waits
+    quiet_s : duration of a step, in seconds, after which the monitor reports what the step waits for
     """
 
     def __init__(self, context: WorkerContext, quiet_s: float) -> None:
         self._context, self._quiet_s = context, quiet_s
-        self._given: tf.Variable | None = None
-        self._taken = 0
-        self._ticked_at = time.monotonic()
-        self._said = ""
-        self._checks = PeriodicCall(self._check, quiet_s / 3, "hybridspeech-stall-monitor")
+        self._num_batches: tf.Variable | None = None
+        self._num_steps = 0
+        self._step_ended_at = time.monotonic()
+        self._reported = ""
+        self._thread = PeriodicCall(self._check, quiet_s / 3, "hybridspeech-stall-monitor")
 
-    def __enter__(self) -> Pulse:
-        self._checks.__enter__()
+    def __enter__(self) -> StallMonitor:
+        self._thread.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._given = None
-        self._checks.__exit__()
+        self.end_epoch()
+        self._thread.__exit__(kind, error, trace)
 
-    def counted(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """The same dataset of the batches of an epoch; from now on its batches count."""
+    def count_batches(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Return `dataset`, the training batches of an epoch that starts now; each batch is counted."""
         import tensorflow as tf
 
-        given = tf.Variable(0, dtype=tf.int64, trainable=False)
+        num_batches = tf.Variable(0, dtype=tf.int64, trainable=False)
 
         def count(*batch: Any) -> Any:
-            given.assign_add(1)
+            num_batches.assign_add(1)
             return batch
 
-        self._given, self._taken, self._ticked_at = given, 0, time.monotonic()
+        self._num_batches, self._num_steps, self._step_ended_at = num_batches, 0, time.monotonic()
         return dataset.map(count)
 
-    def tick(self) -> None:
-        """A step has ended."""
-        self._taken += 1
-        self._ticked_at = time.monotonic()
-        self._said = ""
+    def end_step(self) -> None:
+        """Count a step that has ended."""
+        self._num_steps += 1
+        self._step_ended_at = time.monotonic()
+        self._reported = ""
 
-    def rest(self) -> None:
-        """The epoch's steps have ended: what comes now has phases of its own."""
-        self._given = None
+    def end_epoch(self) -> None:
+        """Stop reporting until the next epoch: validation and saving have phases of their own."""
+        self._num_batches = None
 
     def _check(self) -> None:
-        given = self._given
-        if given is None or time.monotonic() - self._ticked_at < self._quiet_s:
+        num_batches = self._num_batches
+        if num_batches is None or time.monotonic() - self._step_ended_at < self._quiet_s:
             return
-        waits = "step" if int(given.numpy()) > self._taken else "data"
-        if waits != self._said:
-            self._context.wait_in(waits)
-            self._said = waits
+        waits = "step" if int(num_batches.numpy()) > self._num_steps else "data"
+        if waits != self._reported:
+            self._context.report_wait(waits)
+            self._reported = waits

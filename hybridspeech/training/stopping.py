@@ -1,13 +1,13 @@
-"""How a training is told to stop, and all its ranks stop after the same step. Knows nothing of TensorFlow, Spark and Ray.
+"""Stops all ranks of a training after the same step. Knows nothing of TensorFlow, Spark and Ray.
 
     driver      writes RUN/workers/stop
-    chief       sees it at its look n, and writes n + 1 into RUN/workers/stop-at
-    every rank  stops at its look n + 1
+    chief       reads it at check n, and writes n + 1 into RUN/workers/stop-at
+    every rank  stops at check n + 1
 
-A look is a place in the loop that all ranks pass in the same order, with a collective (of a step's gradients, of an
-epoch's statistics) between any two. The chief writes before it takes part in the collective between its looks n and
-n + 1, and without it no rank gets past that one. So a rank that has come to its look n + 1 reads what the chief has
-written, and none has come further: nobody is left alone in a collective, and what they do then, saving, all do.
+A check is a place in the loop that all ranks pass in the same order. Between two checks is a collective (of a step's
+gradients, or of an epoch's statistics). The chief writes the order before it takes part in the collective between checks n
+and n + 1, and no rank passes that collective without the chief. So every rank reads the order at its check n + 1, and no
+rank is further. All ranks then save together, and none waits alone in a collective.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from hybridspeech.training.worker import WorkerContext
 
 
 class Stopped(Exception):
-    """The ranks have agreed to stop, and what they have done is saved."""
+    """The ranks have agreed to stop, and have saved a checkpoint."""
 
 
-class Looks:
-    """One rank's looks at whether to stop. All ranks of a run begin at the same time, and look at the same places."""
+class StopCheck:
+    """Tells one rank when to stop. All ranks of a run start at the same step and check at the same places."""
 
     def __init__(self, context: WorkerContext) -> None:
-        self._run, self._is_chief = context.run, context.is_chief
+        self._status, self._is_chief = context.run.status, context.is_chief
         self._ahead = 1 if context.num_workers > 1 else 0
         self._count = 0
         self._stop_at: int | None = None
 
-    def is_time(self) -> bool:
-        """Whether to stop here, or as soon as possible if not here: the answer stays, and is the same on every rank."""
+    def should_stop(self) -> bool:
+        """Return whether to stop here, or at the next possible place. After True it is always True, on every rank."""
         self._count += 1
-        if self._stop_at is None and self._is_chief and self._run.is_stop_requested():
-            self._run.order_stop(self._count + self._ahead)
+        if self._stop_at is None and self._is_chief and self._status.is_stop_requested():
+            self._status.order_stop(self._count + self._ahead)
         if self._stop_at is None:
-            self._stop_at = self._run.stop_ordered_at()
+            self._stop_at = self._status.stop_order()
         return self._stop_at is not None and self._count >= self._stop_at

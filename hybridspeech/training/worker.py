@@ -1,4 +1,4 @@
-"""What a training worker is to a backend: a function of the plan and of where it stands. Knows nothing of TensorFlow."""
+"""The type of a training worker: a function of the plan and of its context. Knows nothing of TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybridspeech.training.run_directory import RunDirectory
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """Where a worker stands: its rank in 0 .. num_workers - 1 (0 is the chief), and how it says what it is doing."""
+    """Rank of a worker, 0 to num_workers - 1 (0 is the chief), and its reports to the driver."""
 
     rank: int
     num_workers: int
@@ -22,17 +22,19 @@ class WorkerContext:
         """Whether this rank publishes what all ranks compute."""
         return self.rank == 0
 
-    def say(self, phase: str, step: int = 0) -> None:
-        """Sign of life, cheap enough for every second.
+    def report(self, phase: str, step: int = 0) -> None:
+        """Report progress to the driver; cheap enough for every second.
 
-        `phase` is one of feed, import, data, build, restore, step, validate, save.
+        Parameters
+        ----------
+        phase : feed, import, data, build, restore, step, validate or save
         """
-        self.run.write_status(self.rank, state="running", phase=phase, step=step, waits=None)
+        self.run.status.write(self.rank, state="running", phase=phase, step=step, waits=None)
 
-    def wait_in(self, waits: str) -> None:
-        """Say for what the phase lasts, "data" or "step", without giving a sign of life."""
-        said_at = self.run.read_status(self.rank).get("at")
-        self.run.write_status(self.rank, waits=waits, at=said_at)
+    def report_wait(self, waits: str) -> None:
+        """Report what the rank waits for, "data" or "step"; this does not count as progress."""
+        progress_at = self.run.status.read(self.rank).get("at")
+        self.run.status.write(self.rank, waits=waits, at=progress_at)
 
 
 Worker = Callable[[TrainPlan, WorkerContext], WorkerReport]

@@ -92,7 +92,7 @@ def test_a_failure_names_rank_and_cause_and_the_next_run_gets_its_plan_and_gives
         raise ValueError("loss is nan\nat step 12")
 
     def works(plan, context):
-        context.say("step", step=7)
+        context.report("step", step=7)
         values = {"plan": repr(plan), "chief": context.is_chief, "TF_CONFIG": os.environ.get("TF_CONFIG")}
         return WorkerReport(rank=context.rank, history=({"loss": 0.5},), num_examples=11, values=values)
 
@@ -104,7 +104,7 @@ def test_a_failure_names_rank_and_cause_and_the_next_run_gets_its_plan_and_gives
     values = {"plan": repr(plan), "chief": True, "TF_CONFIG": None}
     expected = WorkerReport(rank=0, history=({"loss": 0.5},), num_examples=11, values=values)
     assert backend.run(plan, works) == [expected]
-    assert RunDirectory(plan.run).read_status(0)["step"] == 7
+    assert RunDirectory(plan.run).status.read(0)["step"] == 7
     assert "elsewhere" in os.environ["TF_CONFIG"]
 
 
@@ -122,11 +122,11 @@ def test_a_killed_worker_is_named(name, plan):
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_a_stuck_worker_is_named_with_what_it_last_did(name, plan):
     def stuck(plan, context):
-        context.say("step", step=30 + context.rank)
+        context.report("step", step=30 + context.rank)
         if context.rank == 1:
             signal.pause()
         for step in range(600):
-            context.say("step", step=step)
+            context.report("step", step=step)
             signal.sigtimedwait([], 0.1)
 
     with pytest.raises(WorkerError, match="worker 1 failed: no sign of life for 2 s, stuck in phase 'step' at step 31"):

@@ -57,39 +57,39 @@ def test_the_end_is_when_all_ranks_have_finished(plan, run):
 def test_the_earliest_failure_counts_even_if_it_is_written_later(plan, run, monkeypatch):
     monkeypatch.setattr(watch, "GRACE_S", 600.0)
     eye = Watch(plan, "")
-    run.write_status(0, state="running", **HERE, phase="step", step=3)
-    run.write_status(1, state="failed", cause="UnavailableError: peer is gone", failed_at=200.0)
+    run.status.write(0, state="running", **HERE, phase="step", step=3)
+    run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=200.0)
     assert not eye.look()
-    run.write_status(0, state="failed", cause="ValueError: loss is nan", failed_at=100.0)
+    run.status.write(0, state="failed", cause="ValueError: loss is nan", failed_at=100.0)
     with pytest.raises(WorkerError, match="worker 0 failed: ValueError: loss is nan"):
         eye.look()
 
 
 def test_a_failure_need_not_wait_for_a_rank_that_hangs(plan, run, monkeypatch):
     monkeypatch.setattr(watch, "GRACE_S", 0.0)
-    run.write_status(0, state="running", **HERE, phase="step", step=3)
-    run.write_status(1, state="failed", cause="ValueError: loss is nan", failed_at=200.0)
+    run.status.write(0, state="running", **HERE, phase="step", step=3)
+    run.status.write(1, state="failed", cause="ValueError: loss is nan", failed_at=200.0)
     with pytest.raises(WorkerError, match="worker 1 failed: ValueError: loss is nan"):
         Watch(plan, "").look()
 
 
 def test_a_process_that_is_gone_is_the_cause_of_later_failures(plan, run, monkeypatch):
     monkeypatch.setattr(watch, "GRACE_S", 0.0)
-    run.write_status(0, state="running", pid=gone(), host=socket.gethostname(), phase="step", step=3)
-    run.write_status(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
+    run.status.write(0, state="running", pid=gone(), host=socket.gethostname(), phase="step", step=3)
+    run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
     with pytest.raises(WorkerError, match=r"worker 0 failed: its process \d+ on .* was killed .*rank-000.log"):
         Watch(plan, "").look()
 
 
 def test_processes_of_other_machines_are_not_looked_for(plan, run):
     for rank in range(2):
-        run.write_status(rank, state="running", pid=gone(), host="elsewhere", phase="step", step=3)
+        run.status.write(rank, state="running", pid=gone(), host="elsewhere", phase="step", step=3)
     assert not Watch(plan, "").look()
 
 
 def test_too_few_workers_are_counted_with_advice(plan, run):
     eye = Watch(impatient(plan, start_timeout_s=1e-9), "free some cores")
-    run.write_status(1, state="running", **HERE, phase="start", step=0)
+    run.status.write(1, state="running", **HERE, phase="start", step=0)
     with pytest.raises(
         BackendError, match=r"1 of 2 workers started within 1e-09 s; stuck in phase 'reservation', .*: 0; free"
     ):
@@ -98,15 +98,15 @@ def test_too_few_workers_are_counted_with_advice(plan, run):
 
 def test_of_silent_ranks_the_one_that_spoke_first_is_stuck(plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
-    run.write_status(1, state="running", **HERE, phase="validate", step=7)
-    run.write_status(0, state="running", **HERE, phase="step", step=8)
+    run.status.write(1, state="running", **HERE, phase="validate", step=7)
+    run.status.write(0, state="running", **HERE, phase="step", step=8)
     with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'validate' at step 7"):
         eye.look() or eye.look()
 
 
 def test_nobody_is_stuck_while_others_have_not_started(plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
-    run.write_status(0, state="running", **HERE, phase="build", step=0)
+    run.status.write(0, state="running", **HERE, phase="build", step=0)
     assert not eye.look()
     assert not eye.look()
 
@@ -114,7 +114,7 @@ def test_nobody_is_stuck_while_others_have_not_started(plan, run):
 def test_a_rank_that_has_finished_is_not_stuck(plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
     execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
-    run.write_status(1, state="running", **HERE, phase="save", step=8)
+    run.status.write(1, state="running", **HERE, phase="save", step=8)
     with pytest.raises(WorkerError, match="worker 1 failed: no sign of life"):
         eye.look() or eye.look()
 
@@ -123,10 +123,10 @@ def test_a_rank_that_has_finished_is_not_stuck(plan, run):
 def test_a_stall_is_named_by_its_phase(phase, plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
-        run.write_status(rank, state="running", **HERE, phase="start", step=0)
-    WorkerContext(rank=0, num_workers=2, run=run).say("finished all but a word", 8)
-    WorkerContext(rank=1, num_workers=2, run=run).say(phase, 7)
-    run.write_status(0, at=time.time() + 60)
+        run.status.write(rank, state="running", **HERE, phase="start", step=0)
+    WorkerContext(rank=0, num_workers=2, run=run).report("finished all but a word", 8)
+    WorkerContext(rank=1, num_workers=2, run=run).report(phase, 7)
+    run.status.write(0, at=time.time() + 60)
     with pytest.raises(WorkerError, match=f"worker 1 failed: no sign of life .* in phase '{phase}' at step 7 "):
         eye.look() or eye.look()
 
@@ -143,9 +143,9 @@ def test_a_stall_is_named_by_its_phase(phase, plan, run):
 def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase, plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
-        run.write_status(rank, state="running", **HERE, phase="save", step=8)
+        run.status.write(rank, state="running", **HERE, phase="save", step=8)
         if waits[rank]:
-            WorkerContext(rank=rank, num_workers=2, run=run).wait_in(waits[rank])
+            WorkerContext(rank=rank, num_workers=2, run=run).report_wait(waits[rank])
     with pytest.raises(WorkerError, match=f"worker {stuck} failed: no sign of life .* in phase '{phase}' at step 8 "):
         eye.look() or eye.look()
 
@@ -153,13 +153,13 @@ def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase
 def test_to_say_what_one_waits_in_is_no_sign_of_life(plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=600), "")
     for rank in range(2):
-        run.write_status(rank, state="running", **HERE, phase="step", step=8)
+        run.status.write(rank, state="running", **HERE, phase="step", step=8)
     eye.look()
     before = [seen.changed_at for seen in eye.seen]
-    WorkerContext(rank=1, num_workers=2, run=run).wait_in("data")
+    WorkerContext(rank=1, num_workers=2, run=run).report_wait("data")
     eye.look()
     assert [seen.changed_at for seen in eye.seen] == before
-    WorkerContext(rank=1, num_workers=2, run=run).say("step", 8)
+    WorkerContext(rank=1, num_workers=2, run=run).report("step", 8)
     eye.look()
     assert [seen.changed_at for seen in eye.seen] > before
 
@@ -169,8 +169,8 @@ def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
     try:
         sleeper.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
-        run.write_status(0, state="running", **HERE, phase="step", step=3, waits="data")
-        run.write_status(1, state="running", pid=sleeper.pid, host=socket.gethostname(), phase="step", step=3)
+        run.status.write(0, state="running", **HERE, phase="step", step=3, waits="data")
+        run.status.write(1, state="running", pid=sleeper.pid, host=socket.gethostname(), phase="step", step=3)
         eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
         with pytest.raises(WorkerError, match=r"worker 1 failed: .* in phase 'step' at step 3, its process is stopped"):
             eye.look() or eye.look()
@@ -181,8 +181,8 @@ def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
 
 def test_who_misses_the_heartbeats_of_another_is_not_to_blame(plan, run, monkeypatch):
     monkeypatch.setattr(watch, "GRACE_S", 0.0)
-    run.write_status(0, state="failed", cause="UnavailableError: ... (stopped sending heartbeats) ...", failed_at=9.0)
-    run.write_status(1, state="running", **HERE, phase="step", step=3)
+    run.status.write(0, state="failed", cause="UnavailableError: ... (stopped sending heartbeats) ...", failed_at=9.0)
+    run.status.write(1, state="running", **HERE, phase="step", step=3)
     with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'step' at step 3"):
         Watch(plan, "").look()
 
@@ -196,11 +196,11 @@ def test_who_waits_for_room_is_in_phase_reservation(plan, run):
 
 def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
     eye = Watch(impatient(plan, start_timeout_s=0.01, stall_timeout_s=60), "")
-    run.write_feed(state="running", done=3, total=10)
-    run.write_status(0, state="running", **HERE, phase="feed", step=3)
+    run.status.write_feed(state="running", done=3, total=10)
+    run.status.write(0, state="running", **HERE, phase="feed", step=3)
     time.sleep(0.05)
     assert not eye.look()
-    run.write_feed(state="finished", done=10, total=10)
+    run.status.write_feed(state="finished", done=10, total=10)
     time.sleep(0.05)
     with pytest.raises(BackendError, match=r"1 of 2 workers started within 0\.01 s"):
         eye.look()
@@ -208,9 +208,9 @@ def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
 
 def test_a_feed_that_is_stuck_is_said(plan, run):
     eye = Watch(impatient(plan, stall_timeout_s=0.2), "")
-    run.write_feed(state="running", done=3, total=10)
+    run.status.write_feed(state="running", done=3, total=10)
     for step in range(5):  # what the ranks receive counts as progress
-        run.write_status(0, state="running", **HERE, phase="feed", step=step)
+        run.status.write(0, state="running", **HERE, phase="feed", step=step)
         assert not eye.look()
         time.sleep(0.05)
     time.sleep(0.25)

@@ -119,7 +119,7 @@ def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[
 
     def strike() -> None:
         while not over.wait(0.01) and not killed:
-            status = RunDirectory(run).read_status(rank)
+            status = RunDirectory(run).status.read(rank)
             if status.get("phase") == "feed" and is_alive(status["pid"]):
                 killed.append(pid_of(status["pid"]))
                 os.kill(killed[0], signal.SIGKILL)

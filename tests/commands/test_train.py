@@ -94,7 +94,7 @@ def test_the_run_directory_explains_itself(trained: TrainResult, shards: Path) -
     assert run.read_metrics() == list(trained.history)
     assert [path.name for path in sorted(run.checkpoints_dir.iterdir())] == ["epoch-0002", "epoch-0003"]
     assert list(run.tensorboard_dir.iterdir())
-    assert run.read_status(0)["state"] == "finished"
+    assert run.status.read(0)["state"] == "finished"
 
 
 def test_validation_counts_each_example_once(trained: TrainResult, shards: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_shard_that_is_damaged_inside_is_one_sentence(backend: str, shards: Pa
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
-    with pytest.raises(WorkerError, match=r"ShardError: .*a shard is damaged or gone .*inspect --verify"):
+    with pytest.raises(WorkerError, match=r"ShardError: .*a shard is damaged or missing .*inspect --verify"):
         train(copy, tmp_path / "run", fit=FIT, cluster=workers_of(backend), backend=backend)
 
 

@@ -18,7 +18,7 @@ from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
-from hybridspeech.training.dataset import worker_dataset
+from hybridspeech.training.dataset import EpochInput, worker_dataset
 from hybridspeech.training.recipes import SOUND
 
 WAVEFORM, LOGMEL, STFT = (FeatureConfig(kind=kind) for kind in ("waveform", "logmel", "stft"))
@@ -96,12 +96,7 @@ def test_a_clip_is_varied_alike_whatever_the_number_of_workers(waveforms: Path, 
             waveforms,
             index,
             "training",
-            rank=rank,
-            num_workers=num_workers,
-            batch_size=5,
-            shuffle=(0, 3, 16),
-            transform=see,
-            copy=4,
+            EpochInput(rank=rank, num_workers=num_workers, batch_size=5, shuffle=(0, 3, 16), transform=see, copy=4),
         )
         for inputs, targets, weights in dataset.as_numpy_iterator():
             assert (inputs.shape, targets.shape) == ((5, 64, 101, 1), (5, 4))
@@ -113,7 +108,10 @@ def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
     index = ShardIndex.load(waveforms)
     see = transform(waveforms, LOGMEL, replace(NO_AUGMENTATION, mixup_alpha=0.4))
     dataset = worker_dataset(
-        waveforms, index, "training", rank=0, num_workers=1, batch_size=8, shuffle=(0, 0, 64), transform=see, copy=1
+        waveforms,
+        index,
+        "training",
+        EpochInput(rank=0, num_workers=1, batch_size=8, shuffle=(0, 0, 64), transform=see, copy=1),
     )
     targets = np.concatenate([targets for _, targets, _ in dataset.as_numpy_iterator()])
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
@@ -124,7 +122,10 @@ def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
 def test_rare_labels_count_more_if_asked_for(waveforms: Path) -> None:
     index = ShardIndex.load(waveforms)
     dataset = worker_dataset(
-        waveforms, index, "training", rank=0, num_workers=1, batch_size=8, label_weights=(4.0, 3.0, 2.0, 1.0)
+        waveforms,
+        index,
+        "training",
+        EpochInput(rank=0, num_workers=1, batch_size=8, label_weights=(4.0, 3.0, 2.0, 1.0)),
     )
     for _, targets, weights in dataset.as_numpy_iterator():
         counted = weights > 0

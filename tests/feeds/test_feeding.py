@@ -20,6 +20,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
 from hybridspeech.training.plan import TrainPlan, WorkerReport
+from hybridspeech.training.recipes import REPORT
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import WorkerContext
 
@@ -35,11 +36,11 @@ def shards(flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def source_of(clips: Path, cluster: ClusterConfig, max_rejects: float = 100, shards: int | None = None) -> ClipSource:
     config = ShardConfig(dtype="float32", num_shards=shards)
-    return make_source(clips, SMALL, ManifestConfig(), config, cluster, max_rejects)
+    return make_source(clips, SMALL, ManifestConfig(), config, cluster.num_workers, max_rejects)
 
 
 def plan_of(folder: Path, num_workers: int, **cluster: float) -> TrainPlan:
-    plan = TrainPlan(shards="", run=str(folder), cluster=ClusterConfig(num_workers=num_workers, **cluster))
+    plan = TrainPlan(shards="", run=str(folder), fit=REPORT, cluster=ClusterConfig(num_workers=num_workers, **cluster))
     RunDirectory(plan.run).create(plan)
     return plan
 
@@ -92,7 +93,7 @@ def test_rejects_and_progress_are_written_down(flawed_tones: Path, tmp_path: Pat
     rejects = [json.loads(line) for line in run.rejects_path.read_text().splitlines()]
     assert {reject["reason"] for reject in rejects} == {"not-audio"}
     assert len(rejects) == index.num_rejects == source.num_clips - index.num_clips > 0
-    status = run.read_feed()
+    status = run.status.read_feed()
     assert (status["state"], status["done"], status["total"]) == ("finished", source.num_clips, source.num_clips)
 
 

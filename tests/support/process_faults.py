@@ -174,9 +174,9 @@ def command_of_training(shards: Path, run: Path, *options: str) -> list[str]:
 @contextlib.contextmanager
 def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
     """A training whose chief stands still, soon after its first step; all ranks wait for it. It goes on afterwards."""
-    running.run_until(lambda: bool(run.read_status(0).get("step")))
+    running.run_until(lambda: bool(run.status.read(0).get("step")))
     assert running.child.poll() is None, "the training has ended before its first step"
-    chief = psutil.Process(run.read_status(0)["pid"])
+    chief = psutil.Process(run.status.read(0)["pid"])
     chief.suspend()
     try:
         yield

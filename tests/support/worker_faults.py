@@ -25,8 +25,8 @@ class Struck:
 
         @dataclass(frozen=True, kw_only=True)
         class Mortal(WorkerContext):
-            def say(self, phase: str, step_: int = 0) -> None:
-                super().say(phase, step_)
+            def report(self, phase: str, step_: int = 0) -> None:
+                super().report(phase, step_)
                 last = self.rank == self.num_workers - 1
                 if last and phase == struck_in and step_ >= step and not marker.exists():
                     marker.touch()

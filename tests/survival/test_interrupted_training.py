@@ -93,7 +93,7 @@ def test_an_interrupted_training_saves_what_it_has_done_and_ends_like_an_undistu
         with frozen_at_first_step(running, run):
             os.kill(running.child.pid, number)
             if backend != "local":
-                running.run_until(run.is_stop_requested)
+                running.run_until(run.status.is_stop_requested)
         assert running.left(PATIENCE_S) == []
         assert running.child.wait(timeout=30) == 128 + number
     said = (tmp_path / "said").read_text()

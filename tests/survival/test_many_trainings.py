@@ -82,7 +82,7 @@ class RankKiller(threading.Thread):
         while len(self.killed) < self.count:
             rank, wait_s = self.random.randrange(2), self.random.uniform(0, 1.5)
             while not self.over.is_set():
-                status = self.run_directory.read_status(rank)
+                status = self.run_directory.status.read(rank)
                 if status.get("state") == "running" and status["step"] and status["pid"] not in self.killed:
                     break
                 self.over.wait(0.01)

@@ -12,7 +12,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
-from hybridspeech.training.dataset import evaluation_dataset, worker_dataset
+from hybridspeech.training.dataset import EpochInput, evaluation_dataset, worker_dataset
 from hybridspeech.training.partition import count_steps
 
 SMALL = FeatureConfig(kind="logmel", n_mels=17, hop_length=400)
@@ -44,7 +44,7 @@ def test_all_ranks_together_see_each_example_once_in_equal_steps(
     index, seen = ShardIndex.load(shards), Counter[bytes]()
     for rank in range(num_workers):
         dataset = worker_dataset(
-            shards, index, split, rank=rank, num_workers=num_workers, batch_size=7, shuffle=shuffle
+            shards, index, split, EpochInput(rank=rank, num_workers=num_workers, batch_size=7, shuffle=shuffle)
         )
         batches = list(dataset.as_numpy_iterator())
         assert len(batches) == count_steps(index, split, num_workers, 7)
@@ -76,7 +76,7 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(shards: Path) 
 
     def order(seed: int, epoch: int) -> list[bytes]:
         dataset = worker_dataset(
-            shards, index, "training", rank=0, num_workers=1, batch_size=4, shuffle=(seed, epoch, 64)
+            shards, index, "training", EpochInput(rank=0, num_workers=1, batch_size=4, shuffle=(seed, epoch, 64))
         )
         return [x.tobytes() for xs, _, _ in dataset.as_numpy_iterator() for x in xs]
 
@@ -87,7 +87,9 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(shards: Path) 
 
 def test_no_epoch_waits_for_the_thread_of_a_tuner(shards: Path) -> None:
     index = ShardIndex.load(shards)
-    of_worker = worker_dataset(shards, index, "training", rank=0, num_workers=1, batch_size=4, shuffle=(0, 0, 8))
+    of_worker = worker_dataset(
+        shards, index, "training", EpochInput(rank=0, num_workers=1, batch_size=4, shuffle=(0, 0, 8))
+    )
     for dataset in (of_worker, evaluation_dataset(shards, index, "testing", 8)):
         assert dataset.options().autotune.enabled is False
 

@@ -1,0 +1,136 @@
+"""One rank of a training: its data, network, optimizer and checkpoints. Knows nothing of Spark and Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hybridspeech.audio.augmentation import Augmenter
+from hybridspeech.audio.background_noise import load_noises
+from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.models.build import build_model
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.checkpoints import Checkpoints
+from hybridspeech.training.dataset import EpochInput, worker_dataset
+from hybridspeech.training.optimizer import compile_model
+from hybridspeech.training.partition import count_examples, count_steps
+from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.stall_monitor import StallMonitor
+from hybridspeech.training.stopping import StopCheck
+from hybridspeech.training.worker import WorkerContext
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """All that one rank trains with.
+
+    Parameters
+    ----------
+    transform : from stored clips to inputs of the network
+    model : compiled
+    metrics : cross-entropy and accuracy of the epoch
+    summary : writes TensorBoard files; None on all ranks but the chief
+    """
+
+    plan: TrainPlan
+    context: WorkerContext
+    strategy: tf.distribute.Strategy
+    monitor: StallMonitor
+    stop_check: StopCheck
+    index: ShardIndex
+    transform: ClipTransform
+    model: tf_keras.Model
+    metrics: list[tf_keras.metrics.Metric]
+    checkpoints: Checkpoints
+    summary: Any
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all ranks."""
+        workers = self.context.num_workers
+        return sum(count_examples(self.index, "training", rank, workers) for rank in range(workers))
+
+    def count_steps(self, split: str) -> int:
+        """Return the steps of one epoch over a split."""
+        return count_steps(self.index, split, self.context.num_workers, self.plan.fit.batch_size)
+
+    def training_data(self, epoch: int, skip: int) -> Any:
+        """Return the batches of an epoch, in its order and with its augmentation, without the first `skip`."""
+        fit = self.plan.fit
+        shuffle = (fit.seed, epoch, fit.shuffle_buffer)
+        return self._data("training", shuffle=shuffle, skip=skip, copy=1 + epoch, label_weights=self.plan.label_weights)
+
+    def validation_data(self) -> Any:
+        """Return the batches of the validation split."""
+        return self._data("validation")
+
+    def _data(self, split: str, **options: Any) -> Any:
+        workers = self.context.num_workers
+        epoch_input = EpochInput(
+            rank=self.context.rank,
+            num_workers=workers,
+            batch_size=self.plan.fit.batch_size,
+            transform=self.transform,
+            **options,
+        )
+
+        def make(_: Any = None) -> tf.data.Dataset:
+            dataset = worker_dataset(self.plan.shards, self.index, split, epoch_input)
+            return self.monitor.count_batches(dataset) if split == "training" else dataset
+
+        return make() if workers == 1 else self.strategy.distribute_datasets_from_function(make)
+
+
+def build_rank(
+    plan: TrainPlan, context: WorkerContext, strategy: tf.distribute.Strategy, monitor: StallMonitor
+) -> Rank:
+    """Load the index, and build and compile the network.
+
+    Raises
+    ------
+    ShardError: the index is damaged. ConfigError: as `build_model`.
+    """
+    import tensorflow as tf
+
+    context.report("data")
+    index = ShardIndex.load(plan.shards)
+    transform = make_transform(plan, index)
+    context.report("build")
+    with strategy.scope():
+        model = build_model(plan.model)
+        steps = count_steps(index, "training", context.num_workers, plan.fit.batch_size)
+        metrics = compile_model(model, plan, steps)
+    checkpoints = Checkpoints(
+        context.run,
+        is_chief=context.is_chief,
+        keep=plan.fit.keep_checkpoints,
+        model=model,
+        optimizer=model.optimizer,
+        metrics=metrics,
+    )
+    return Rank(
+        plan=plan,
+        context=context,
+        strategy=strategy,
+        monitor=monitor,
+        stop_check=StopCheck(context),
+        index=index,
+        transform=transform,
+        model=model,
+        metrics=metrics,
+        checkpoints=checkpoints,
+        summary=tf.summary.create_file_writer(str(context.run.tensorboard_dir)) if context.is_chief else None,
+    )
+
+
+def make_transform(plan: TrainPlan, index: ShardIndex) -> ClipTransform:
+    """Return the transform from stored clips to inputs of the network, with the plan's augmentation."""
+    augment, rate_hz = plan.fit.augment, plan.features.sample_rate_hz
+    paths = index.noise_paths(plan.shards, "training") if augment.needs_noise else ()
+    noises = load_noises(paths, rate_hz, plan.features.num_samples)
+    augmenter = Augmenter(augment, sample_rate_hz=rate_hz, seed=plan.fit.seed, noises=noises)
+    return ClipTransform(plan.stored, plan.features, augmenter)

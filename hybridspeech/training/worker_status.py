@@ -1,0 +1,128 @@
+"""Messages between the ranks and the driver of a run: small files in RUN/workers.
+
+    rank-NNN.json    status of a rank; only that rank writes it
+    rank-NNN.last    space reserved for the failure record of a rank
+    stop, stop-at    request of the driver to stop, and order of the chief when to stop: see `stopping`
+    feed.json        progress of a feed; only the driver writes it
+    feeder-NNN.json  last round of a feed in which a task has started for a rank; only that task writes it
+
+Knows nothing of TensorFlow, Spark and Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.storage.small_files import write_atomically
+
+FAILURE_RECORD_BYTES = 8192
+"""Reserved for a failure record. A cause has at most 1,000 characters (`one_line`), of six bytes each in JSON."""
+
+
+class WorkerStatus:
+    """Status, failures, stop order and feed state of the ranks of one run; creating the object touches nothing on disk.
+
+    Parameters
+    ----------
+    folder : RUN/workers
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stop_request = folder / "stop"
+        self._stop_order = folder / "stop-at"
+        self._feed = folder / "feed.json"
+
+    def clear(self, num_workers: int) -> None:
+        """Remove the messages of an earlier attempt: they would be taken for messages of this one."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for rank in range(num_workers):
+            self._status(rank).unlink(missing_ok=True)
+            self._failure_record(rank).unlink(missing_ok=True)
+        for path in self._folder.glob("feed*.json"):
+            path.unlink(missing_ok=True)
+        self._stop_request.unlink(missing_ok=True)
+        # Empty instead of absent: NFS caches the absence of a file, but asks the server for the content of one that exists.
+        self._stop_order.write_bytes(b"")
+
+    def write(self, rank: int, **fields: Any) -> None:
+        """Merge `fields` into the status of a rank. `at` is the Unix time of the last sign of progress, in seconds."""
+        status = {**_read_json(self._status(rank)), "at": time.time(), **fields, "rank": rank}
+        write_atomically(self._status(rank), json.dumps(status))
+
+    def read(self, rank: int) -> dict[str, Any]:
+        """Return the last status of a rank; empty if it has not written one."""
+        status = _read_json(self._status(rank))
+        with contextlib.suppress(json.JSONDecodeError):  # the record is being written
+            status |= _read_json(self._failure_record(rank))
+        return status
+
+    def reserve_failure_record(self, rank: int) -> None:
+        """Reserve the space on disk that `write_failure` needs when the disk is full."""
+        self._failure_record(rank).write_bytes(b"{}".ljust(FAILURE_RECORD_BYTES))
+
+    def write_failure(self, rank: int, *, cause: str, **fields: Any) -> None:
+        """Write to the status that a rank has failed; on a full disk into the reserved space, without `fields`."""
+        record = {"state": "failed", "cause": cause, "failed_at": time.time()}
+        try:
+            self.write(rank, **record, **fields)
+        except OSError:
+            with self._failure_record(rank).open("r+b") as file:
+                file.write(json.dumps(record).encode())
+
+    def request_stop(self) -> None:
+        """Ask the chief to let all ranks save and stop; the driver calls it."""
+        self._stop_request.touch()
+
+    def is_stop_requested(self) -> bool:
+        """Return whether the driver has asked."""
+        return self._stop_request.exists()
+
+    def order_stop(self, check: int) -> None:
+        """Order all ranks to stop at this check; the chief calls it. Written in place, for the reason given in `clear`."""
+        self._stop_order.write_text(f"{check}\n", encoding="ascii")
+
+    def stop_order(self) -> int | None:
+        """Return the check at which all ranks stop; None without an order."""
+        try:
+            text = self._stop_order.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+        return int(text) if text.endswith("\n") else None
+
+    def write_feed(self, **fields: Any) -> None:
+        """Write the progress of the feed."""
+        write_atomically(self._feed, json.dumps(fields))
+
+    def read_feed(self) -> dict[str, Any]:
+        """Return what `write_feed` was last given; empty without a feed."""
+        return _read_json(self._feed)
+
+    def write_feeder_round(self, rank: int, round_: int) -> None:
+        """Write that the task that feeds a rank has started, in this round of the feed."""
+        write_atomically(self._feeder(rank), json.dumps({"round": round_}))
+
+    def read_feeder_round(self, rank: int) -> int:
+        """Return the last round in which a task that feeds a rank has started; 0 if none has."""
+        return int(_read_json(self._feeder(rank)).get("round", 0))
+
+    def _status(self, rank: int) -> Path:
+        return self._folder / f"rank-{rank:03d}.json"
+
+    def _failure_record(self, rank: int) -> Path:
+        return self._folder / f"rank-{rank:03d}.last"
+
+    def _feeder(self, rank: int) -> Path:
+        return self._folder / f"feeder-{rank:03d}.json"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
