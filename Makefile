@@ -46,7 +46,7 @@ docs: setup ## write the generated documents: docs/cli.md and docs/img/architect
 	$(BIN)/python docs/make_architecture_picture.py
 
 docs-site: setup ## build the documentation site into build/site; a warning is an error
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: setup ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.10 \

@@ -134,7 +134,7 @@ def _normalised_by_sub_bands(x: Any) -> Any:
 
 
 def _standardised(spectrogram: Any) -> Any:
-    """Each band with mean 0 and variance 1. Nothing is learnt: that would take the gradient of the input (docs/design.md)."""
+    """Normalise each band to mean 0 and variance 1, without trainable weights (docs/design/decisions/dscnn-layout.md)."""
     from tf_keras import layers
 
     return layers.BatchNormalization(axis=1, momentum=BATCH_NORM_MOMENTUM, center=False, scale=False)(spectrogram)
