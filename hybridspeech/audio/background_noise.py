@@ -10,13 +10,15 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from hybridspeech.audio.decode import read_recording
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.errors import AudioError
+from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
+from hybridspeech.storage.objects import is_file, list_names
 
 NOISE_FOLDER = "_background_noise_"
 
@@ -36,13 +38,13 @@ def find_noises(source: str | Path, seed: int = 0) -> tuple[Noise, ...]:
     A seeded hash of the names decides the splits: one in five (at least one) for testing, as many for validation, the
     rest for training. Of two recordings one is for training and one for both other splits; a single one is for training.
     """
-    place = Path(source).absolute()
-    folder = (place if place.is_dir() else place.parent) / NOISE_FOLDER
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    paths = [path for path in found if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")]
-    drawn = sorted(paths, key=lambda path: hashlib.sha256(f"{seed}\0{path.name}".encode(errors="replace")).digest())
+    place = normalized(source)
+    is_table = is_file(place) if is_url(place) else not Path(place).is_dir()
+    folder = join(parent_and_name(place)[0] if is_table else place, NOISE_FOLDER)
+    names = [name for name in list_names(folder) if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")]
+    drawn = sorted(names, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode(errors="replace")).digest())
     splits = dict(zip(drawn, _splits(len(drawn)), strict=True))
-    return tuple(Noise(name=path.stem, path=str(path), splits=splits[path]) for path in paths)
+    return tuple(Noise(name=PurePosixPath(name).stem, path=join(folder, name), splits=splits[name]) for name in names)
 
 
 def _splits(count: int) -> list[tuple[str, ...]]:

@@ -39,6 +39,8 @@ import numpy as np
 from hybridspeech.audio.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
+from hybridspeech.storage.locations import is_url
+from hybridspeech.storage.objects import read_bytes
 
 MAX_DURATION_S = 600
 MAX_VALUES = MAX_DURATION_S * 8 * 48_000
@@ -67,6 +69,14 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[int]:
+    if is_url(path):
+        try:
+            data = read_bytes(str(path))
+        except FileNotFoundError:
+            raise AudioError("missing", f"{path}: no such file") from None
+        with _in_memory(data) as descriptor:
+            yield descriptor
+        return
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
@@ -106,9 +116,24 @@ def load_decoder() -> None:
 
 def decode(data: bytes, config: FeatureConfig, name: str = "clip") -> np.ndarray:
     """Decode an audio file in memory, as `read_clip`; `name` stands in the messages."""
+    if is_canonical(data[:WAV_HEADER_BYTES], len(data), config.sample_rate_hz):
+        return _canonical(data, len(data), config, name)
+    with _in_memory(data) as descriptor:
+        return _read(descriptor, config, name)
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[int]:
+    """Give a descriptor of a temporary file with this content."""
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(data)
-        return _read(file.fileno(), config, name)
+        yield file.fileno()
+
+
+def _canonical(head: bytes, size: int, config: FeatureConfig, name: str) -> np.ndarray:
+    """Return the waveform of a canonical WAV file of `size` bytes that begins with `head`."""
+    _check_length(name, (size - WAV_HEADER_BYTES) // 2, 1, config.sample_rate_hz)
+    return canonical_samples(head, config.num_samples)
 
 
 def _reason(error: Exception) -> str:
@@ -122,8 +147,7 @@ def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
     wanted = min(size, WAV_HEADER_BYTES + 2 * config.num_samples)
     head = os.pread(descriptor, wanted, 0)
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
-        _check_length(name, (size - WAV_HEADER_BYTES) // 2, 1, config.sample_rate_hz)
-        return canonical_samples(head, config.num_samples)
+        return _canonical(head, size, config, name)
     wanted_s = config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S
     wave = _resampled(*_decode(descriptor, size, wanted_s, name), config.sample_rate_hz)
     clip = np.zeros(config.num_samples, np.float32)

@@ -1,4 +1,4 @@
-"""A source that is a folder: ``SOURCE/word/clip.wav``; deeper folders belong to their word.
+"""A source that is a folder or a URL: ``SOURCE/word/clip.wav``; deeper folders belong to their word.
 
 Only names are read: no audio file is opened. Knows nothing of labels, speakers and splits.
 """
@@ -12,47 +12,80 @@ from pathlib import Path
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.splits import valid_text
+from hybridspeech.storage.locations import is_url
+from hybridspeech.storage.objects import list_files
 
 UNFINISHED_NAME = "_unfinished"
 """Folder inside a data set that `data synthesize` or `data download` has not finished."""
 
 
-def list_words(folder: Path, ignored: list[str]) -> list[tuple[str, str]]:
+def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
     """List all clips below the word folders of a source.
 
     Parameters
     ----------
-    ignored : receives the paths, relative to `folder`, that are left out
+    source : a local folder, or a URL
+    ignored : receives the paths, relative to `source`, that are left out
 
     Returns
     -------
-    (path relative to `folder`, word) of each clip
+    (path relative to `source`, word) of each clip
 
     Raises
     ------
     ManifestError: the folder is unfinished, has no word folder, or a word folder has no audio file.
     """
-    if (folder / UNFINISHED_NAME).is_dir():
+    words, is_unfinished = (
+        _words_of_store(source, ignored) if is_url(source) else _words_of_folder(Path(source), ignored)
+    )
+    if is_unfinished:
         raise ManifestError(
-            f"{folder}: this data set is not finished (it holds {UNFINISHED_NAME}); run the command that makes it again"
+            f"{source}: this data set is not finished (it holds {UNFINISHED_NAME}); run the command that makes it again"
         )
-    found: list[tuple[str, str]] = []
-    empty: list[str] = []
-    for item in _listing(folder):
-        if item.is_dir(follow_symlinks=False) and not item.name.startswith(("_", ".")):
-            names = list(_walk(item.path, f"{item.name}/", ignored))
-            found += [(name, item.name) for name in names]
-            empty += [] if names else [item.name]
-        elif item.is_symlink() or _is_audio(item.name):
-            ignored.append(valid_text(item.name))
+    found = [(name, word) for word, names in words.items() for name in names]
+    empty = [word for word, names in words.items() if not names]
     if empty:
         some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise ManifestError(
-            f"{folder}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the folder"
+            f"{source}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the folder"
         )
     if not found:
-        raise ManifestError(f"{folder}: no word folder here; expected SOURCE/word/clip.wav{_likely_cause(ignored)}")
+        raise ManifestError(f"{source}: no word folder here; expected SOURCE/word/clip.wav{_likely_cause(ignored)}")
     return found
+
+
+def _words_of_folder(folder: Path, ignored: list[str]) -> tuple[dict[str, list[str]], bool]:
+    """Return the clips of each word folder, and whether the data set is unfinished."""
+    if (folder / UNFINISHED_NAME).is_dir():
+        return {}, True
+    words: dict[str, list[str]] = {}
+    for item in _listing(folder):
+        if item.is_dir(follow_symlinks=False) and not item.name.startswith(("_", ".")):
+            words[item.name] = list(_walk(item.path, f"{item.name}/", ignored))
+        elif item.is_symlink() or _is_audio(item.name):
+            ignored.append(valid_text(item.name))
+    return words, False
+
+
+def _words_of_store(url: str, ignored: list[str]) -> tuple[dict[str, list[str]], bool]:
+    """As `_words_of_folder`, from one listing of all objects."""
+    words: dict[str, list[str]] = {}
+    hidden: set[str] = set()
+    for name in (stat.name for stat in list_files(url)):
+        word, *below = name.split("/")
+        if word == UNFINISHED_NAME and below:
+            return {}, True
+        if not below:
+            ignored += [name] if _is_audio(name) else []
+        elif not word.startswith(("_", ".")):
+            clips = words.setdefault(word, [])
+            first_hidden = next((depth for depth, part in enumerate(below, 1) if part.startswith(".")), None)
+            if first_hidden is not None:
+                hidden.add("/".join(name.split("/")[: first_hidden + 1]))
+            else:
+                (clips if _is_audio(name) else ignored).append(name)
+    ignored.extend(hidden)
+    return words, False
 
 
 def _likely_cause(ignored: list[str]) -> str:

@@ -10,7 +10,6 @@ Ids, labels and speakers are always valid Unicode: bytes of a file name that are
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 from hybridspeech.errors import ManifestError
@@ -19,6 +18,8 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
 from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
 from hybridspeech.manifest.tables import read_table
+from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
+from hybridspeech.storage.objects import is_file
 
 
 def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig()) -> Manifest:  # noqa: B008 - frozen
@@ -29,14 +30,14 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     ManifestError: the source is missing, empty, unfinished or of an unknown kind; a word folder has no clips; a row of
         the table is incomplete; two clips have one id; the split rule can't be applied; a speaker is in two splits.
     """
-    place = Path(os.path.abspath(source))  # noqa: PTH100 - Path.resolve follows links, and would change the ids
+    place = normalized(source)
     ignored: list[str] = []
     notes: list[str] = []
-    if place.is_dir():
+    if is_file(place):
+        folder, entries = parent_and_name(place)[0], _table_entries(place)
+    elif is_url(place) or Path(place).is_dir():
         folder = place
-        entries = [_entry(name, f"{folder}/{name}", word) for name, word in list_words(folder, ignored)]
-    elif place.is_file():
-        folder, entries = place.parent, _table_entries(place)
+        entries = [_entry(name, join(folder, name), word) for name, word in list_words(folder, ignored)]
     else:
         raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
     entries.sort(key=lambda entry: entry.clip_id)
@@ -73,7 +74,7 @@ def _entry(clip_id: str, path: str, label: str, speaker: str = "", split: str = 
     )
 
 
-def _table_entries(table: Path) -> list[Entry]:
+def _table_entries(table: str) -> list[Entry]:
     return [_entry(row.clip_id, row.path, row.label, row.speaker, row.split, row.row) for row in read_table(table)]
 
 
@@ -92,7 +93,7 @@ def _to_clips(entries: list[Entry], labels: tuple[str, ...], splits: list[str]) 
     )
 
 
-def _check_entries(place: Path, entries: list[Entry]) -> None:
+def _check_entries(place: str, entries: list[Entry]) -> None:
     for first, second in itertools.pairwise(entries):
         if first.clip_id == second.clip_id:
             rows = f" ({first.row}, {second.row})" if first.row else ""

@@ -12,11 +12,12 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import is_file, read_bytes
 
 TESTING_LIST = "testing_list.txt"
 VALIDATION_LIST = "validation_list.txt"
@@ -66,7 +67,7 @@ def valid_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: ManifestConfig) -> str:
+def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: ManifestConfig) -> str:
     """Return the rule of `config`, after checking that it can be applied; "auto" is the column, else the lists, else hash.
 
     Raises
@@ -74,7 +75,7 @@ def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: Ma
     ManifestError: there is no column `split`, or a list is missing.
     """
     has_column = any(entry.split for entry in entries)
-    missing = [name for name in (TESTING_LIST, VALIDATION_LIST) if not (folder / name).is_file()]
+    missing = [name for name in (TESTING_LIST, VALIDATION_LIST) if not is_file(join(folder, name))]
     if config.split == "column" and not has_column:
         raise ManifestError(f"{source}: --split column needs a column 'split', and there is none; try --split hash")
     if config.split == "lists" and missing:
@@ -87,7 +88,7 @@ def choose_rule(source: Path, folder: Path, entries: Sequence[Entry], config: Ma
 
 
 def split_entries(
-    rule: str, folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]
+    rule: str, folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]
 ) -> list[str]:
     """Return one of ``config.SPLITS`` for each entry, and append sentences for the user to `notes`.
 
@@ -98,7 +99,7 @@ def split_entries(
     return _RULES[rule](folder, entries, config, notes)
 
 
-def _by_column(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _by_column(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
     splits = []
     for entry in entries:
         given = entry.split.strip().lower()
@@ -110,10 +111,10 @@ def _by_column(folder: Path, entries: Sequence[Entry], config: ManifestConfig, n
     return splits
 
 
-def _by_lists(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
     listed: dict[str, str] = {}
     for name, split in ((VALIDATION_LIST, "validation"), (TESTING_LIST, "testing")):
-        lines = (folder / name).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        lines = read_bytes(join(folder, name)).decode("utf-8-sig", "surrogateescape").split("\n")
         for clip_id in (valid_text(posixpath.normpath(line.rstrip("\r"))) for line in lines if line.strip()):
             if listed.setdefault(clip_id, split) != split:
                 raise ManifestError(f"{folder}: {clip_id!r} is in both {VALIDATION_LIST} and {TESTING_LIST}; keep one")
@@ -128,16 +129,16 @@ def _by_lists(folder: Path, entries: Sequence[Entry], config: ManifestConfig, no
     return [listed.get(entry.clip_id, "training") for entry in entries]
 
 
-def _by_hash(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _by_hash(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
     shares = config.validation_percentage, config.testing_percentage
     return [split_by_hash(entry.hash_name, *shares) for entry in entries]
 
 
-def _all_training(folder: Path, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _all_training(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
     return ["training"] * len(entries)
 
 
-_RULES: dict[str, Callable[[Path, Sequence[Entry], ManifestConfig, list[str]], list[str]]] = {
+_RULES: dict[str, Callable[[str, Sequence[Entry], ManifestConfig, list[str]], list[str]]] = {
     "lists": _by_lists,
     "hash": _by_hash,
     "column": _by_column,

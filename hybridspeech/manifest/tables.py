@@ -8,12 +8,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hybridspeech.errors import ManifestError
+from hybridspeech.storage.copies import fetched
+from hybridspeech.storage.locations import is_url, normalized, parent_and_name
+from hybridspeech.storage.objects import exists
 
 COLUMNS = ("path", "label", "speaker", "split")
 REQUIRED = ("path", "label")
@@ -23,7 +27,7 @@ REQUIRED = ("path", "label")
 class TableRow:
     """One row of a table; `row` names its line or row; `speaker` and `split` are '' if they are not given.
 
-    `path` is absolute and normalised; `clip_id` is relative to the table's folder for files below it, else as given.
+    `path` is a URL, or absolute and normalised; `clip_id` is relative to the table's folder for files below it, else as given.
     """
 
     clip_id: str
@@ -34,26 +38,29 @@ class TableRow:
     row: str
 
 
-def read_table(table: Path) -> list[TableRow]:
+def read_table(table: str) -> list[TableRow]:
     """Read all rows, in the order of the table. A relative path starts at the table's folder.
 
     Raises
     ------
     ManifestError: the table is of an unknown kind, damaged or empty; a row has no path or label; no file exists.
     """
-    reader = READERS.get(table.suffix.lower())
+    suffix = PurePosixPath(table).suffix
+    reader = READERS.get(suffix.lower())
     if reader is None:
         raise ManifestError(
             f"{table}: unknown kind of file; expected a folder with one folder per word, or a table "
             f"({' '.join(READERS)}). Unpack an archive first"
         )
     try:
-        rows = [_row(table, row, values) for row, values in reader(table)]
+        parent, name = parent_and_name(table)
+        with fetched(parent, name) as folder:
+            rows = [_row(table, row, values) for row, values in reader(folder / name)]
     except (OSError, ValueError, csv.Error) as error:
-        raise ManifestError(f"{table}: not a readable {table.suffix[1:]} table ({error})") from error
+        raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({error})") from error
     if not rows:
         raise ManifestError(f"{table}: the table has no rows")
-    if not any(Path(row.path).exists() for row in rows[:100]):
+    if not any(exists(row.path) for row in rows[:100]):
         raise ManifestError(f"{table}: {rows[0].path} does not exist; a relative path starts at the table's folder")
     return rows
 
@@ -100,7 +107,7 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
 """Reader of (line or row, values by column) for each file name ending."""
 
 
-def _row(table: Path, row: str, fields: dict[str, Any]) -> TableRow:
+def _row(table: str, row: str, fields: dict[str, Any]) -> TableRow:
     for column in REQUIRED:
         if column not in fields:
             names = ", ".join(map(str, fields)) or "none"
@@ -109,13 +116,22 @@ def _row(table: Path, row: str, fields: dict[str, Any]) -> TableRow:
     for column in REQUIRED:
         if not values[column]:
             raise ManifestError(f"{table}, {row}: {column} is empty; every clip needs one")
-    root = str(table.parent).rstrip("/") + "/"
-    path = os.path.normpath(os.path.join(root, values["path"]))  # noqa: PTH118 - text in, text out
+    root = parent_and_name(table)[0] + "/"
+    path = _absolute(root, values["path"])
     clip_id = path.removeprefix(root) if path.startswith(root) else values["path"]
     return TableRow(clip_id=clip_id, row=row, **{**values, "path": path})
 
 
-def _text(table: Path, row: str, column: str, value: Any) -> str:
+def _absolute(root: str, path: str) -> str:
+    if is_url(path):
+        return normalized(path)
+    if not is_url(root) or path.startswith("/"):
+        return os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - text in, text out
+    scheme, _, place = root.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"
+
+
+def _text(table: str, row: str, column: str, value: Any) -> str:
     if value is None:
         return ""
     text = str(value)

@@ -63,6 +63,13 @@ def list_files(location: str, prefix: str = "") -> list[FileStat]:
     ]
 
 
+def list_names(location: str) -> list[str]:
+    """List the names directly in a location, sorted: of a local folder those of folders too, of a store those of files."""
+    if is_url(location):
+        return [stat.name for stat in list_files(location) if "/" not in stat.name]
+    return sorted(os.listdir(location)) if Path(location).is_dir() else []  # noqa: PTH208 - names
+
+
 def stat_file(location: str) -> FileStat:
     """Return the size and version of one file.
 
@@ -86,6 +93,11 @@ def is_file(location: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def exists(location: str) -> bool:
+    """Whether there is a file, or locally anything, at this location."""
+    return is_file(location) if is_url(location) else Path(location).exists()
 
 
 def read_bytes(location: str) -> bytes:
