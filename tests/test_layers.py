@@ -42,6 +42,8 @@ HOMES = {
     "fsspec": {"storage"},
 }
 """Heavy packages, and which packages of ours import them; `patches` imports what it patches."""
+PRIVATE = {"_jvm", "_gateway", "_jsc", "_active_spark_context", "_random_generator", "_momentums", "_temp_dir"}
+"""Private names of pyspark, Keras and Ray that only `patches` uses."""
 LIGHT = ("tensorflow", "tf_keras", "pyspark", "ray", "raydp", "librosa", "numba", "soundfile", "matplotlib", "scipy")
 
 

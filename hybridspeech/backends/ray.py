@@ -5,13 +5,9 @@ Besides this module only `feeds.ray` knows it.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
 import secrets
 import shutil
-import sys
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +19,8 @@ from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, r
 from hybridspeech.clusters.environment import LOOPBACK, ray_environment, refusals
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, one_line
+from hybridspeech.patches.ray_core import local_options
+from hybridspeech.patches.ray_train import skip_tensorflow_import
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
@@ -147,7 +145,7 @@ def _connect(ray: Any, cluster: ClusterConfig, more_cpus: int, object_store_byte
     joined = cluster.ray_address is not None
     surroundings = {
         "env_vars": worker_environment(cluster, joined=joined),
-        "worker_process_setup_hook": "hybridspeech.backends.ray.leave_tensorflow_out",
+        "worker_process_setup_hook": "hybridspeech.patches.ray_train.skip_tensorflow_import",
     }
     if joined:
         ray.init(address=cluster.ray_address, runtime_env=surroundings)
@@ -159,8 +157,7 @@ def _connect(ray: Any, cluster: ClusterConfig, more_cpus: int, object_store_byte
         "num_gpus": 0,
         "include_dashboard": False,
         "object_store_memory": object_store_bytes,
-        "_node_ip_address": LOOPBACK,
-        "_temp_dir": str(Path.cwd()),
+        **local_options(Path.cwd(), LOOPBACK),
     }
     try:
         ray.init(**settings)
@@ -178,21 +175,8 @@ def _check_cpus(ray: Any, cluster: ClusterConfig) -> None:
         )
 
 
-def leave_tensorflow_out() -> None:
-    """Keep the package ray.train.tensorflow from importing TensorFlow in this process, whatever else it imports.
-
-    The driver and the controller of Ray Train have no use for it, and would spend 5 s and more on it, one after the
-    other; workers import it themselves. Ray calls this at the start of each of its Python processes.
-    """
-    name, spec = "ray.train.tensorflow", importlib.util.find_spec("ray")
-    package = types.ModuleType(name)
-    package.__path__ = [f"{folder}/train/tensorflow" for folder in (spec and spec.submodule_search_locations) or ()]
-    package.__dict__["__getattr__"] = lambda wanted: getattr(importlib.import_module(f"{name}.config"), wanted)
-    sys.modules.setdefault(name, package)
-
-
 def _train(job: Job) -> None:
-    leave_tensorflow_out()
+    skip_tensorflow_import()
     from ray.train import get_context
 
     plan, packed = job.plan, job.packed
@@ -210,7 +194,7 @@ def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
     ------
     BackendError: Ray Train failed; the cause is in the words of the ranks.
     """
-    leave_tensorflow_out()
+    skip_tensorflow_import()
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
 

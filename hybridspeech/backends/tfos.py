@@ -6,14 +6,11 @@ a service open to everybody) end here. Besides this module only `feeds.tfos` kno
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import secrets
-import socket
 import sys
 import time
-import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +18,6 @@ from typing import Any, ClassVar
 
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
-from hybridspeech.backends.messages import receive, send
 from hybridspeech.clusters.environment import (
     LIGHT_JVM,
     LOOPBACK,
@@ -32,6 +28,8 @@ from hybridspeech.clusters.environment import (
 )
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
+from hybridspeech.patches.pyspark_context import count_executors
+from hybridspeech.patches.tensorflowonspark import patch_nodes, recorded_error
 from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 
@@ -201,8 +199,7 @@ def _await_executors(context: Any, job: Job) -> None:
     """Return when there are enough executors: the workers would wait for each other without a word."""
     cluster = job.plan.cluster
     wanted = cluster.num_workers if "local[" not in _master(cluster) else 0
-    tracker = context._jsc.sc().statusTracker()
-    while (found := len(tracker.getExecutorInfos()) - 1) < wanted:  # the driver counts as one
+    while (found := count_executors(context)) < wanted:
         if time.time() > job.start_by:
             raise BackendError(
                 f"Spark at {_master(cluster)} gave {found} of {wanted} executors with {_cores(cluster)} core(s) and "
@@ -224,13 +221,13 @@ def _train(context: Any, job: Job) -> None:
 
 
 def secret_and_address(cluster: ClusterConfig) -> tuple[bytes, str | None]:
-    """What `prepare` takes, for a new run."""
+    """What `patch_nodes` takes, for a new run."""
     return secrets.token_bytes(32), LOOPBACK if is_here(cluster) else None
 
 
 def introduce(context: Any, cluster: ClusterConfig, node: Node, mode: str) -> Any:
     """Start the nodes and let them know each other; the TFCluster. `mode` is the name of an InputMode."""
-    prepare(node.key, node.address)
+    patch_nodes(node.key, node.address)
     from tensorflowonspark import TFCluster
 
     return TFCluster.run(
@@ -258,15 +255,9 @@ def failures_told() -> Iterator[None]:
     except (ConfigError, TooManyRejectsError):
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(_noted_error() or one_line(error)) from error
-    if noted := _noted_error():
+        raise _failed(recorded_error() or one_line(error)) from error
+    if noted := recorded_error():
         raise _failed(noted)
-
-
-def _noted_error() -> str:
-    from tensorflowonspark import TFCluster  # only now: `prepare` must come before its first import
-
-    return str(TFCluster.tf_status.get("error", ""))
 
 
 def _failed(trace: str) -> BackendError:
@@ -298,7 +289,7 @@ class Node:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        prepare(self.key, self.address)
+        patch_nodes(self.key, self.address)
 
     def __call__(self, arguments: object, context: Any) -> None:
         rank = 0 if context.job_name == "chief" else 1 + context.task_index
@@ -307,47 +298,3 @@ class Node:
     def given(self, context: Any) -> tuple[object, ...]:
         """Further arguments for the worker function."""
         return ()
-
-
-def prepare(key: bytes, address: str | None) -> None:
-    """Mend TensorFlowOnSpark in this process, on the driver and on executors.
-
-    Its reservation service listens on every interface and unpickles what anybody sends; here it listens on one address
-    and opens only messages signed with the run's key. It also polls once a second, logs keys, and imports TensorFlow
-    where none is needed (4 to 10 s on the driver).
-
-    Parameters
-    ----------
-    key : shared secret of the run; travels to the executors inside Spark's task
-    address : of this host; None lets TensorFlowOnSpark find the one that faces the network
-    """
-    logging.getLogger("tensorflowonspark").setLevel(logging.WARNING)
-    sys.modules.setdefault("tensorflowonspark.compat", types.ModuleType("tensorflowonspark.compat"))
-    from tensorflowonspark import reservation, util
-
-    if address:
-        util.get_ip_address = lambda: address
-    reservation.MessageSocket.send = lambda self, sock, message: send(sock, key, message)
-    reservation.MessageSocket.receive = lambda self, sock: receive(sock, key)
-    reservation.Server.start_listening_socket = lambda self: socket.create_server((util.get_ip_address(), 0))
-    reservation.Server.await_reservations = _await_nodes
-    reservation.Client.await_reservations = _await_peers
-
-
-def _await_nodes(server: Any, context: object, status: Mapping[str, str], timeout: float) -> Any:
-    """Instead of Server.await_reservations, which polls once a second and exits the process on an error."""
-    deadline = time.monotonic() + timeout
-    while not server.reservations.done():
-        if "error" in status:
-            raise BackendError(first_cause(status["error"]))
-        if time.monotonic() > deadline:
-            raise BackendError(f"{server.reservations.remaining()} nodes have not registered within {timeout:g} s")
-        time.sleep(POLL_S)
-    return server.reservations.get()
-
-
-def _await_peers(client: Any) -> Any:
-    """Instead of Client.await_reservations, which sleeps a second even when all are there."""
-    while not client._request("QUERY"):
-        time.sleep(POLL_S)
-    return client.get_reservations()

@@ -21,7 +21,7 @@ import psutil
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
-from hybridspeech.clusters.environment import loopback_conf, ray_environment, refusals, spark_environment
+from hybridspeech.clusters.environment import LOOPBACK, loopback_conf, ray_environment, refusals, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import (
     SparkEngine,
@@ -32,6 +32,8 @@ from hybridspeech.engines.spark import (
 )
 from hybridspeech.engines.spark_job import cause, start_workers, worker_conf
 from hybridspeech.errors import EngineError
+from hybridspeech.patches.pyspark_context import active_context
+from hybridspeech.patches.ray_core import keep_to_loopback, local_options, reset_token
 from hybridspeech.processes.environment import environment
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.processes.supervision import end_all, process_tree
@@ -76,9 +78,9 @@ def spark_on_ray(config: EngineConfig, to_datasets: bool = False) -> Iterator[Sp
     ----------
     to_datasets : let Spark's driver JVM join Ray too, which `ray.data.from_spark` asks for
     """
-    if SparkContext._active_spark_context is not None:
+    if (other := active_context()) is not None:
         raise EngineError(
-            f"a SparkContext ({SparkContext._active_spark_context.master}) is active in this process, and RayDP needs "
+            f"a SparkContext ({other.master}) is active in this process, and RayDP needs "
             "one of its own; stop it first, or use --engine spark"
         )
     here = config.ray_address is None and not _is_connected()
@@ -89,8 +91,8 @@ def spark_on_ray(config: EngineConfig, to_datasets: bool = False) -> Iterator[Sp
             variables |= {**ray_environment(), **_access()}
         with environment(variables):
             if here:
-                _read_access_anew()
-                opened.callback(_read_access_anew)
+                reset_token()
+                opened.callback(reset_token)
             opened.enter_context(_ray(config, scratch))
             opened.enter_context(private_jvm())
             context = opened.enter_context(_open_spark(config, scratch, here, to_datasets))
@@ -115,17 +117,6 @@ def _access() -> dict[str, str]:
     if "RAY_AUTH_MODE" in os.environ:
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-def _read_access_anew() -> None:
-    """Let Ray forget the access that it has read in this process: it asks the environment once, for all Rays to come.
-
-    Without this the caller's own Ray, later in this process, would not be let in by the servers that it has started.
-    """
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-    Config.initialize("")  # first: a thread that still runs would miss the token if the mode still asked for one
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
@@ -167,16 +158,15 @@ def _join(address: str, logging: Mapping[str, Any]) -> None:
 
 def _start(scratch: Path, logging: Mapping[str, Any]) -> None:
     import ray
-    from ray._private import ray_constants
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # as in `ray_environment`, if somebody has imported Ray before
+    keep_to_loopback()  # as in `ray_environment`, if somebody has imported Ray before
     options = {
         "address": "local",  # a new one, even if RAY_ADDRESS names another
         "num_cpus": num_cores(),
         "num_gpus": 0,
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
-        "_temp_dir": str(scratch),
+        **local_options(scratch, LOOPBACK),
         **logging,
     }
     try:

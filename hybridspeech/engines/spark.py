@@ -23,12 +23,13 @@ import psutil
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
-from pyspark.java_gateway import launch_gateway
 
 from hybridspeech.clusters.environment import LIGHT_JVM, LOOPBACK, loopback_conf, refusals, spark_environment
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
 from hybridspeech.errors import ConfigError, EngineError
+from hybridspeech.patches.pyspark_context import active_context as active_spark_context
+from hybridspeech.patches.pyspark_context import count_executors, current_gateway, exchange_gateway, start_jvm
 from hybridspeech.processes.environment import environment
 from hybridspeech.processes.supervision import end_all, process_tree
 
@@ -165,7 +166,7 @@ def active_context(config: EngineConfig) -> SparkContext | None:
     ------
     EngineError: there is one, and its settings are not the ones asked for; Spark allows one in a process.
     """
-    context = SparkContext._active_spark_context
+    context = active_spark_context()
     if context is None:
         return None
     for key, value in asked_conf(config).items():
@@ -208,11 +209,10 @@ def _start(conf: Mapping[str, str], scratch: Path, verbose: bool) -> SparkContex
     with log_path.open("wb") as log, environment(variables), unchanged_process():
         output = {"stdout": 2} if verbose else {"stdout": log, "stderr": log}
         try:
-            SparkContext._gateway = launch_gateway(settings, output)
-            SparkContext._jvm = SparkContext._gateway.jvm
+            start_jvm(settings, output)
             return SparkContext(conf=settings)
         except (Py4JError, PySparkException, OSError, ValueError) as error:
-            reason = cause(error) if SparkContext._gateway else _last_words(log_path) or cause(error)
+            reason = cause(error) if current_gateway() else _last_words(log_path) or cause(error)
             raise EngineError(f"Spark did not start with master {conf['spark.master']}: {reason}") from error
 
 
@@ -226,14 +226,12 @@ def _last_words(log: Path) -> str:
 @contextlib.contextmanager
 def private_jvm() -> Iterator[None]:
     """Let pyspark start a new JVM, and end it afterwards; one that was there before is put aside and put back."""
-    before = (SparkContext._gateway, SparkContext._jvm)
     submitted_before = _submitted()
-    SparkContext._gateway = SparkContext._jvm = None
+    before = exchange_gateway(None)
     try:
         yield
     finally:
-        gateway = SparkContext._gateway
-        SparkContext._gateway, SparkContext._jvm = before
+        gateway = exchange_gateway(before)
         if gateway is None:  # interrupted while it came up: pyspark does not know it yet
             end_all([process for process in _submitted() if process not in submitted_before])
         if gateway is not None and gateway.proc is not None:  # under spark-submit, the JVM is not ours to end
@@ -290,7 +288,7 @@ def wait_for_executor(context: SparkContext, timeout_s: float = EXECUTOR_TIMEOUT
     if not has_executors(context.master):
         return
     deadline = time.monotonic() + timeout_s
-    while context._jsc.sc().getExecutorMemoryStatus().size() < 2:  # the driver counts as one
+    while count_executors(context) < 1:
         if time.monotonic() > deadline:
             raise EngineError(
                 f"{context.master} gave no executor within {timeout_s:.0f} s; it needs a live worker with free cores "

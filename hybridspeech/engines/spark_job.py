@@ -7,12 +7,9 @@ update of a finished partition once, whatever was retried or run twice. Knows no
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
 import queue
 import re
-import sys
 import uuid
-import zipimport
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,15 +21,13 @@ from pyspark.errors import PySparkException
 from hybridspeech.clusters.environment import executor_environment
 from hybridspeech.engines.base import attempt, open_outcome
 from hybridspeech.errors import EngineError, one_line
+from hybridspeech.patches.pyspark_daemon import PRELOAD_VARIABLE, remove_spark_archives
 from hybridspeech.processes.environment import SINGLE_THREADED
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-PRELOAD_VARIABLE = "HYBRIDSPEECH_PRELOAD"
-"""Environment variable of executors: functions that `spark_daemon` calls before it forks workers, with commas between."""
 PRELOADED = ("hybridspeech.shards.worker:prepare_worker",)
-_OF_SPARK = re.compile(r"/(pyspark|py4j-[\d.]+-src)\.zip$|/spark-[\w.-]+\.jar$")
 
 
 def run_partitions(
@@ -49,7 +44,7 @@ def run_partitions(
     tag = f"hybridspeech-{uuid.uuid4().hex}"
 
     def task(items: Iterable[tuple[int, Sequence[T]]]) -> None:
-        leave_out_archives()
+        remove_spark_archives()
         for i, partition in items:
             accumulator.add([(i, attempt(function, i, partition))])
 
@@ -87,7 +82,7 @@ def worker_conf() -> dict[str, str]:
     """Spark settings of the Python workers in a session that is started here."""
     return {
         "spark.python.worker.faulthandler.enabled": "true",  # a crash of a worker names its line
-        "spark.python.daemon.module": "hybridspeech.engines.spark_daemon",
+        "spark.python.daemon.module": "hybridspeech.patches.pyspark_daemon",
         **executor_environment({**SINGLE_THREADED, PRELOAD_VARIABLE: ",".join(PRELOADED)}),
     }
 
@@ -107,24 +102,6 @@ def start_workers(context: SparkContext) -> None:
             f"Spark's Python workers do not start: {cause(error)}; executors need the driver's version of Python, with "
             "hybridspeech: name it with --conf spark.pyspark.python=PATH"
         ) from error
-
-
-def leave_out_archives() -> None:
-    """Take Spark's own archives from the import path of this worker process, if pyspark is installed as files too.
-
-    Before each task pyspark lets the import system forget what it has seen, and Python then reads the table of contents
-    of every archive in the path again: Spark's JAR, pyspark.zip and py4j's. That took 50 ms and more of each task.
-    """
-    archives = [
-        path
-        for path, finder in sys.path_importer_cache.items()
-        if isinstance(finder, zipimport.zipimporter) and _OF_SPARK.search(finder.archive)
-    ]
-    paths = [path for path in sys.path if path not in archives]
-    if archives and importlib.machinery.PathFinder.find_spec("pyspark", paths):
-        sys.path[:] = paths
-        for path in archives:
-            del sys.path_importer_cache[path]
 
 
 class Arrivals(AccumulatorParam):  # type: ignore[misc]

@@ -22,13 +22,15 @@ import pyarrow
 
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job
-from hybridspeech.backends.ray import OBJECT_STORE_BYTES, connected, fit, launch, leave_tensorflow_out
+from hybridspeech.backends.ray import OBJECT_STORE_BYTES, connected, fit, launch
 from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, spark_environment
 from hybridspeech.config import ClusterConfig, EngineConfig
 from hybridspeech.engines.raydp import spark_on_ray
 from hybridspeech.engines.spark_job import Arrivals, cause
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.patches import raydp_datasets
+from hybridspeech.patches.ray_train import skip_tensorflow_import
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.plan import ShardTask, group_tasks
@@ -45,17 +47,6 @@ COLUMNS = pyarrow.schema(
     }
 )
 SPARK_COLUMNS = "shard string, generation long, offset long, num_records long, data binary"
-OPENED = (
-    *(f"java.{each}" for each in ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "math", "text", "util")),
-    *(f"java.util.{each}" for each in ("concurrent", "concurrent.atomic")),
-    *(f"sun.{each}" for each in ("nio.ch", "nio.cs", "security.action", "util.calendar")),
-)
-JAVA_OPTIONS = " ".join(
-    [*(f"--add-opens=java.base/{each}=ALL-UNNAMED" for each in OPENED), "--add-opens=java.sql/java.sql=ALL-UNNAMED"]
-)
-"""Without them RayDP's master dies on Java 17 when a DataFrame becomes a Dataset; every JVM below the driver reads them."""
-FETCHING = {"spark.ray.raydp_recoverable_fetch.task.resource.CPU": "1"}
-"""For a task of Ray that takes one partition from Spark; else all run at once, in as many Python processes."""
 SPARE_CPUS = 2
 """Of a Ray that is started here, besides the executors': for the tasks that make a Dataset of what Spark has made."""
 BYTES_AT_ONCE = 128 << 20
@@ -80,7 +71,7 @@ class RayFeed:
         fed = cast("Worker", Fed(worker=worker, memory_bytes=self._memory_bytes // 2))
         store_bytes = max(OBJECT_STORE_BYTES, self._memory_bytes // 2 * plan.cluster.num_workers)
         driver = partial(drive, self._source, store_bytes)
-        options = " ".join([os.environ.get("JDK_JAVA_OPTIONS", ""), LIGHT_JVM, JAVA_OPTIONS]).strip()
+        options = " ".join([os.environ.get("JDK_JAVA_OPTIONS", ""), LIGHT_JVM, raydp_datasets.JAVA_OPTIONS]).strip()
         return launch(plan, fed, driver, ("raydp", "pyspark"), {"JDK_JAVA_OPTIONS": options})
 
 
@@ -89,7 +80,7 @@ def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
     cluster, scratch = job.plan.cluster, Path.cwd()
     here = cluster.ray_address is None
     os.environ.update(spark_environment(scratch, loopback=here))  # Ray's processes start JVMs too
-    leave_tensorflow_out()
+    skip_tensorflow_import()
     with connected(cluster, more_cpus=SPARE_CPUS, object_store_bytes=store_bytes):
         datasets: list[list[Any]] = [[] for _ in range(cluster.num_workers)]
         feeding = Feeding(source, job.plan)
@@ -118,7 +109,7 @@ def _engine_config(cluster: ClusterConfig, scratch: Path) -> EngineConfig:
     return EngineConfig(
         num_executors=num_cores() if here else max(1, free - SPARE_CPUS),
         executor_cores=1,
-        conf={**FETCHING, **(loopback_conf(scratch) if here else {}), **cluster.conf},
+        conf={**raydp_datasets.FETCH_SETTINGS, **(loopback_conf(scratch) if here else {}), **cluster.conf},
         verbose=cluster.verbose,
     )
 
@@ -156,7 +147,6 @@ def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], gener
     """A materialised Ray Dataset of the chunks of some shards, which Spark makes, a task a group of shards."""
     import ray
     from pyspark.sql import SparkSession
-    from raydp.spark.dataset import release_spark_recoverable
 
     groups = group_tasks(tasks)
 
@@ -176,7 +166,7 @@ def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], gener
     frame = spark.range(0, len(groups), 1, len(groups)).mapInArrow(batches, SPARK_COLUMNS)
     try:
         dataset = ray.data.from_spark(frame).materialize()
-        release_spark_recoverable(frame)
+        raydp_datasets.release(frame)
     except Exception as error:  # of Spark or of Ray; it must be read while Spark's JVM lives
         raise BackendError(f"Spark on Ray made no Dataset of its records: {cause(error)}") from error
     return dataset

@@ -11,16 +11,10 @@ Spark's own barrier stages would do the same, but a stranger who connects to the
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing.managers
-import os
-import queue
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from hybridspeech.backends.base import Worker
@@ -31,13 +25,13 @@ from hybridspeech.backends.tfos import (
     failures_told,
     introduce,
     launch,
-    prepare,
     secret_and_address,
     spark_of,
 )
 from hybridspeech.engines.spark_job import Arrivals
 from hybridspeech.errors import BackendError
 from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.patches.tensorflowonspark import close_inherited_connections, feed_nodes, node_rank, patch_fed_nodes
 from hybridspeech.processes.supervision import is_alive
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
@@ -46,8 +40,6 @@ from hybridspeech.shards.record_store import Chunk
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
-QUEUE_CHUNKS = 4
-"""Chunks between a feeding task and its rank; upstream's queue has no end, and would hold what the rank can't take yet."""
 REUSE = {"spark.python.worker.reuse": "true"}
 """InputMode.SPARK asks for it: the rank is a child of the Python worker, and the queue is found again through it."""
 
@@ -88,10 +80,10 @@ def drive(source: ClipSource, job: Job) -> None:
 
         def make(parts: list[list[ShardTask]], generation: int) -> None:
             account = context.accumulator([], Arrivals(feeding))
-            feed(cluster, everywhere(partial(_made, source, parts, generation, account)))
+            feed_nodes(cluster, everywhere(partial(_made, source, parts, generation, account)))
 
         index = feeding.prepare(make)
-        feed(cluster, everywhere(lambda rank: [index]))
+        feed_nodes(cluster, everywhere(lambda rank: [index]))
         everywhere(partial(_await_end, plan)).count()
 
 
@@ -125,12 +117,10 @@ class Serving:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        mend(self.key, self.address)
+        patch_fed_nodes(self.key, self.address)
 
     def __call__(self, _: Iterable[int]) -> Iterable[Any]:
-        from tensorflowonspark import util
-
-        rank = util.read_executor_id()  # node i has rank i: the chief is the first
+        rank = node_rank()
         self._meet(rank)
         return self._items(rank)
 
@@ -149,29 +139,16 @@ class Serving:
             time.sleep(POLL_S)
 
 
-def feed(cluster: Any, items: Any) -> None:
-    """Put what an RDD has on each executor into the queue of its rank; return when the ranks have taken all.
-
-    This is `TFCluster.train` for one epoch, without its union of RDDs, which would send each record through Spark's JVM
-    and a second Python process. Its time-out is left to the supervisor, who knows who is stuck.
-    """
-    from tensorflowonspark import TFSparkNode
-
-    never_s = 10**9
-    put = TFSparkNode.train(cluster.cluster_info, cluster.cluster_meta, feed_timeout=never_s, qname="input")
-    items.foreachPartition(put)
-
-
 class FedNode(Node):
     """A node that is fed: its rank runs in a child of Spark's Python worker."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        mend(self.key, self.address)
+        patch_fed_nodes(self.key, self.address)
 
     def given(self, context: Any) -> tuple[object, ...]:
         """What arrives in the queue."""
-        leave_connections()
+        close_inherited_connections()
         return (_arriving(context.mgr.get_queue("input")),)
 
 
@@ -180,34 +157,3 @@ def _arriving(items: Any) -> Iterator[Chunk | ShardIndex]:
         item = items.get()
         yield item
         items.task_done()  # only now: the feeding task ends when what it fed is kept
-
-
-def mend(key: bytes, address: str | None) -> None:
-    """As `prepare`, and what only a fed node needs.
-
-    The queues live in a process of their own, which every other asks: there a plain queue does, without a pipe and two
-    copies more. That process and the rank's are forks of Spark's Python worker; they must not keep its connection open,
-    or Spark would never learn that it has died.
-    """
-    prepare(key, address)
-    from tensorflowonspark import TFManager
-
-    TFManager.JoinableQueue = lambda: queue.Queue(QUEUE_CHUNKS)
-    start = multiprocessing.managers.BaseManager.start
-    TFManager.TFManager.start = lambda self: start(self, initializer=leave_connections)
-
-
-def leave_connections() -> None:
-    """Let go of the TCP connections that this process has from the one it was forked from.
-
-    Their numbers then stand for nothing, rather than for the next file that is opened: objects that have them are left.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for path in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(OSError):
-            if str(path.readlink()).startswith("socket:"):
-                with socket.socket(fileno=os.dup(int(path.name))) as copy:
-                    is_tcp = copy.family in (socket.AF_INET, socket.AF_INET6)
-                if is_tcp:
-                    os.dup2(nothing, int(path.name))
-    os.close(nothing)

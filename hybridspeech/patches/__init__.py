@@ -1,1 +1,1 @@
-"""Every change to another package that is made at run time, one file a package."""
+"""Run-time changes to other packages, and every use of their private names; docs/design/patches.md lists them."""

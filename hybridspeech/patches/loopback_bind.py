@@ -1,9 +1,14 @@
-"""Keeps native code that would listen on every interface to the loopback interface. Linux on x86-64 and arm64.
+"""Makes native libraries listen on the loopback interface instead of on every interface. Linux on x86-64 and arm64.
 
-TensorFlow's servers bind to 0.0.0.0, and no setting says otherwise: whoever reaches the port may write into the memory of
-a training. `keep_to_loopback` puts a function of ours in the place of `bind` in the import tables (the global offset
-tables) of the libraries that are loaded; it changes the wildcard address to the loopback one and nothing else. Knows
-nothing of TensorFlow.
+Written against: tensorflow 2.21.0 (its gRPC servers); it knows nothing of TensorFlow and works for any shared library.
+
+Reason: TensorFlow's servers bind to 0.0.0.0 without authentication, and no setting changes that. `keep_to_loopback` puts a
+function in the place of `bind` in the import tables (global offset tables) of the loaded libraries. It replaces the
+wildcard address by the loopback address and changes nothing else.
+
+Without it: everyone who reaches the port can write into the memory of a training process.
+
+It can go when: TensorFlow has a setting for the address that its servers listen on.
 """
 
 from __future__ import annotations
@@ -50,12 +55,13 @@ _SYMBOL_BYTES = 24  # the first four of a symbol are where its name stands
 
 
 def keep_to_loopback() -> int:
-    """From now on, libraries loaded by now that bind a socket to every interface bind it to loopback.
+    """Make the libraries that are loaded now bind to loopback where they ask for every interface.
+
+    Calling it again is harmless.
 
     Returns
     -------
-    How many import tables have been changed; 0 where this is not possible (another system or processor). Harmless if
-    called again.
+    int, number of changed import tables; 0 on another system or processor
     """
     if platform.system() != "Linux" or platform.machine() not in _SLOTS:
         return 0
@@ -81,7 +87,7 @@ def _make_bind() -> Any:
     return _BIND(bind)
 
 
-_bind_to_loopback = _make_bind()  # lives as long as the process: the tables point to it
+_bind_to_loopback = _make_bind()  # must never be freed: the tables point to it
 
 
 def _loaded_libraries() -> list[tuple[int, int]]:

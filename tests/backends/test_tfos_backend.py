@@ -1,12 +1,10 @@
-"""What is TensorFlowOnSpark's own: its settings, and the mended reservation service."""
+"""TensorFlowOnSpark's settings and errors, and a standalone cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech.backends.messages import LONGEST_MESSAGE, receive, send
 from hybridspeech.backends.tfos import TFoSBackend, first_cause, spark_conf
 from hybridspeech.clusters.environment import spark_environment
 from hybridspeech.config import ClusterConfig
@@ -22,53 +19,6 @@ from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.training.plan import TrainPlan, WorkerReport
-
-KEY = b"k" * 32
-
-
-class Touch:
-    """Unpickling this creates a file: what an attacker would do, and worse."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
-
-
-@pytest.fixture
-def pair():
-    left, right = socket.socketpair()
-    with left, right:
-        yield left, right
-
-
-def test_messages_of_the_run_come_through(pair):
-    message = {"type": "REG", "data": {"executor_id": 1, "authkey": b"\x00" * 50_000}}
-    send(pair[0], KEY, message)
-    assert receive(pair[1], KEY) == message
-
-
-def test_a_message_signed_with_another_key_is_never_unpickled(pair, tmp_path):
-    send(pair[0], b"x" * 32, Touch(tmp_path / "broken-into"))
-    with pytest.raises(ConnectionError, match="wrong signature"):
-        receive(pair[1], KEY)
-    assert not (tmp_path / "broken-into").exists()
-
-
-def test_a_message_of_the_original_protocol_is_never_unpickled(pair, tmp_path):
-    data = pickle.dumps(Touch(tmp_path / "broken-into"))
-    pair[0].sendall(struct.pack(">I", len(data)) + data)
-    pair[0].close()
-    with pytest.raises(ConnectionError, match="closed"):
-        receive(pair[1], KEY)
-    assert not (tmp_path / "broken-into").exists()
-
-
-def test_a_message_that_would_fill_the_memory_is_refused(pair):
-    pair[0].sendall(struct.pack(">I", LONGEST_MESSAGE + 1))
-    with pytest.raises(ConnectionError, match="bytes is announced"):
-        receive(pair[1], KEY)
 
 
 def test_each_executor_has_one_slot_whatever_the_caller_sets(tmp_path):

@@ -173,7 +173,7 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
 @pytest.mark.cluster
 @pytest.mark.parametrize("engine", ["spark-local", "spark-local-cluster", "raydp"], indirect=True)
 def test_spark_workers_are_made_ready_before_the_fork(engine: Engine) -> None:
-    """See `spark_daemon`: each of these costs milliseconds of every task otherwise."""
+    """See `patches.pyspark_daemon`: each of these saves milliseconds of every task."""
 
     def function(items: Sequence[int]) -> dict[str, object]:
         import pyspark.daemon
@@ -189,7 +189,7 @@ def test_spark_workers_are_made_ready_before_the_fork(engine: Engine) -> None:
 
     ready = {
         "archives": [],
-        "reader": "prompt_main",
+        "reader": "quick_ack_main",
         "frozen": True,
         "imported": True,
         "found": True,

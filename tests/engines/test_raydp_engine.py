@@ -10,13 +10,13 @@ import time
 
 import psutil
 import pytest
-from pyspark import SparkContext
 from support.spark_standalone import listening_addresses
 
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
+from hybridspeech.patches.pyspark_context import current_gateway
 
 # As in test_spark: a session that other tests share is closed first.
 alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
@@ -52,7 +52,7 @@ def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and
 @pytest.mark.soak
 def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
     def kill_the_jvm(result: int) -> None:
-        SparkContext._gateway.proc.kill()
+        current_gateway().proc.kill()
 
     with RayDPEngine(EngineConfig(num_executors=1)) as engine, pytest.raises(EngineError, match="JVM has ended"):
         engine.map_partitions(lambda items: time.sleep(0.5), [[]] * 20, kill_the_jvm)

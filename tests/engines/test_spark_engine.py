@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
 from support.spark_standalone import listening_addresses
 
@@ -29,8 +25,8 @@ from hybridspeech.engines.spark import (
     private_jvm,
     unchanged_process,
 )
-from hybridspeech.engines.spark_daemon import Prompt
 from hybridspeech.errors import ConfigError, EngineError
+from hybridspeech.patches.pyspark_context import active_context, current_gateway
 from hybridspeech.processes.environment import environment
 
 # Spark allows one context in a process: asking for the local engine closes the session that other tests share.
@@ -138,7 +134,7 @@ class TestOwnSession:
             with pytest.raises(EngineError, match="ZeroDivisionError"):
                 engine.map_partitions(lambda items: 1 / items[0], [[0]])
             assert listening_addresses(os.getpid()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
-            jvm = psutil.Process(SparkContext._gateway.proc.pid)
+            jvm = psutil.Process(current_gateway().proc.pid)
         assert not jvm.is_running()
         assert capfd.readouterr() == ("", "")
         assert list(tmp_path.iterdir()) == []
@@ -148,9 +144,9 @@ class TestOwnSession:
 
     def test_it_opens_again_with_other_settings(self) -> None:
         with SparkEngine(EngineConfig(master="local[1]")):
-            assert SparkContext._active_spark_context.defaultParallelism == 1
+            assert active_context().defaultParallelism == 1
         with SparkEngine(EngineConfig(master="local[2]")) as engine:
-            assert SparkContext._active_spark_context.defaultParallelism == 2
+            assert active_context().defaultParallelism == 2
             assert squares(engine) == [0, 1, 4]
 
     def test_a_callers_session_is_used_and_left_open(self, callers_session: SparkSession) -> None:
@@ -167,10 +163,10 @@ class TestOwnSession:
 
     def test_a_jvm_of_the_caller_is_put_aside_and_put_back(self, callers_session: SparkSession) -> None:
         callers_session.stop()
-        gateway = SparkContext._gateway
+        gateway = current_gateway()
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
             assert squares(engine) == [0, 1, 4]
-        assert SparkContext._gateway is gateway
+        assert current_gateway() is gateway
         assert gateway.jvm.java.lang.Math.abs(-1) == 1
 
     def test_a_master_that_nobody_answers_for_is_refused_at_once(self) -> None:
@@ -188,7 +184,7 @@ class TestOwnSession:
 
     def test_a_jvm_that_is_killed_is_said_and_the_next_session_opens(self) -> None:
         def kill_the_jvm(result: int) -> None:
-            SparkContext._gateway.proc.kill()
+            current_gateway().proc.kill()
 
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
             with pytest.raises(EngineError, match="Spark's JVM has ended: it was killed"):
@@ -202,16 +198,3 @@ class TestOwnSession:
         config = EngineConfig(master="local[1]", conf={"spark.pyspark.python": "/bin/false"})
         with pytest.raises(EngineError, match=r"Python workers do not start: .*--conf spark.pyspark.python=PATH"):
             SparkEngine(config).__enter__()
-
-
-def test_what_is_read_promptly_is_what_was_sent() -> None:
-    pieces = [os.urandom(size) for size in (4, 70_000, 1, 200_000)]
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sender:
-        receiver, _ = server.accept()
-        with receiver, receiver.makefile("rb") as file, io.BufferedReader(Prompt(file), 1 << 16) as prompt:
-            thread = threading.Thread(target=lambda: [sender.sendall(piece) for piece in pieces])
-            thread.start()
-            assert [prompt.read(len(piece)) for piece in pieces] == pieces
-            thread.join()
-            sender.shutdown(socket.SHUT_WR)
-            assert prompt.read(1) == b""

@@ -1,4 +1,4 @@
-"""In a process of its own: what is put in front of `bind` stays there."""
+"""The replaced `bind`, in processes of their own: it can't be restored."""
 
 from __future__ import annotations
 
@@ -43,3 +43,16 @@ def test_what_would_listen_everywhere_listens_on_loopback_and_the_rest_as_before
     assert first == "127.0.0.1 127.0.0.1 127.0.0.2"
     assert rest[-1] == "Cannot assign requested address"
     assert rest[:-1] in ([], ["::ffff:127.0.0.1"])
+
+
+def test_a_server_of_tensorflow_listens_on_every_interface_without_the_patch() -> None:
+    code = """
+import psutil, socket, tensorflow as tf
+with socket.create_server(("127.0.0.1", 0)) as probe:
+    address = "127.0.0.1:%d" % probe.getsockname()[1]
+server = tf.distribute.Server({"worker": [address]}, start=True)
+connections = psutil.Process().net_connections("inet")
+print(*sorted({each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert set(done.stdout.split()) & {"0.0.0.0", "::"}, done.stderr

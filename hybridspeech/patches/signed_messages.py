@@ -1,4 +1,7 @@
-"""Messages between processes that share a secret: nothing is unpickled that was not signed with it. Not encrypted."""
+"""Messages between processes that share a secret: only signed messages are unpickled. They are not encrypted.
+
+Replaces the protocol of TensorFlowOnSpark's reservation server. Knows nothing of TensorFlowOnSpark.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,27 @@ import struct
 from typing import Any
 
 SOCKET_TIMEOUT_S = 10.0
-LONGEST_MESSAGE = 1 << 20  # bytes; what a cluster's nodes tell of themselves takes about 300 each
+MAX_MESSAGE_BYTES = 1 << 20
+"""The description of one node takes about 300 bytes."""
 
 
 def send(sock: socket.socket, key: bytes, message: object) -> None:
-    """Send one message: its length (4 bytes), HMAC-SHA256 (32 bytes) and pickle."""
+    """Send one message: its length (4 bytes), its HMAC-SHA256 (32 bytes) and its pickle."""
     data = pickle.dumps(message)
     sock.sendall(struct.pack(">I", len(data)) + hmac.digest(key, data, "sha256") + data)
 
 
 def receive(sock: socket.socket, key: bytes) -> Any:
-    """Receive one message; unpickle it only if its sender knows the key.
+    """Receive one message, and unpickle it only if its signature is right.
 
     Raises
     ------
-    ConnectionError: the other side is gone, sends too much, or does not know the key.
+    ConnectionError: the connection ended, the message is too large, or the sender does not have the key.
     """
     sock.settimeout(SOCKET_TIMEOUT_S)
     (size,) = struct.unpack(">I", _receive_exactly(sock, 4))
-    if size > LONGEST_MESSAGE:
-        raise ConnectionError(f"a message of {size} bytes is announced; expected at most {LONGEST_MESSAGE}")
+    if size > MAX_MESSAGE_BYTES:
+        raise ConnectionError(f"a message of {size} bytes was announced; expected at most {MAX_MESSAGE_BYTES}")
     signature, data = _receive_exactly(sock, 32), _receive_exactly(sock, size)
     if not hmac.compare_digest(signature, hmac.digest(key, data, "sha256")):
         raise ConnectionError("a message has a wrong signature: its sender is not part of this run")
