@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.commands.synthesize import WORDS, synthesize
+from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.config import EngineConfig, FeatureConfig
+from hybridspeech.corpora.synthesis import WORDS
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.manifest.config import ManifestConfig

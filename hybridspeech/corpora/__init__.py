@@ -1,1 +1,1 @@
-"""Sets of recorded words to start from: downloaded or synthesized."""
+"""Data sets to start from: downloaded or synthesized."""

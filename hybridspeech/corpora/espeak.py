@@ -1,8 +1,8 @@
-"""A thin binding on eSpeak NG, which the package `espeakng-loader` (extra ``demo``) ships: words -> samples.
+"""A binding of eSpeak NG, which the package `espeakng-loader` (extra ``demo``) contains: words -> samples.
 
-The library keeps its random state, its wave phase and its filters in static memory, so that what it says depends on all
-that it has said before. `speak` therefore loads it afresh for each call and unloads it after: the same arguments give
-the same bytes, in any process, after any history. That costs about 6 ms a call. Knows nothing of folders and speakers.
+The library keeps its random state, wave phase and filters in static memory, so that its output depends on earlier calls.
+`speak` therefore loads it for each call and unloads it afterwards: the same arguments give the same bytes in any
+process. That costs about 6 ms per call. Knows nothing of folders and speakers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """Who speaks. `name` is an espeak-ng voice, with a variant after a plus, e.g. ``en-us+f3``.
+    """A voice. `name` is that of an espeak-ng voice, with a variant after a plus, e.g. ``en-us+f3``.
 
-    `rate_wpm` is in words a minute (80 to 450); `pitch` and `pitch_range` are on espeak-ng's scale of 0 to 99.
+    `rate_wpm` is in words per minute (80 to 450); `pitch` and `pitch_range` are on espeak-ng's scale of 0 to 99.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Voice:
 
 
 def speak(texts: Sequence[str], voice: Voice, seed: int = 0) -> list[np.ndarray]:
-    """Say the texts one after the other; the same arguments give the same samples. One thread at a time.
+    """Synthesize the texts; the same arguments give the same samples. Only one thread runs at a time.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def speak(texts: Sequence[str], voice: Voice, seed: int = 0) -> list[np.ndarray]
 
     Raises
     ------
-    MissingExtraError: espeakng-loader is not installed. ConfigError: there is no such voice.
+    MissingExtraError: espeakng-loader is not installed. ConfigError: the voice is unknown.
     HybridspeechError: the library does not load or start.
     """
     chunks: list[bytes] = []
@@ -81,7 +81,7 @@ def speak(texts: Sequence[str], voice: Voice, seed: int = 0) -> list[np.ndarray]
 
 @contextmanager
 def _fresh_library(seed: int) -> Iterator[Any]:
-    """The library as if just started: unloading resets its static memory (unless someone else holds it as well)."""
+    """Load the library; unloading resets its static memory (unless other code has loaded it too)."""
     with requires("demo", "speech synthesis"):
         import espeakng_loader
     try:

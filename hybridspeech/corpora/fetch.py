@@ -1,10 +1,10 @@
-"""One URL -> one file with a known SHA-256: goes on after lost connections and believes no server.
+"""Fetches one URL to one file with a known SHA-256; continues after lost connections.
 
-    NAME.part    what has come so far; kept after a failure, so that the next call asks for the rest only
-    NAME         the whole file; there only once its SHA-256 is the one that was asked for
+    NAME.part    bytes received so far; kept after a failure, so that the next call requests only the rest
+    NAME         the complete file; it appears only after its SHA-256 was checked
 
-Servers drop connections, ignore ranges, send another range than asked for and give wrong lengths. The hash decides in
-the end; the rest is there to fail early and to say why. Knows nothing of data sets and archives.
+Servers drop connections, ignore ranges, send other ranges than requested and give wrong lengths. The hash decides; the
+other checks fail early and give the reason. Knows nothing of data sets and archives.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from hybridspeech.errors import ConfigError, DownloadError
 
 OnBytes = Callable[[int, int], None]
-"""Called with the bytes that are there and the bytes that there will be (0 if unknown)."""
+"""Called with the number of bytes received and expected (0 if unknown)."""
 
 _SCHEMES = ("http", "https", "file")
 _PASSING_CODES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -34,12 +34,12 @@ _BLOCK_BYTES = 2**20
 
 
 class _Interrupted(Exception):
-    """The connection failed in a way that may pass."""
+    """The connection failed in a way that may be temporary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig:
-    """When to give up. A try that brings new bytes is no failure; `pause_s` doubles with each failure, up to 30 s."""
+    """Limits of retries. An attempt that receives new bytes is no failure; `pause_s` doubles with each failure, up to 30 s."""
 
     timeout_s: float = 30.0
     max_failures: int = 5
@@ -70,13 +70,13 @@ def fetch(
     config: FetchConfig = FetchConfig(),
     on_bytes: OnBytes = lambda done, total: None,
 ) -> int:
-    """Make `path` the file at `url`; a file that is there already and has the hash is not fetched again.
+    """Fetch `url` to `path`; a file that exists and has the hash is not fetched again.
 
     Parameters
     ----------
     url : http, https or file
-    num_bytes : size of the file, if known; a server that promises another one is not read
-    max_bytes : most that is ever written, where the size is not known
+    num_bytes : size of the file, if known; a response of another length is refused
+    max_bytes : limit of what is written if the size is unknown
 
     Returns
     -------
@@ -84,8 +84,8 @@ def fetch(
 
     Raises
     ------
-    ConfigError: the URL is of another kind. DownloadError: the server can't be reached or has no such file, the hash or
-        the size is another one, or the disk is full.
+    ConfigError: the URL has another scheme. DownloadError: the server can't be reached or has no such file, the hash
+        or the size differs, or the disk is full.
     """
     if urlsplit(url).scheme not in _SCHEMES or re.search(r"[\s\0]", url):
         raise ConfigError(f"url is {url!r}; expected one that starts with {', '.join(f'{s}://' for s in _SCHEMES)}")
@@ -105,11 +105,11 @@ def fetch(
             part.replace(path)
         return path.stat().st_size
     except OSError as error:
-        raise DownloadError(f"{error.filename or part}: can't write there ({error.strerror}); make room") from error
+        raise DownloadError(f"{error.filename or part}: can't write there ({error.strerror}); free space") from error
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Compute the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -118,8 +118,8 @@ def sha256_of(path: Path) -> str:
 
 
 def _complete(job: _Job) -> None:
-    """Ask until all is there and its hash is right. If a resumed download is wrong, once more from the start."""
-    failures, was_wrong, cause = 0, False, "the server never sends it whole"
+    """Send requests until the file is complete and its hash is right. After a wrong resumed download, start again once."""
+    failures, was_wrong, cause = 0, False, "the server never sends the complete file"
     for _ in range(job.config.max_requests):
         before = _size(job.part)
         try:
@@ -142,28 +142,28 @@ def _complete(job: _Job) -> None:
             )
         was_wrong = True
     if _size(job.part) and sha256_of(job.part) == job.sha256:
-        return  # only the promised length was wrong
+        return  # only the length that the server announced was wrong
     kept = (
-        f"{_size(job.part):,} bytes are kept: the same command goes on from there" if _size(job.part) else "try later"
+        f"{_size(job.part):,} bytes are kept: the same command continues from there" if _size(job.part) else "try later"
     )
     raise DownloadError(f"{job.url}: {cause}; {kept}, or give a mirror with --url")
 
 
 def _transfer(job: _Job) -> bool:
-    """One request: what is missing of the file, added to `part`. Whether it began at the first byte."""
+    """Request the missing bytes and append them to `part`; return whether the response began at the first byte."""
     start = _size(job.part)
     response = _open(job.url, start, job.config.timeout_s)
     if response is None:
         return False
     with response:
         start = _start_of(response, start, job.part)
-        promised = _promised(response, start)
-        if promised and promised != (job.num_bytes or promised):
+        announced = _total_bytes(response, start)
+        if announced and announced != (job.num_bytes or announced):
             raise DownloadError(
-                f"{job.url}: the server has {promised:,} bytes, expected {job.num_bytes:,}: it is another file; check "
+                f"{job.url}: the server has {announced:,} bytes, expected {job.num_bytes:,}: it is another file; check "
                 "the URL, or give its --sha256 if this is the file you want"
             )
-        expected = job.num_bytes or promised or 0
+        expected = job.num_bytes or announced or 0
         done = _copy(response, job, start, expected)
     if done < expected:
         raise _Interrupted(f"the connection was closed after {done:,} of {expected:,} bytes")
@@ -171,7 +171,7 @@ def _transfer(job: _Job) -> bool:
 
 
 def _copy(response: Any, job: _Job, start: int, expected: int) -> int:
-    """Write what comes; the number of bytes that are there then."""
+    """Write the received bytes; return the number of bytes in the file."""
     done = start
     with job.part.open("ab" if start else "wb") as file:
         while block := _read(response, done, expected):
@@ -184,7 +184,7 @@ def _copy(response: Any, job: _Job, start: int, expected: int) -> int:
 
 
 def _open(url: str, start: int, timeout_s: float) -> Any:
-    """The response to a request for all bytes from `start`; None if the server has no more than that."""
+    """Request all bytes from `start`; return the response, or None if the server has no more."""
     headers = {"User-Agent": "hybridspeech", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -206,23 +206,23 @@ def _open(url: str, start: int, timeout_s: float) -> Any:
 
 
 def _start_of(response: Any, asked: int, part: Path) -> int:
-    """The position in the file at which the response begins: 0 if the server ignores ranges."""
+    """Return the position at which the response begins: 0 if the server ignores ranges."""
     if getattr(response, "status", None) != 206:
         return 0
     span = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     if span and int(span[1]) == asked:
         return asked
     part.unlink(missing_ok=True)
-    raise _Interrupted("the server sent another range than it was asked for")
+    raise _Interrupted("the server sent another range than requested")
 
 
-def _promised(response: Any, start: int) -> int | None:
+def _total_bytes(response: Any, start: int) -> int | None:
     length = response.headers.get("Content-Length", "")
     return start + int(length) if re.fullmatch(r"\d{1,18}", length) else None
 
 
 def _read(response: Any, done: int, expected: int) -> bytes:
-    """The next bytes as they come, so that none are lost with the connection; b'' at the end."""
+    """Return the bytes as they arrive, so that a lost connection loses none; b'' at the end."""
     try:
         block: bytes = response.read1(_BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:

@@ -1,7 +1,7 @@
-"""Made-up speakers: who they are, what their rooms do to a voice, and the clips they record of a list of words.
+"""Synthetic speakers: their properties, and the clips of a list of words.
 
-A speaker has an accent, a voice, a pitch, a pace, a level, a room and a background noise. All follows from a seed and
-the speaker's index. Knows nothing of files and folders.
+A speaker has an accent, a voice, a pitch, a rate, a level, a room response and a background noise; a seed and the index
+of the speaker determine all of them. Knows nothing of files and folders.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from hybridspeech.manifest.splits import split_by_hash
 
 SAMPLE_RATE_HZ = 16_000
 
-# The English accents of espeak-ng but for the one that drops the h of happy and house; and those of its voices whose
-# words are clear (nearest to the same words of the other voices) and do not clip. Left out as well are the voices of
-# kind klatt 6, such as Reed: they draw from the C library's rand(), so that their samples depend on the process.
+# The English accents of espeak-ng except the one that drops the h of happy and house, and its voices whose words are
+# clear (close to the same words of the other voices) and do not clip. The voices of kind klatt 6, such as Reed, are left
+# out too: they use the C library's rand(), so that their samples depend on the process.
 _MAIN_ACCENTS = ("en-us", "en")
 _OTHER_ACCENTS = ("en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc")
 _FEMALE = ("f1", "f2", "f3", "f4", "f5", "anika", "aunty", "belinda", "grandma", "linda", "steph")
 _MALE = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Alex", "Michael", "Mike", "adam", "grandpa", "max", "robert")
 _MAIN_VOICES = tuple(f"{accent}+{variant}" for accent in _MAIN_ACCENTS for variant in _FEMALE + _MALE)
 VOICES = _MAIN_VOICES + tuple(f"{accent}+{variant}" for accent in _OTHER_ACCENTS for variant in _FEMALE + _MALE)
-"""All names of voices that `cast` chooses from: first those of the two main accents, then those of the others."""
+"""Names of the voices of `make_speakers`: first those of the two main accents, then those of the others."""
 
 _SPLIT_OF_TEN = ("training", "testing", "validation", *["training"] * 7)
-"""Splits of speakers 0 to 9, and so on: an id that the hash rule puts there is drawn. Three speakers fill all."""
+"""Splits of speakers 0 to 9, repeated for further ones. Three speakers give all splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
-    """One made-up speaker; the same for a seed and index, however many there are.
+    """One synthetic speaker; it depends on the seed and the index, not on the number of speakers.
 
-    `level` is the highest peak of a clip (full scale = 1.0); `noise` is the RMS of the background as a fraction of it;
-    `echo` is the amplitude (root of the energy) of the room's response as a fraction of the direct sound's.
+    `level` is the highest peak of a clip (full scale = 1.0); `noise` is the RMS of the background noise relative to it;
+    `echo` is the amplitude (root of the energy) of the room response relative to the direct sound.
     """
 
     index: int
@@ -49,10 +49,11 @@ class Speaker:
     echo: float
 
 
-def cast(num_speakers: int, seed: int) -> list[Speaker]:
-    """The speakers of a seed: ids as the splits need them, voices in random order, each once before one comes again.
+def make_speakers(num_speakers: int, seed: int) -> list[Speaker]:
+    """Make the speakers of a seed: ids that the hash rule puts into the wanted splits, and voices in random order.
 
-    The first 52 have the main accents: where each word has few clips, an accent heard once or twice teaches nothing.
+    Each voice is used once before any is used again. The first 52 speakers have the main accents: if each word has few
+    clips, a network can't learn an accent that occurs once or twice.
     """
     rng = np.random.default_rng([seed, 0])
     order = [*rng.permutation(VOICES[: len(_MAIN_VOICES)]), *rng.permutation(VOICES[len(_MAIN_VOICES) :])]
@@ -79,8 +80,8 @@ def cast(num_speakers: int, seed: int) -> list[Speaker]:
     return list(speakers.values())
 
 
-def record(speaker: Speaker, take: int, words: Sequence[str], seed: int) -> list[np.ndarray]:
-    """A speaker says each word once; another take is said a little differently, in the same room.
+def synthesize_words(speaker: Speaker, take: int, words: Sequence[str], seed: int) -> list[np.ndarray]:
+    """Synthesize each word once; takes of a speaker differ a little in rate and pitch, and share the room response.
 
     Returns
     -------
@@ -93,17 +94,17 @@ def record(speaker: Speaker, take: int, words: Sequence[str], seed: int) -> list
         pitch=speaker.voice.pitch + int(rng.integers(-4, 5)),
     )
     room = _room(speaker, seed)
-    spoken = speak(words, voice, seed=int(rng.integers(2**31)))
-    return [_in_room(_trim(word), speaker, room, rng) for word in spoken]
+    raw = speak(words, voice, seed=int(rng.integers(2**31)))
+    return [_in_room(_trim(word), speaker, room, rng) for word in raw]
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
-    """Samples of 16 bit, little-endian, of a wave whose full scale is 1.0; what is beyond is clipped."""
+    """Convert a waveform (full scale = 1.0 is 32,767) to little-endian int16, clipped."""
     return np.clip(np.round(wave * 32767), -32768, 32767).astype("<i2")
 
 
 def _room(speaker: Speaker, seed: int) -> np.ndarray:
-    """Frequency response of the speaker's room: the voice, and after it noise that dies away within 0.2 s.
+    """Compute the frequency response of the speaker's room: the direct sound, then noise that decays within 0.2 s.
 
     Returns
     -------
@@ -118,14 +119,19 @@ def _room(speaker: Speaker, seed: int) -> np.ndarray:
 
 
 def _trim(spoken: np.ndarray) -> np.ndarray:
-    """Without the silence before and after: float64 [shape=(num_samples,)], peak 1.0."""
+    """Remove the silence before and after a word.
+
+    Returns
+    -------
+    float64 [shape=(num_samples,)], peak 1.0
+    """
     wave = spoken / max(1, np.abs(spoken.astype(np.int32)).max(initial=0))
     loud = np.flatnonzero(np.abs(wave) > 0.01)
     return wave[loud[0] : loud[-1] + 1] if loud.size else np.zeros(1)
 
 
 def _in_room(voice: np.ndarray, speaker: Speaker, room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A clip of a voice in a room: resampled, in the middle of a second (15 ms), with noise; 1 in 12 is cut short.
+    """Place a word in the middle of one second (deviation 15 ms), resample it, add room response and noise; cut 1 in 12.
 
     Returns
     -------
@@ -136,7 +142,9 @@ def _in_room(voice: np.ndarray, speaker: Speaker, room: np.ndarray, rng: np.rand
     spare = ESPEAK_RATE_HZ - voice.size
     start = min(spare, max(0, spare // 2 + int(rng.normal(0.0, 0.015) * ESPEAK_RATE_HZ)))
     second[start : start + voice.size] = voice
-    spectrum = np.fft.rfft(second)[: SAMPLE_RATE_HZ // 2 + 1]  # to cut the spectrum is to resample
+    spectrum = np.fft.rfft(second)[
+        : SAMPLE_RATE_HZ // 2 + 1
+    ]  # resamples: the spectrum is cut at the new Nyquist frequency
     clip = np.fft.irfft(spectrum * room, SAMPLE_RATE_HZ)
     clip *= speaker.level * rng.uniform(0.8, 1.0) / np.abs(clip).max()
     clip += speaker.level * speaker.noise * rng.standard_normal(SAMPLE_RATE_HZ)

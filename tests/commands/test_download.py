@@ -17,9 +17,10 @@ import pytest
 from support.archives import files, special, tar, zipped
 from support.http_server import Answer, Server
 
-from hybridspeech.commands.download import PUBLISHED, DownloadResult, download
+from hybridspeech.commands.download import DownloadResult, download
 from hybridspeech.config import Progress
 from hybridspeech.corpora.fetch import FetchConfig
+from hybridspeech.corpora.published import PUBLISHED
 from hybridspeech.errors import ConfigError, DownloadError, HybridspeechError, ManifestError, OutputExistsError
 from hybridspeech.manifest.reader import read_manifest
 
@@ -115,14 +116,13 @@ def test_a_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path, serve: Cal
     assert mended.asked == [5000]
 
 
-@pytest.mark.parametrize("moment", ["read_manifest", "_put_in_place"])
+@pytest.mark.parametrize("moment", ["read_manifest", "_move_into_place"])
 def test_a_killed_download_is_not_taken_for_whole(tmp_path: Path, moment: str) -> None:
     mirror = from_disk(tmp_path)
     script = (
-        "import os, signal, sys, hybridspeech.commands.download\n"
-        "verb = hybridspeech.commands.download\n"
-        f"verb.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "verb.download(sys.argv[1], sys.argv[2], url=sys.argv[3], sha256=sys.argv[4])\n"
+        "import os, signal, sys, hybridspeech.commands.download, hybridspeech.corpora.download_folder as folder\n"
+        f"folder.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "hybridspeech.commands.download.download(sys.argv[1], sys.argv[2], url=sys.argv[3], sha256=sys.argv[4])\n"
     )
     command = [sys.executable, "-c", script, NAME, str(tmp_path / "out"), mirror["url"], mirror["sha256"]]
     assert subprocess.run(command, timeout=60, check=False).returncode == -9

@@ -15,10 +15,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridspeech.commands.synthesize import WORDS, synthesize
+from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.config import Progress
 from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ, Voice, speak
-from hybridspeech.corpora.speakers import VOICES, Speaker, cast
+from hybridspeech.corpora.speakers import VOICES, Speaker, make_speakers
+from hybridspeech.corpora.synthesis import WORDS
 from hybridspeech.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
@@ -132,7 +133,7 @@ def test_the_lists_are_what_the_hash_rule_gives(spoken: Path) -> None:
 
 def test_speakers_take_turns(tmp_path: Path) -> None:
     result = synthesize(tmp_path / "out", words=["yes", "no"], clips_per_word=5, num_speakers=2, num_workers=1)
-    speakers = cast(2, seed=0)
+    speakers = make_speakers(2, seed=0)
     assert sorted(path.name for path in (tmp_path / "out/yes").iterdir()) == sorted(
         [f"{speakers[0].speaker_id}_nohash_{take}.wav" for take in (0, 1, 2)]
         + [f"{speakers[1].speaker_id}_nohash_{take}.wav" for take in (0, 1)]
@@ -147,7 +148,7 @@ def test_speakers_take_turns(tmp_path: Path) -> None:
 @given(seed=st.integers(0, 2**64), num_speakers=st.integers(1, 400))
 @settings(max_examples=25, deadline=None)
 def test_speakers_are_distinct_and_where_the_hash_rule_puts_them(seed: int, num_speakers: int) -> None:
-    speakers = cast(num_speakers, seed)
+    speakers = make_speakers(num_speakers, seed)
     assert len({speaker.speaker_id for speaker in speakers}) == num_speakers
     assert all(split_by_hash(speaker.speaker_id) == speaker.split for speaker in speakers)
     assert len({speaker.voice.name for speaker in speakers}) == min(num_speakers, len(VOICES))
@@ -155,8 +156,8 @@ def test_speakers_are_distinct_and_where_the_hash_rule_puts_them(seed: int, num_
 
 
 def test_speakers_of_a_smaller_cast_are_the_first_of_a_larger() -> None:
-    larger: list[Speaker] = cast(30, seed=7)
-    assert cast(10, seed=7) == larger[:10]
+    larger: list[Speaker] = make_speakers(30, seed=7)
+    assert make_speakers(10, seed=7) == larger[:10]
 
 
 def test_background_noise_is_long_enough_to_cut_from(spoken: Path) -> None:

@@ -42,7 +42,7 @@ EVIL = {
     "hard link": (tar((special("yes/a.wav", tarfile.LNKTYPE, "../evil.wav"), b"")), "'yes/a.wav' is a link"),
     "device": (tar((special("yes/a.wav", tarfile.CHRTYPE), b"")), "is a special file"),
     "pipe": (tar((special("yes/a.wav", tarfile.FIFOTYPE), b"")), "is a special file"),
-    "twice": (tar(("yes/a.wav", b"1"), ("yes/a.wav", b"2")), "is there twice"),
+    "twice": (tar(("yes/a.wav", b"1"), ("yes/a.wav", b"2")), "occurs twice"),
     "file below a file": (tar(("yes", b"1"), ("yes/a.wav", b"2")), "can't unpack"),
     "zip absolute": (zipped(("/proc/hybridspeech-evil.wav", b"x")), "is not below the folder"),
     "zip parent": (zipped(("../evil.wav", b"x")), "is not below the folder"),
