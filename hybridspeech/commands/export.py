@@ -26,7 +26,8 @@ from hybridspeech.evaluation.exported_model import Measured, measure
 from hybridspeech.evaluation.recordings import read_recordings, sample_waves
 from hybridspeech.evaluation.shard_checks import check_fit, check_sound
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.models.export_formats import FORMS, INPUT_NAME, OUTPUT_NAME, Classify, Subject
+from hybridspeech.models.export_formats import FORMATS, OUTPUT_NAME, Classify, ExportSource
+from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
@@ -105,10 +106,10 @@ def export(
     staging.mkdir()
     try:
         with requires("train", "export"), _quiet(), native_errors_muted():
-            made = staging / f"model{FORMS[format].suffix}"
-            difference, agreement, classify = _make(directory, plan, format, waves, made)
+            written = staging / f"model{FORMATS[format].suffix}"
+            difference, agreement, classify = _write(directory, plan, format, waves, written)
             measured = _measured(classify, measure, measured_on)
-        _publish(made, target, staging)
+        _publish(written, target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return ExportResult(
@@ -127,9 +128,9 @@ def export(
 
 
 def _check_target(target: Path, format: str, overwrite: bool) -> None:
-    if format not in FORMS:
-        raise ConfigError(f"format {format!r} is unknown; choose one of {', '.join(FORMS)}")
-    suffix = FORMS[format].suffix
+    if format not in FORMATS:
+        raise ConfigError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
+    suffix = FORMATS[format].suffix
     if suffix and target.suffix != suffix:
         raise ConfigError(f"{target}: a {format} export is a file whose name ends in {suffix}")
     if not target.exists():
@@ -143,7 +144,7 @@ def _check_target(target: Path, format: str, overwrite: bool) -> None:
 
 def _calibration_waves(plan: TrainPlan, run: Path, format: str, shards: str | Path | None) -> np.ndarray:
     """Read the calibration clips, float32 [shape=(num_clips, num_samples)]; none for a format without calibration."""
-    if not FORMS[format].is_quantized:
+    if not FORMATS[format].is_quantized:
         if shards:
             raise ConfigError(f"calibration clips were given for format {format!r}; only tflite-int8 uses them")
         return np.zeros((0, plan.features.num_samples), np.float32)
@@ -167,30 +168,30 @@ def _measured_index(plan: TrainPlan, run: Path, shards: str | Path | None) -> Sh
     return index
 
 
-def _make(
-    run: RunDirectory, plan: TrainPlan, format: str, waves: np.ndarray, made: Path
+def _write(
+    run: RunDirectory, plan: TrainPlan, format: str, waves: np.ndarray, path: Path
 ) -> tuple[float, float, Classify]:
-    """Write one form and try it: largest difference of a probability, share of labels that agree, and the model itself.
+    """Write a format and compare it with the run; the results are `max_difference`, `agreement` and the model.
 
     Raises
     ------
-    RunError: it answers otherwise than the run.
+    RunError: its predictions differ from those of the run.
     """
     from hybridspeech.training.trained_model import load_model
 
-    form, model = FORMS[format], load_model(run)
-    form.write(Subject(model=model, features=plan.features, labels=plan.labels, waves=waves), made)
-    classify = form.read(made)
-    difference, agreement = _compare(model, classify, plan.features, waves if len(waves) else _sounds(plan.features))
-    if form.is_quantized and not agreement >= AGREEMENT:
+    chosen, model = FORMATS[format], load_model(run)
+    chosen.write(ExportSource(model=model, features=plan.features, labels=plan.labels, waves=waves), path)
+    classify = chosen.read(path)
+    difference, agreement = _compare(model, classify, plan.features, waves if len(waves) else _signals(plan.features))
+    if chosen.is_quantized and not agreement >= AGREEMENT:
         raise RunError(
-            f"{run.path}: in int8 it names the run's own label for {100 * agreement:.1f} % of {len(waves)} training clips; "
-            f"expected at least {100 * AGREEMENT:g} %; nothing was written; export as tflite, which computes in float"
+            f"{run.path}: the int8 model predicts the same label as the run for {100 * agreement:.1f} % of {len(waves)} "
+            f"training clips; expected at least {100 * AGREEMENT:g} %; nothing was written; export as tflite, in float"
         )
-    if not form.is_quantized and not difference <= TOLERANCE:
+    if not chosen.is_quantized and not difference <= TOLERANCE:
         raise RunError(
-            f"{run.path}: as {format} its probabilities are up to {difference:.2g} away from the run's own; expected at "
-            f"most {TOLERANCE:g}; nothing was written; export as savedmodel, which computes in double precision"
+            f"{run.path}: the probabilities of the {format} model differ by up to {difference:.2g} from those of the run; "
+            f"expected at most {TOLERANCE:g}; nothing was written; export as savedmodel, which computes in double precision"
         )
     return difference, agreement, classify
 
@@ -201,11 +202,11 @@ def _measured(classify: Classify, shards: str | Path | None, index: ShardIndex |
     return measure(classify, read_recordings(shards, index, MEASURED_SPLIT, _BATCH_SIZE), MEASURED_SPLIT)
 
 
-def _publish(made: Path, target: Path, staging: Path) -> None:
-    """Put the export in its place by rename; an earlier one goes first, as a folder can't be renamed over another."""
+def _publish(written: Path, target: Path, staging: Path) -> None:
+    """Rename the export to its final name. A folder can't be renamed over another, so an earlier one is moved away first."""
     if target.is_dir():
         target.rename(staging / "replaced")
-    made.replace(target)
+    written.replace(target)
 
 
 def _size(path: Path) -> int:
@@ -213,8 +214,8 @@ def _size(path: Path) -> int:
     return sum(each.stat().st_size for each in files)
 
 
-def _sounds(features: FeatureConfig) -> np.ndarray:
-    """Noise, rising tones and silence: float32 [shape=(8, num_samples)]."""
+def _signals(features: FeatureConfig) -> np.ndarray:
+    """Make noise, rising tones and silence: float32 [shape=(8, num_samples)]."""
     generator = np.random.default_rng(0)
     times = np.arange(features.num_samples) / features.sample_rate_hz
     noises = 0.01 * generator.standard_normal((4, times.size))
@@ -225,21 +226,21 @@ def _sounds(features: FeatureConfig) -> np.ndarray:
 def _compare(
     model: tf_keras.Model, classify: Classify, features: FeatureConfig, waves: np.ndarray
 ) -> tuple[float, float]:
-    """An export beside the way of `predict`: largest difference of a probability, and share of the same labels."""
+    """Compare an export with `predict`: largest difference of a probability, and share of clips with the same label."""
     extractor = FeatureExtractor(features)
     differences, same = [], []
     for first in range(0, len(waves), _BATCH_SIZE):
         batch = waves[first : first + _BATCH_SIZE]
         spectrograms = np.stack([extractor(wave).copy() for wave in batch])[..., np.newaxis]
-        ours, theirs = classify(batch), model.predict_on_batch(spectrograms)
-        differences.append(np.abs(ours - theirs).max())
-        same.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+        exported, expected = classify(batch), model.predict_on_batch(spectrograms)
+        differences.append(np.abs(exported - expected).max())
+        same.append(exported.argmax(axis=1) == expected.argmax(axis=1))
     return float(np.max(differences)), float(np.concatenate(same).mean())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TensorFlow's notes on saving and converting from the user: none of them asks for anything to be done."""
+    """Mute TensorFlow's messages on saving and converting; none of them needs an action of the user."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,11 +1,21 @@
-"""The forms in which a network is exported: how each is written, and read back. Knows nothing of runs and shards.
+"""The formats of an exported network: how each is written, and read back. Knows nothing of runs and shards.
 
-Every form maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to `probabilities`, float32
-[shape=(batch, num_labels)], and carries the labels.
+| format | what it is | labels and settings | how to read it |
+|---|---|---|---|
+| savedmodel | a folder, without Keras | `assets/`; signature `metadata` | `tf.saved_model.load` |
+| keras | a file of tf_keras, without Lambda code | in its zip archive | `tf_keras.models.load_model` |
+| tflite | a file of builtin operations | in the zip archive at its end | `tf.lite.Interpreter` |
+| tflite-int8 | tflite; the network computes in int8, the features in float32 | the same | the same |
+
+Every format maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to `probabilities`, float32
+[shape=(batch, num_labels)], by the signature `serving_default` (keras: by calling the model). `labels.txt` has one label
+per line; `deployment.json` has the labels, the sample rate, the number of samples, and the names of input and output. None
+needs this package. A TFLite file starts with a batch of 1; its signature runner accepts any batch size.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,64 +25,101 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hybridspeech.config import FeatureConfig
+from hybridspeech.models.frontend import FRONT_END_NAME, INPUT_NAME, front_end
 from hybridspeech.models.quantization import to_int8
 
 if TYPE_CHECKING:
     import tf_keras
 
-LABELS_NAME = "labels.txt"
-INPUT_NAME, OUTPUT_NAME, SIGNATURE = "waveform", "probabilities", "serving_default"
-MODEL_NAME, FRONT_END_NAME = "classifier", "spectrogram"
+LABELS_NAME, DEPLOYMENT_NAME = "labels.txt", "deployment.json"
+OUTPUT_NAME, SIGNATURE, METADATA_SIGNATURE = "probabilities", "serving_default", "metadata"
+MODEL_NAME = "classifier"
 
+Precision = Literal["float32", "float64"]
 Classify = Callable[[np.ndarray], np.ndarray]
 """float32 [shape=(batch, num_samples)] -> float32 [shape=(batch, num_labels)]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is to be written: a network and what it takes; `waves` are clips that an int8 form is calibrated on."""
+class ExportSource:
+    """A network, its input features and its labels; `waves` are the calibration clips of an int8 format."""
 
     model: tf_keras.Model
     features: FeatureConfig
     labels: tuple[str, ...]
     waves: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
+    def assets(self) -> dict[str, str]:
+        """Return the text files that every format contains, by name."""
+        deployment = {
+            "labels": self.labels,
+            "sample_rate_hz": self.features.sample_rate_hz,
+            "num_samples": self.features.num_samples,
+            "input": INPUT_NAME,
+            "output": OUTPUT_NAME,
+        }
+        return {
+            LABELS_NAME: "".join(f"{label}\n" for label in self.labels),
+            DEPLOYMENT_NAME: json.dumps(deployment, indent=2, ensure_ascii=False) + "\n",
+        }
+
 
 @dataclass(frozen=True)
-class Form:
-    """`suffix` is what a file's name ends in; '' means a folder. `is_quantized`: its answers are only close to the run's."""
+class ExportFormat:
+    """How a format is written and read. `suffix` is that of the file, '' for a folder.
+
+    The predictions of a format that `is_quantized` are close to those of the run, not equal within rounding.
+    """
 
     suffix: str
-    write: Callable[[Subject, Path], None]
+    write: Callable[[ExportSource, Path], None]
     read: Callable[[Path], Classify]
     is_quantized: bool = False
 
 
-def _with_features(subject: Subject, precision: Literal["float32", "float64"]) -> Any:
-    """The network behind the transform: waveform in, probabilities out."""
+def _classifier(source: ExportSource, precision: Precision, transform: Literal["fft", "matrix"] = "fft") -> Any:
+    """Join front-end and network: waveform in, probabilities out."""
     import tf_keras
 
-    from hybridspeech.models.frontend import Spectrogram
-
-    waveform = tf_keras.Input((subject.features.num_samples,), name=INPUT_NAME)
-    spectrogram = Spectrogram(subject.features, precision, name=FRONT_END_NAME)(waveform)
-    return tf_keras.Model(waveform, subject.model(spectrogram), name=MODEL_NAME)
+    waveform = tf_keras.Input((source.features.num_samples,), name=INPUT_NAME)
+    spectrogram = front_end(source.features, precision=precision, transform=transform)(waveform)
+    return tf_keras.Model(waveform, source.model(spectrogram), name=MODEL_NAME)
 
 
-def _write_savedmodel(subject: Subject, path: Path, precision: Literal["float32", "float64"] = "float64") -> None:
-    """Variables, one function and the labels, without anything of Keras in it."""
+def _write_savedmodel(source: ExportSource, path: Path) -> None:
     import tensorflow as tf
 
-    whole = _with_features(subject, precision)
-    labels = path.with_name(LABELS_NAME)
-    labels.write_text(_lines(subject.labels), encoding="utf-8")
-    module = tf.Module()
-    module.weights, module.labels = list(whole.variables), tf.saved_model.Asset(str(labels))
-    waveform = tf.TensorSpec((None, subject.features.num_samples), tf.float32, name=INPUT_NAME)
-    module.classify = tf.function(
-        lambda waveform: {OUTPUT_NAME: whole(waveform, training=False)}, input_signature=[waveform]
-    )
-    tf.saved_model.save(module, str(path), signatures={SIGNATURE: module.classify})
+    module, classifier = tf.Module(), _classifier(source, "float64")
+    num_samples, rate_hz = source.features.num_samples, source.features.sample_rate_hz
+    seconds = source.features.clip_duration_ms / 1000
+    module.weights, module.assets = list(classifier.variables), []
+    for name, text in source.assets().items():
+        path.with_name(name).write_text(text, encoding="utf-8")
+        module.assets.append(tf.saved_model.Asset(str(path.with_name(name))))
+
+    def classify(waveform: Any) -> dict[str, Any]:
+        given = tf.shape(waveform)[1]
+        expected = (
+            f"expected {num_samples} samples ({seconds:g} s at {rate_hz} Hz), padded with zeros at the end or cut"
+        )
+        with tf.control_dependencies([tf.debugging.assert_equal(given, num_samples, f"waveform: {expected}")]):
+            waveform = tf.identity(waveform)
+        waveform.set_shape((None, num_samples))
+        return {OUTPUT_NAME: classifier(waveform, training=False)}
+
+    def metadata() -> dict[str, Any]:
+        return {
+            "labels": tf.constant(source.labels),
+            "sample_rate_hz": tf.constant(rate_hz),
+            "num_samples": tf.constant(num_samples),
+        }
+
+    # A static length would be checked later, by an operation whose error does not name the expected length
+    spec = tf.TensorSpec((None, None), tf.float32, name=INPUT_NAME)
+    module.classify = tf.function(classify, input_signature=[spec])
+    module.metadata = tf.function(metadata, input_signature=[])
+    signatures = {SIGNATURE: module.classify, METADATA_SIGNATURE: module.metadata}
+    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _read_savedmodel(path: Path) -> Classify:
@@ -86,9 +133,9 @@ def _read_savedmodel(path: Path) -> Classify:
     return classify
 
 
-def _write_keras(subject: Subject, path: Path) -> None:
-    _with_features(subject, "float64").save(path)
-    _append_labels(path, subject.labels)
+def _write_keras(source: ExportSource, path: Path) -> None:
+    _classifier(source, "float64").save(path)
+    _append_assets(path, source)
 
 
 def _read_keras(path: Path) -> Classify:
@@ -98,45 +145,58 @@ def _read_keras(path: Path) -> Classify:
     return lambda waves: np.asarray(loaded.predict_on_batch(waves))
 
 
-def _write_tflite(subject: Subject, path: Path) -> None:
+def _write_graph(source: ExportSource, folder: Path) -> None:
+    """Write the SavedModel that a converter to another format reads: float32, with a static number of samples."""
     import tensorflow as tf
 
-    folder = path.with_name("for-tflite")
-    _write_savedmodel(subject, folder, precision="float32")
+    n_fft = source.features.n_fft
+    has_fft = n_fft & (n_fft - 1) == 0  # TFLite's RFFT2D takes powers of two only
+    classifier = _classifier(source, "float32", "fft" if has_fft else "matrix")
+    module = tf.Module()
+    module.weights = list(classifier.variables)
+    spec = tf.TensorSpec((None, source.features.num_samples), tf.float32, name=INPUT_NAME)
+    module.classify = tf.function(
+        lambda waveform: {OUTPUT_NAME: classifier(waveform, training=False)}, input_signature=[spec]
+    )
+    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.classify})
+
+
+def _write_tflite(source: ExportSource, path: Path) -> None:
+    import tensorflow as tf
+
+    folder = path.with_name("graph")
+    _write_graph(source, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     path.write_bytes(converter.convert())
-    _append_labels(path, subject.labels)
+    _append_assets(path, source)
 
 
-def _write_tflite_int8(subject: Subject, path: Path) -> None:
-    folder = path.with_name("for-tflite")
-    _write_savedmodel(subject, folder, precision="float32")
-    path.write_bytes(to_int8(folder, SIGNATURE, INPUT_NAME, f"{MODEL_NAME}/{FRONT_END_NAME}/", subject.waves))
-    _append_labels(path, subject.labels)
+def _write_tflite_int8(source: ExportSource, path: Path) -> None:
+    folder = path.with_name("graph")
+    _write_graph(source, folder)
+    path.write_bytes(to_int8(folder, SIGNATURE, INPUT_NAME, f"{MODEL_NAME}/{FRONT_END_NAME}/", source.waves))
+    _append_assets(path, source)
 
 
 def _read_tflite(path: Path) -> Classify:
-    """On one thread, as a small device has it."""
+    """Read with one thread, as on a small device."""
     import tensorflow as tf
 
     runner = tf.lite.Interpreter(str(path), num_threads=1).get_signature_runner(SIGNATURE)
     return lambda waves: np.asarray(runner(**{INPUT_NAME: waves})[OUTPUT_NAME])
 
 
-FORMS = {
-    "savedmodel": Form("", _write_savedmodel, _read_savedmodel),
-    "keras": Form(".keras", _write_keras, _read_keras),
-    "tflite": Form(".tflite", _write_tflite, _read_tflite),
-    "tflite-int8": Form(".tflite", _write_tflite_int8, _read_tflite, is_quantized=True),
+FORMATS = {
+    "savedmodel": ExportFormat("", _write_savedmodel, _read_savedmodel),
+    "keras": ExportFormat(".keras", _write_keras, _read_keras),
+    "tflite": ExportFormat(".tflite", _write_tflite, _read_tflite),
+    "tflite-int8": ExportFormat(".tflite", _write_tflite_int8, _read_tflite, is_quantized=True),
 }
 
 
-def _append_labels(path: Path, labels: tuple[str, ...]) -> None:
-    """Add labels.txt to the zip that a .keras file is, or to one at the file's end, where TFLite's metadata has it."""
+def _append_assets(path: Path, source: ExportSource) -> None:
+    """Add the assets to the zip archive that a .keras file is, or to one at the end of a file, as in TFLite's metadata."""
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(LABELS_NAME, _lines(labels))
-
-
-def _lines(labels: tuple[str, ...]) -> str:
-    return "".join(f"{label}\n" for label in labels)
+        for name, text in source.assets().items():
+            archive.writestr(name, text)
