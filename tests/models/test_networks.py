@@ -60,24 +60,9 @@ def test_sub_bands_are_normalised_by_themselves() -> None:
     np.testing.assert_allclose(model(values, training=True), expected, atol=1e-5)
 
 
-def test_a_network_of_your_own_is_built_by_name() -> None:
-    model = build_model(network(name="support.own_network:small", input_shape=(8, 9), num_labels=3))
-    assert model.count_params() == 8 * 9 * 3 + 3
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("dscnnn", "choose one of cnn, dscnn, bcresnet, or module:function of your own"),
-        ("no_such_module:build", "there is no module 'no_such_module' to import"),
-        ("support.own_network:", "expected module:function"),
-        ("support.own_network:absent", "has no function 'absent'"),
-        ("support.own_network:wrong", r"gives \(None, 4\); expected .* and \(None, 3\)"),
-    ],
-)
-def test_a_network_that_can_not_be_is_refused(name: str, sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        build_model(network(name=name, input_shape=(8, 9), num_labels=3))
+def test_an_unknown_network_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'dscnnn'; choose one of cnn, dscnn, bcresnet, or module:function"):
+        build_model(network(name="dscnnn", input_shape=(8, 9), num_labels=3))
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("cnn", 17), ("dscnn", 8), ("bcresnet", 8)])

@@ -1,10 +1,16 @@
-"""Networks of a user's own, for ``--model support.own_network:...``."""
+"""Custom networks, good and bad ones, for ``--model support.own_network:...``."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import tf_keras
 
 from hybridspeech.models.config import ModelConfig
+from support.imported_network import imported as imported
+
+NAMES = ("small", "wrong")
 
 
 def small(config: ModelConfig) -> tf_keras.Model:
@@ -19,9 +25,47 @@ def small(config: ModelConfig) -> tf_keras.Model:
     )
 
 
+def _unchanged(function: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(function)
+    def call(*given: object) -> object:
+        return function(*given)
+
+    return call
+
+
+@_unchanged
+def decorated(config: ModelConfig) -> object:
+    """As `small`."""
+    return small(config)
+
+
 def wrong(config: ModelConfig) -> tf_keras.Model:
-    """Has a label too many."""
+    """Has one label too many."""
     layers = tf_keras.layers
     return tf_keras.Sequential(
         [layers.Input((*config.input_shape, 1)), layers.Flatten(), layers.Dense(config.num_labels + 1)]
     )
+
+
+def two_arguments(config: ModelConfig, size: int) -> None:
+    """Needs more than the settings."""
+
+
+def no_argument() -> None:
+    """Does not take the settings."""
+
+
+def keyword_needed(config: ModelConfig, *, size: int) -> None:
+    """Needs more than the settings."""
+
+
+def nothing(config: ModelConfig) -> None:
+    """Returns no model."""
+
+
+def keras_3(config: ModelConfig) -> object:
+    """Logistic regression in Keras 3."""
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential([layers.Input((*config.input_shape, 1)), layers.Flatten(), layers.Dense(config.num_labels)])
