@@ -96,17 +96,17 @@ class FeatureConfig:
 
     @property
     def num_samples(self) -> int:
-        """Samples of one clip at the target rate."""
+        """Number of samples of one clip."""
         return self.sample_rate_hz * self.clip_duration_ms // 1000
 
     @property
     def num_bins(self) -> int:
-        """Rows of a spectrogram: frequency bins (stft) or mel bands (logmel); 1 for a waveform."""
+        """Number of rows of a spectrogram: frequency bins (stft) or mel bands (logmel); 1 for a waveform."""
         return {"logmel": self.n_mels, "waveform": 1}.get(self.kind, 1 + self.n_fft // 2)
 
     @property
     def num_frames(self) -> int:
-        """Columns of a spectrogram (centred frames, as librosa counts them); samples of a waveform."""
+        """Number of columns of a spectrogram (centred frames, as in librosa); number of samples of a waveform."""
         return self.num_samples if self.kind == "waveform" else 1 + self.num_samples // self.hop_length
 
     @property
@@ -204,9 +204,14 @@ NO_AUGMENTATION = AugmentConfig(
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Where an engine runs. `master` and the executor settings are Spark's; None leaves them to the engine or cluster.
+    """Resources of a preprocessing engine; None: the default of the engine or cluster.
 
-    `num_executors` and `executor_cores` are also the local engine's number of processes.
+    Parameters
+    ----------
+    master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor such as "2g"
+    num_executors, executor_cores : Spark executors and their cores; engine "local": their product is the number of processes
+    ray_address : Ray cluster to join; None: start one on this machine
+    verbose : show the logs of Spark and Ray
     """
 
     master: str | None = None
@@ -225,10 +230,18 @@ class EngineConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """Where training workers run. `threads_per_worker` None shares this machine's cores (or takes the executor's).
+    """Resources and time-outs of the training workers.
 
-    `start_timeout_s` bounds the time until every worker runs; `stall_timeout_s` the time without any sign of progress.
-    After a failure, training is started again from its last checkpoint, `max_restarts` times at most.
+    Parameters
+    ----------
+    num_workers : number of workers
+    max_restarts : how often training starts again from its last checkpoint after a failure
+    master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor; backend "tfos"
+    ray_address : Ray cluster to join; None: start one on this machine
+    threads_per_worker : threads of TensorFlow; None: the cores of this machine divided by the workers, or the executor's
+    start_timeout_s : longest time until every worker runs, in seconds
+    stall_timeout_s : longest time without progress, in seconds
+    verbose : show the logs of Spark, Ray and TensorFlow
     """
 
     num_workers: int = 1
@@ -255,7 +268,7 @@ class ClusterConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A sign of life of a verb: `done` of `total` `unit`s in `stage`; `message` is a line worth printing, or empty."""
+    """Progress of a verb: `done` of `total` `unit`s in `stage`; `message` is a line to print, or empty."""
 
     stage: str
     done: int = 0
@@ -268,11 +281,11 @@ OnProgress = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """The default OnProgress: library functions print nothing."""
+    """Ignore progress: the default, since library functions print nothing."""
 
 
 def to_json(value: Any) -> Any:
-    """JSON-able form of a record (dataclass), of containers of records, paths and numpy-like scalars."""
+    """Return the JSON-able form of a record (dataclass), of containers of records, of paths, or of NumPy-like scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -285,11 +298,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(record: type[Record], data: Mapping[str, Any]) -> Record:
-    """The record of this class that `to_json` made `data` from.
+    """Return the record of this class from its JSON-able form.
 
     Raises
     ------
-    ConfigError: a field is unknown (written by another version) or has a value that can't be.
+    ConfigError: a field is unknown (written by another version), or a value is out of range.
     """
     hints = typing.get_type_hints(record)
     unknown = sorted(set(data) - set(hints))

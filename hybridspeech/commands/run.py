@@ -48,9 +48,12 @@ FED_SPLITS = ("training", "validation")
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(TrainResult):
-    """What `run` made. `num_clips` were fed, `num_rejects` could not be used; `startup_s` has the features in it.
+    """Result of `run`; `startup_s` includes the features.
 
-    Of all workers together: `memory_bytes` of records were kept in memory, `spilled_bytes` in scratch files.
+    Parameters
+    ----------
+    num_clips, num_rejects : clips that were used, and clips that were rejected
+    memory_bytes, spilled_bytes : records of all workers in memory, and in scratch files
     """
 
     num_clips: int
@@ -76,17 +79,17 @@ def run(
     resume: bool = False,
     on_progress: OnProgress = silent,
 ) -> RunResult:
-    """Train a classifier on a folder (or table) of recorded words; the curve is that of `preprocess` and `train`.
+    """Train a classifier on a folder (or table) of recordings; the loss curve is that of `preprocess` and `train`.
 
-    Clips for testing are left out, and there are no varied copies. What was begun is resumed with its features made anew.
+    Testing clips are left out. A resumed run computes its features again.
 
     Parameters
     ----------
-    source, manifest, max_rejects : as of `preprocess`; features too, but not waveforms
-    run, model, fit, cluster : as of `train`
-    shards : dtype, and the seed and number of the shards in whose order the clips are read
+    source, manifest, max_rejects : as in `preprocess`; features too, but not waveforms
+    run, model, fit, cluster : as in `train`
+    shards : dtype, and the seed and number of shards, which decide the order of the clips
     backend : a name in FEEDS
-    memory_per_worker : how much of a worker's records is kept in memory, e.g. 512m or 4g; the rest goes to a scratch file
+    memory_per_worker : memory for the records of a worker, such as "512m" or "4g"; the rest is in a scratch file
 
     Raises
     ------
@@ -122,7 +125,7 @@ def make_source(
     num_workers: int,
     max_rejects: float,
 ) -> ClipSource:
-    """The clips in the order in which `preprocess` would write them; more shards only where workers outnumber them.
+    """Return the clips in the order of the shards that `preprocess` would write, with a shard or more per worker and split.
 
     Raises
     ------
@@ -130,9 +133,7 @@ def make_source(
     """
     check_max_rejects(max_rejects)
     if features.kind == "waveform":
-        raise ConfigError(
-            "features are 'waveform', which are made while training; choose stft or logmel for Spark to make"
-        )
+        raise ConfigError("features are 'waveform', but `run` computes spectrograms on Spark: choose stft or logmel")
     found = select_task(read_manifest(source, manifest), manifest, find_noises(source, manifest.seed))
     shards = shards.for_features(features.kind)
     num_shards = shards.num_shards or max(choose_num_shards(found, features, shards), num_workers)
@@ -176,10 +177,10 @@ def _describe(plan: TrainPlan, clips: ClipSource) -> str:
 
 @contextmanager
 def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
-    """Pass on how many clips have been made: what the driver knows of, or what the ranks have received if that is more."""
+    """Report how many clips are ready: those that the driver has counted, or that the ranks have received if that is more."""
     before = -1
 
-    def look() -> None:
+    def report() -> None:
         nonlocal before
         fed = run.status.read_feed()
         statuses = [run.status.read(rank) for rank in range(plan.cluster.num_workers)] if fed else []
@@ -189,5 +190,5 @@ def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) 
             before = done
             on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
 
-    with PeriodicCall(look, POLL_S, "hybridspeech-feed"):
+    with PeriodicCall(report, POLL_S, "hybridspeech-feed"):
         yield

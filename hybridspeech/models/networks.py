@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import tf_keras
 
 BATCH_NORM_MOMENTUM = 0.9
-"""The moving averages follow within about 20 steps, where Keras' 0.99 needs 200: a run of a few epochs can be evaluated."""
+"""The moving averages adapt within about 20 steps; with Keras' 0.99 they need 200, too many for a run of a few epochs."""
 
 
 def cnn(config: ModelConfig) -> tf_keras.Model:
-    """The network of the report of 2020: two convolutions and two dense layers; 1,935,070 parameters at its defaults.
+    """Network of the 2020 student report: two convolutions and two dense layers; 1,935,070 parameters by default.
 
-    96 % of them stand in the first dense layer, which sees every cell of the pooled spectrogram. ReLU comes after the
-    pooling: the largest of nine is the same before and after it, and there is a ninth to do.
+    96 % of the parameters are in the first dense layer. ReLU follows the pooling: the result is the same as before it, with a
+    ninth of the operations.
     """
     from tf_keras import Sequential, layers
 
@@ -51,8 +51,8 @@ def dscnn(config: ModelConfig) -> tf_keras.Model:
     """Depthwise-separable convolutions with residual connections; 104,924 parameters with 12 labels on 64 bands.
 
     After DS-CNN ("Hello Edge", arXiv:1711.07128), with the residual connections of MobileNetV2 (arXiv:1801.04381). The
-    first convolution and the first block of each stage halve both axes: on a CPU time goes with the cells that are left,
-    and most of the multiplications stand where a map has an eighth of the bands. Each band is normalised by itself first.
+    first convolution and the first block of each stage halve both axes, since the time on a CPU grows with the size of the
+    feature maps. The input is standardised per band.
     """
     from tf_keras import Model, layers
 
@@ -78,8 +78,8 @@ def _separable_block(x: Any, channels: int, strides: int) -> Any:
 def bcresnet(config: ModelConfig) -> tf_keras.Model:
     """BC-ResNet (broadcasted residual learning), after arXiv:2106.04140, table 1; `width` is its tau.
 
-    A 2-D part along frequency; its mean over the bands goes through a 1-D part along time, and is added to every band
-    again. Normalisation is by sub-bands, five where the bands can be divided so, as in the paper (on 40 bands), else four.
+    A block has a 2-D part along frequency. The mean of its output over the bands passes a 1-D part along time and is added
+    to every band. Normalisation is per sub-band: five if the number of bands allows it, as in the paper (40 bands), else four.
     """
     from tf_keras import Model, layers
 
@@ -105,7 +105,7 @@ def bcresnet(config: ModelConfig) -> tf_keras.Model:
 def _broadcast_block(
     x: Any, channels: int, is_halving: bool, dilation: int, dropout: float, is_transition: bool
 ) -> Any:
-    """One block of figure 2: a transition changes the channels and has no identity connection."""
+    """Return one block of figure 2; a transition block changes the number of channels and has no identity connection."""
     from tf_keras import layers
 
     y = layers.ReLU()(_normalised(_convolved(x, channels, 1))) if is_transition else x
@@ -121,7 +121,7 @@ def _broadcast_block(
 
 
 def _normalised_by_sub_bands(x: Any) -> Any:
-    """Sub-spectral normalisation (arXiv:2103.13620): BatchNorm of each channel in each of a few groups of bands."""
+    """Apply sub-spectral normalisation (arXiv:2103.13620): BatchNorm of each channel in each group of bands."""
     from tf_keras import layers
 
     bands, frames, channels = x.shape[1:]
@@ -158,4 +158,4 @@ def _wide(channels: int, config: ModelConfig) -> int:
 
 MODELS: dict[str, Callable[[ModelConfig], Any]] = {"cnn": cnn, "dscnn": dscnn, "bcresnet": bcresnet}
 SMALLEST_INPUT = {"cnn": 17, "dscnn": 8, "bcresnet": 8}
-"""Bins and frames that a network needs at least."""
+"""Least number of bins and of frames that a network needs."""

@@ -1,11 +1,11 @@
-"""The checkpoints of a run: what stands in one, when it counts as whole, which are kept, and where training goes on.
+"""The checkpoints of a run: what they hold, when they are complete, which are kept, and where training continues.
 
     RUN/checkpoints/epoch-0003/             after three epochs
     RUN/checkpoints/epoch-0003-step-000200/ after three epochs and 200 steps of the fourth
 
-Weights, optimizer, step and the metrics of a begun epoch stand in each. Every rank takes part in saving, since reading
-BatchNorm statistics is a collective; the chief's copy is published by rename, the others' are thrown away. Knows nothing
-of networks and data.
+Each holds weights, optimizer, step, and the metrics of an unfinished epoch. Every rank takes part in saving, since reading
+BatchNorm statistics is a collective; the copy of the chief is published by rename, those of the others are deleted. Knows
+nothing of networks and data.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """How far a training has come: whole epochs, and steps of the one after them."""
+    """Progress of a training: whole epochs, and steps of the next epoch."""
 
     epochs: int = 0
     steps: int = 0
 
     @property
     def name(self) -> str:
-        """Name of the checkpoint that stands for it."""
+        """Name of its checkpoint."""
         return f"epoch-{self.epochs:04d}" + (f"-step-{self.steps:06d}" if self.steps else "")
 
 
 def places(run: RunDirectory) -> list[Place]:
-    """The places of the whole checkpoints of a run, in the order of training."""
+    """Return the places of the complete checkpoints of a run, in the order of training."""
     found = map(_NAME.fullmatch, (path.name for path in run.checkpoints_dir.glob("epoch-*")))
     return sorted(Place(int(match[1]), int(match[2] or 0)) for match in found if match)
 
@@ -49,8 +49,8 @@ class Checkpoints:
 
     Parameters
     ----------
-    is_chief : whether this rank's files are the ones that count
-    keep : how many of the last checkpoints stay; the best epoch's stays as well
+    is_chief : whether the files of this rank are kept
+    keep : number of last checkpoints that are kept; the checkpoint of the best epoch is kept too
     """
 
     def __init__(self, run: RunDirectory, *, is_chief: bool, keep: int, **tracked: Any) -> None:
@@ -60,7 +60,7 @@ class Checkpoints:
         self._tracked = tf.train.Checkpoint(**tracked)
 
     def save(self, place: Place, before_publishing: Callable[[], None] = lambda: None) -> None:
-        """Save all; every rank calls it at the same step. The chief calls `before_publishing` once all is written."""
+        """Save all; every rank calls it at the same step. The chief calls `before_publishing` when all is written."""
         with published(self._run.checkpoints_dir / place.name, self._is_chief) as folder:
             self._tracked.write(str(folder / "state"))
             if self._is_chief:
@@ -69,7 +69,7 @@ class Checkpoints:
             self._prune()
 
     def restore(self) -> Place:
-        """Take up the last checkpoint, if there is one; where to go on.
+        """Restore the last checkpoint, if there is one; return where training continues.
 
         Raises
         ------
@@ -82,11 +82,11 @@ class Checkpoints:
         try:
             self._tracked.read(str(path / "state")).assert_consumed()
         except Exception as error:
-            raise RunError(f"{path}: this checkpoint can't be read ({error}); remove it and resume again") from error
+            raise RunError(f"{path}: this checkpoint can not be read ({error}); remove it and resume again") from error
         return found[-1]
 
     def restore_again(self, place: Place, **tracked: Any) -> None:
-        """Take some of the objects up once more, from a checkpoint that `restore` has read."""
+        """Restore some of the objects from the checkpoint of a place."""
         import tensorflow as tf
 
         state = self._run.checkpoints_dir / place.name / "state"
@@ -101,18 +101,18 @@ class Checkpoints:
 
 
 def best_epoch(run: RunDirectory) -> int:
-    """The best epoch (counted from 1) of those that are written down; 0 if there is none."""
+    """Return the best epoch (counted from 1) of the metrics of a run; 0 if there is none."""
     return best_of(run.read_metrics())
 
 
 def best_of(rows: Sequence[Mapping[str, float]]) -> int:
-    """The epoch (counted from 1) with the least validation loss, or loss where nothing is validated; 0 if there is none."""
+    """Return the epoch (counted from 1) with the lowest validation loss, or loss without validation; 0 without rows."""
     return int(min(rows, key=lambda row: row.get("val_loss", row["loss"]))["epoch"]) if rows else 0
 
 
 @contextmanager
 def published(target: Path, is_chief: bool) -> Iterator[Path]:
-    """A folder to write into: the chief's becomes `target` when it is whole, another rank's is thrown away."""
+    """Yield a folder to write into: that of the chief becomes `target` at the end, that of another rank is deleted."""
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent if is_chief else None))
     try:
         yield folder

@@ -1,4 +1,4 @@
-"""What a network is fitted by: loss, optimizer, schedule, and dropout that a resume sees again. Knows nothing of data."""
+"""Loss, optimizer, learning rate schedule, and dropout that a resumed training repeats. Knows nothing of data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def compile_model(model: tf_keras.Model, plan: TrainPlan, num_steps: int) -> list[tf_keras.metrics.Metric]:
-    """Optimizer and cross-entropy. Returns the metrics: the reported loss is one, since fillers have weight 0.
+    """Compile a network for training, and return its metrics: cross-entropy and accuracy.
+
+    The cross-entropy is a metric, since examples that only fill a batch have weight 0.
 
     Parameters
     ----------
-    num_steps : of one epoch
+    num_steps : steps of one epoch
     """
     import tf_keras
 
@@ -38,7 +40,7 @@ def compile_model(model: tf_keras.Model, plan: TrainPlan, num_steps: int) -> lis
 
 
 def make_optimizer(plan: TrainPlan, num_steps: int) -> tf_keras.optimizers.Optimizer:
-    """Adam or AdamW with the plan's schedule; biases and BatchNorm do not decay."""
+    """Return Adam or AdamW with the plan's schedule; biases and BatchNorm parameters have no weight decay."""
     import tf_keras
 
     fit = plan.fit

@@ -189,7 +189,7 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
     changed = [name for name, (old, new) in same.items() if old != new]
     if changed:
         raise RunError(
-            f"{plan.run}: was begun with other {', '.join(changed)}; resume with the same, or start again with --overwrite"
+            f"{plan.run}: was started with other {', '.join(changed)}; resume with the same, or start again with --overwrite"
         )
 
 

@@ -1,15 +1,15 @@
-"""The run directory: what training leaves behind. The only module that knows its file names.
+"""The run directory: the files that a training writes. No other module knows their names.
 
     RUN/
       plan.json          all settings, dataset digest, labels, versions; written first
-      labels.txt         one label a line, in index order
-      metrics.jsonl      one line an epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
+      labels.txt         one label per line, in index order
+      metrics.jsonl      one line per epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
       tensorboard/       the same curves as event files
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
-      model/             the trained model as a SavedModel plus weights; its presence means: training ended
+      model/             the trained weights; they exist when training has ended
       workers/           rank-NNN.log and launcher.log: output of each worker, and of the process that starts them; the
                          rest: see `worker_status`
-      rejects.jsonl      of `run`: clips that could not be used, with the reason
+      rejects.jsonl      `run` only: rejected clips, with the reason
 
 Knows nothing of TensorFlow.
 """
@@ -49,7 +49,7 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def evaluation_dir(self, split: str) -> Path:
-        """Where `evaluate` puts the metrics of one split."""
+        """Return the folder for the results of `evaluate` on one split."""
         return self.path / f"evaluation-{split}"
 
     @property
@@ -70,7 +70,7 @@ class RunDirectory:
 
     @property
     def weights_path(self) -> Path:
-        """Weights of the trained model, in the HDF5 format of tf_keras (no code inside)."""
+        """Weights of the trained model, in the HDF5 format of tf_keras."""
         return self.model_dir / "model.weights.h5"
 
     @property
@@ -91,15 +91,15 @@ class RunDirectory:
         return self.workers_dir / f"rank-{rank:03d}.log"
 
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Return whether a training was started here."""
         return self.plan_path.is_file()
 
     def is_finished(self) -> bool:
-        """Whether the trained model is there."""
+        """Return whether the trained weights exist."""
         return self.weights_path.is_file()
 
     def create(self, plan: TrainPlan) -> None:
-        """Make the directory and write the plan and the labels; what an earlier attempt left unfinished is removed."""
+        """Make the directory, write plan and labels, and remove unfinished files of an earlier attempt."""
         for leftover in (
             self.workers_dir,
             self.model_dir,
@@ -113,7 +113,7 @@ class RunDirectory:
         write_atomically(self.plan_path, json.dumps(to_json(plan), indent=2) + "\n")
 
     def read_plan(self) -> TrainPlan:
-        """The plan of this run.
+        """Return the plan of this run.
 
         Raises
         ------
@@ -124,30 +124,30 @@ class RunDirectory:
         return from_json(TrainPlan, json.loads(self.plan_path.read_text(encoding="utf-8")))
 
     def require_finished(self) -> TrainPlan:
-        """The plan of a run whose model is there.
+        """Return the plan of a finished run.
 
         Raises
         ------
-        RunError: no run, or its training has not ended.
+        RunError: there is no run, or its training has not ended.
         """
         plan = self.read_plan()
         if not self.is_finished():
-            raise RunError(f"{self.path}: training has not ended; go on with `hybridspeech train ... --resume`")
+            raise RunError(f"{self.path}: training has not ended; continue it with `hybridspeech train ... --resume`")
         return plan
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add one epoch's line to metrics.jsonl."""
+        """Append the metrics of one epoch."""
         with self.metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(to_json(row)) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The epochs so far; a line that is still being written is left out."""
+        """Return the metrics of the epochs so far; a line that is still being written is left out."""
         if not self.metrics_path.is_file():
             return []
         lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def keep_metrics(self, epochs: int) -> None:
-        """Forget the lines after the first `epochs`: they belong to work that a resume will do again."""
+        """Remove the metrics after the first `epochs`: a resumed training computes these epochs again."""
         rows = self.read_metrics()[:epochs]
         write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -1,7 +1,6 @@
-"""TensorFlow in a training worker, before there is a network: threads, seeds, and the strategy that joins the ranks.
+"""Sets up TensorFlow in a training worker: threads, seeds, and the distribution strategy.
 
-Where TF_CONFIG names more than one worker, the model is mirrored by MultiWorkerMirroredStrategy. Knows nothing of data and
-networks.
+Knows nothing of data and networks.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def configure_tensorflow(plan: TrainPlan) -> None:
-    """Threads, seeds and determinism; must come before any TensorFlow operation of the process.
+    """Set threads, seeds and determinism, before any TensorFlow operation of the process.
 
-    In a process that has used TensorFlow already (the local backend, run twice) its threads stay as they were.
+    In a process that has used TensorFlow before (backend "local", run twice) the number of threads does not change.
     """
     import_tensorflow()
     import tensorflow as tf
@@ -43,22 +42,26 @@ def configure_tensorflow(plan: TrainPlan) -> None:
 
 
 def own_cores() -> int:
-    """Cores for this worker: those of the machine, shared with the ranks that TF_CONFIG places on the same host."""
+    """Return the cores of this worker: those of the machine divided by its ranks, as TF_CONFIG has them."""
     hosts = hosts_of_ranks()
     ranks_here = max((hosts.count(host) for host in hosts), default=1)
     return max(1, num_cores() // ranks_here)
 
 
 def hosts_of_ranks() -> list[str]:
-    """Host of every rank, as TF_CONFIG has it; empty where it names none."""
+    """Return the host of every rank from TF_CONFIG; empty without TF_CONFIG."""
     cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
     return [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
 
 
 def make_strategy(num_workers: int) -> tf.distribute.Strategy:
-    """MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default (no) strategy.
+    """Return MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default strategy.
 
-    Where all ranks are on this machine, TensorFlow's servers, which nobody asks who he is, are kept to loopback.
+    TensorFlow's servers accept unauthenticated connections. If all ranks are on this machine, they listen on loopback only.
+
+    Raises
+    ------
+    OSError: the port of this rank is in use.
     """
     import tensorflow as tf
 
@@ -75,6 +78,6 @@ def make_strategy(num_workers: int) -> tf.distribute.Strategy:
         if "gRPC server" not in error.message:
             raise
         raise OSError(
-            f"TensorFlow could not listen on its address in {os.environ['TF_CONFIG']}: another program has taken the "
+            f"TensorFlow could not listen on its address in {os.environ['TF_CONFIG']}: another program uses the "
             "port since it was chosen; train again, or with --max-restarts 1"
         ) from error

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_model(run: RunDirectory) -> tf_keras.Model:
-    """The trained network of a finished run. Reads numbers only: no code comes out of a file.
+    """Return the trained network of a finished run.
 
     Raises
     ------
