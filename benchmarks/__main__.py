@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: parse, one call, print. ``python -m benchmarks --help``"""
+"""The command line of the benchmarks: ``python -m benchmarks --help``. Parses, makes one call, prints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hybridspeech.cli import Commands
 from hybridspeech.cli.terminal import ProgressReporter, print_table, print_text
 
 RESULTS = Path("docs/benchmarks.json")
-BESIDE = "benchmarks*.json"
+RESULTS_PATTERN = "benchmarks*.json"
 DOCUMENT = Path("docs/benchmarks.md")
 MODELS, MODELS_DOCUMENT = Path("docs/models.json"), Path("docs/models.md")
 
 app = typer.Typer(
     name="benchmarks",
     cls=Commands,
-    help="Measure hybridspeech beside what people use today, on the same clips.",
+    help="Measure hybridspeech next to common alternatives, on the same clips.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_command() -> None:
-    """The cases, their peers, and which of these can't be measured here."""
+    """List the cases, their peers, and the packages that are not installed."""
     from benchmarks.registry import CASES
 
     rows = [
@@ -42,28 +42,32 @@ def list_command() -> None:
 @app.command()
 def run(
     case: Annotated[
-        list[str] | None, typer.Option("-k", help="Part of a case's name or of case/peer; may be given several times.")
+        list[str] | None,
+        typer.Option("-k", help="Part of the name of a case or of case/peer; may be given several times."),
     ] = None,
-    size: Annotated[str, typer.Option(help="tiny (seconds), small (minutes a case), full (hours).")] = "small",
-    data: Annotated[Path | None, typer.Option(help="Folder of real clips.  [default: synthesise them]")] = None,
-    task: Annotated[str, typer.Option(help="accuracy: all words, 12, or words:a,b,c.")] = "all",
-    repeats: Annotated[int | None, typer.Option(min=1, help="Of each peer.  [default: as the size says]")] = None,
+    size: Annotated[str, typer.Option(help="tiny (seconds), small (minutes per case), full (hours).")] = "small",
+    data: Annotated[Path | None, typer.Option(help="Folder of real clips.  [default: synthesized clips]")] = None,
+    task: Annotated[str, typer.Option(help="Labels: all, 12, or words:a,b,c.")] = "all",
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Repeats of each peer.  [default: that of the size]")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help=f"JSON file to write.  [default: {RESULTS}; accuracy alone: {MODELS}]")
     ] = None,
 ) -> None:
-    """Measure. Exit code 1 if a peer failed or gave a wrong output. `accuracy` writes docs/models.md, too."""
+    """Measure. Exit code 1 if a peer failed or its output is wrong. The case accuracy also writes docs/models.md."""
     from benchmarks.models import write_models
     from benchmarks.registry import select
-    from benchmarks.runner import run
+    from benchmarks.runner import RunSettings, run
 
     out = out or (MODELS if list(select(case or ())) == ["accuracy"] else RESULTS)
 
+    settings = RunSettings(size=size, data=data, task=task, repeats=repeats, out=out)
     try:
         with ProgressReporter() as report:
-            results = run(case or (), size=size, data=data, task=task, repeats=repeats, out=out, on_progress=report)
+            results = run(case or (), settings, report)
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; the cases that were done are in {out}\n")
+        sys.stderr.write(f"interrupted; the finished cases are in {out}\n")
         raise typer.Exit(130) from None
     print_text(str(out))
     if any(measured.name == "accuracy" for measured in results.cases):
@@ -77,26 +81,26 @@ def run(
 def report(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help=f"JSON files of runs.  [default: {RESULTS} and others beside it, {BESIDE}]"),
+        typer.Argument(help=f"JSON files of runs.  [default: docs/{RESULTS_PATTERN}]"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Markdown file to write; plots go to img/ next to it.")] = DOCUMENT,
+    out: Annotated[Path, typer.Option(help="Markdown file to write; plots are written to img/ next to it.")] = DOCUMENT,
 ) -> None:
     """Write the tables and plots of one or more runs."""
     from benchmarks.records import Results
     from benchmarks.report import write_report
 
-    found = files or sorted(RESULTS.parent.glob(BESIDE)) or [RESULTS]
+    found = files or sorted(RESULTS.parent.glob(RESULTS_PATTERN)) or [RESULTS]
     write_report([Results.load(file) for file in found], out)
     print_text(str(out))
 
 
 @app.command()
 def compare(
-    before: Annotated[Path, typer.Argument(help="JSON file of the run to compare with.")],
+    before: Annotated[Path, typer.Argument(help="JSON file of the earlier run.")],
     after: Annotated[Path, typer.Argument(help="JSON file of the new run.")],
-    threshold: Annotated[float, typer.Option(help="Smallest ratio of new to old that is no regression.")] = 0.9,
+    threshold: Annotated[float, typer.Option(help="Smallest ratio of new to old that is not a regression.")] = 0.9,
 ) -> None:
-    """Tell what got slower. Exit code 1 if a peer is below the threshold, or failed that did not before."""
+    """Show which peers became slower. Exit code 1 if a peer is below the threshold or fails now."""
     from benchmarks.compare import compare
     from benchmarks.records import Results
 

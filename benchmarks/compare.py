@@ -1,4 +1,4 @@
-"""Two runs: what got slower, by medians. A peer that was right before, and is wrong or gone now, counts as slower."""
+"""Compares the medians of two runs. A peer that was correct and is now wrong or missing counts as slower."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybridspeech.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One peer in both runs; `after` None: it does not count any more, for the reason in `problem`."""
+    """One peer in both runs; `after` None: it no longer counts, for the reason in `problem`."""
 
     name: str
     unit: str
@@ -22,7 +22,7 @@ class Row:
     problem: str = ""
 
     def cells(self) -> tuple[str, str, str, str, str]:
-        """For a table."""
+        """Return the cells of a table row."""
         after = "-" if self.after is None else f"{number(self.after)} {self.unit}"
         verdict = self.problem or ("slower" if self.regressed else "")
         return (self.name, f"{number(self.before)} {self.unit}", after, f"{self.ratio:.2f}", verdict)
@@ -30,36 +30,36 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All peers that counted before, and what makes the comparison doubtful."""
+    """All peers that counted before; `notes` list differences between the runs that limit the comparison."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def regressed(self) -> bool:
-        """Whether anything got slower than the threshold allows."""
+        """Whether a peer is slower than the threshold allows."""
         return any(row.regressed for row in self.rows)
 
 
 def compare(before: Results, after: Results, threshold: float = 0.9) -> Comparison:
-    """Compare the cases that both runs have.
+    """Compare the cases that both runs contain.
 
     Parameters
     ----------
-    threshold : smallest ratio of new to old (in the better direction) that is no regression
+    threshold : smallest ratio of new to old (in the better direction) that is not a regression
 
     Raises
     ------
-    ConfigError: the threshold can't be, the runs are of different sizes, or have no case in common.
+    ConfigError: the threshold is not positive, the runs have different sizes, or no case in common.
     """
     if not threshold > 0:
-        raise ConfigError(f"threshold is {threshold}; expected more than 0, such as 0.9")
+        raise ConfigError(f"threshold is {threshold}; expected more than 0, for example 0.9")
     if before.size != after.size:
-        raise ConfigError(f"the runs are of sizes {before.size} and {after.size}; compare runs of one size")
+        raise ConfigError(f"the runs have the sizes {before.size} and {after.size}; compare runs of the same size")
     cases = {case.name: case for case in after.cases}
     rows = [row for case in before.cases if case.name in cases for row in _rows(case, cases[case.name], threshold)]
     if not rows:
-        raise ConfigError("the runs have nothing in common that was measured in the first; run the same cases")
+        raise ConfigError("the runs have no measured case in common; run the same cases")
     return Comparison(rows=tuple(rows), notes=tuple(_notes(before, after)))
 
 

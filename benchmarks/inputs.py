@@ -1,4 +1,4 @@
-"""What the cases work on: clips, synthesised by seed or taken from a folder, and shards made of them."""
+"""Inputs of the cases: clips, synthesized or from a folder, and shards of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from hybridspeech.processes.resources import num_cores
 
 SEED = 0
 KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards")
-NUM_SYNTHESISED = 1_200
+NUM_SYNTHESIZED = 1_200
 
 
 class Inputs:
-    """Makes each input once, in `folder`, when it is first asked for.
+    """Creates each input in `folder` when it is first requested.
 
     Parameters
     ----------
-    data : a folder in the layout of Speech Commands, for real clips; None synthesises them
-    task : which of its words shards are made of; see ManifestConfig
+    data : a folder of clips in the layout of Speech Commands; None: synthesized clips
+    task : labels of the shards; see ManifestConfig
 
     Raises
     ------
@@ -37,7 +37,7 @@ class Inputs:
 
     def __init__(self, folder: Path, data: Path | None = None, task: str = "all") -> None:
         self._manifest = ManifestConfig(task=task)
-        self._folder = folder
+        self.folder = folder
         self._data = data
         self._found = _shuffled(read_manifest(data).clips) if data else ()
         if data and not data.is_dir():
@@ -45,15 +45,15 @@ class Inputs:
 
     @property
     def source(self) -> str:
-        """In words: where the clips come from."""
-        return f"folder {self._data.name}" if self._data else f"synthesised with seed {SEED}"
+        """Description of the clips."""
+        return f"folder {self._data.name}" if self._data else f"synthesized with seed {SEED}"
 
     def get(self, kind: str, num_clips: int) -> Path:
-        """The folder of an input of this kind (one of KINDS), made of about `num_clips` clips; of all for 0."""
+        """Return the folder of an input of this kind (one of KINDS) with about `num_clips` clips; 0: all clips."""
         if kind == "clips" and num_clips == 0 and self._data:
             return self._data
-        num_clips = num_clips or (0 if self._data else NUM_SYNTHESISED)
-        path = self._folder / f"{kind}-{num_clips}"
+        num_clips = num_clips or (0 if self._data else NUM_SYNTHESIZED)
+        path = self.folder / f"{kind}-{num_clips}"
         if not path.exists():
             if kind == "clips":
                 self._make_clips(path, num_clips)
@@ -85,10 +85,10 @@ class Inputs:
 
 
 def count_clips(source: Path) -> int:
-    """Clips in a folder of clips."""
+    """Return the number of clips in a folder."""
     return len(read_manifest(source).clips)
 
 
 def _shuffled(clips: Sequence[Clip]) -> Sequence[Clip]:
-    """In an order that mixes words and speakers, and is the same each time."""
+    """Return the clips in a fixed order that mixes words and speakers."""
     return sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())

@@ -1,4 +1,4 @@
-"""What was measured on: processor, memory, versions, revision. No names of hosts and no paths."""
+"""Description of the machine: processor, memory, versions, revision. Contains no host names and no paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """JSON-able facts; the load average tells whether the machine was idle when the run began."""
+    """Return JSON-able values; the load average shows whether the machine was idle at the start."""
     return {
         "cpu": _cpu_model(),
         "cores": num_cores(),
@@ -51,7 +51,7 @@ def _versions() -> dict[str, str]:
 
 
 def _revision() -> str:
-    """Commit of the sources, with a + if they were changed since; "unknown" outside a Git working tree."""
+    """Return the commit of the sources, with a + if they have changed since; "unknown" outside a Git working tree."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]

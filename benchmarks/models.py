@@ -1,4 +1,4 @@
-"""What the networks learn, as one Markdown table: docs/models.md."""
+"""Writes the accuracy of the networks as docs/models.md."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from hybridspeech.storage.small_files import write_atomically
 _HEAD = """\
 # Models
 
-Made by `python -m benchmarks run -k accuracy{data}`; do not edit. Each network is trained from waveform shards
-by its own recipe (`hybridspeech/training/recipes.py`, what `hybridspeech train` does unless told otherwise), once for
-each seed, on one worker with all cores,
-and measured on the testing split, whose speakers it has not heard. The spread is the least and the
-greatest of the seeds; the interval (95 %) is that of the median seed, by bootstrap over speakers where they are known: it says
-how far another group of speakers may lie, where the spread says what luck in training does. Time is that of the whole training,
-from the call to the model.
+This page is written by `python -m benchmarks run -k accuracy{data}`; do not edit it. Each network is trained on
+waveform shards with its own recipe (`hybridspeech/training/recipes.py`, the default of `hybridspeech train`), once per
+seed, on one worker with all cores. It is measured on the testing split, whose speakers are not in the other splits. The
+spread is the minimum and the maximum over the seeds: the effect of chance in training. The 95 % interval is that of the
+median seed: the effect of the choice of the test speakers. Time is that of the whole training, from the call to the
+model.
 
 """
 _COLUMNS = (
@@ -55,22 +54,22 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
     yield "|---|---|" + "---:|" * (len(_COLUMNS) - 1)
     for peer in case.peers:
         cells = _cells(peer) if peer.counts else [peer.skipped or f"**failed**: {peer.problem.replace('|', '/')}"]
-        yield f"| {peer.name} | {CASES['accuracy'].peers[peer.name].settings['features']} | {' | '.join(cells)} |"
+        yield f"| {peer.name} | {CASES['accuracy'].peers[peer.name].settings['network']['features']} | {' | '.join(cells)} |"
     yield from _exports(measured)
     yield from _noise(measured)
     machine = results.machine
     yield (
-        f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average before: "
+        f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average at the start: "
         f"{machine['load_average']}; revision {machine['revision']}."
     )
 
 
 def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:
-    """What the exported models do, of the median seed of each network."""
+    """Yield the table of the exported models of the median seed of each network."""
     yield "\n## Exported models\n"
     yield (
-        "Each takes raw audio, and is let hear every testing clip; a clip at a time for the latency, on one core. int8 is "
-        "calibrated on training clips.\n"
+        "Each takes raw audio and is evaluated on every testing clip. Latency is per clip, on one core. int8 is calibrated on "
+        "training clips.\n"
     )
     yield "| network | format | accuracy | size | latency |"
     yield "|---|---|---:|---:|---:|"
@@ -84,12 +83,12 @@ def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:
 
 
 def _noise(peers: Sequence[PeerResult]) -> Iterator[str]:
-    """Accuracy under noise, and calibration, of the median seed of each network."""
+    """Yield the table of accuracy under noise, and calibration, of the median seed of each network."""
     levels = [level for peer in peers[:1] for level in _median(peer).get("noise", {})]
     yield "\n## Background noise, and calibration\n"
     yield (
-        "Accuracy with background noise that was not heard in training, by signal-to-noise ratio; and how far a "
-        "network's certainty is from its accuracy (expected calibration error).\n"
+        "Accuracy with background noise that is not used in training, by signal-to-noise ratio; and the expected "
+        "calibration error.\n"
     )
     yield f"| network | {''.join(f'{level} dB | ' for level in levels)}calibration error |"
     yield f"|---|{'---:|' * len(levels)}---:|"
@@ -100,7 +99,7 @@ def _noise(peers: Sequence[PeerResult]) -> Iterator[str]:
 
 
 def _median(peer: PeerResult) -> Mapping[str, Any]:
-    """What the seed in the middle by accuracy left."""
+    """Return the facts of the seed with the median accuracy."""
     runs = sorted(peer.runs, key=lambda run: run.outcome.value)
     return runs[len(runs) // 2].outcome.facts
 

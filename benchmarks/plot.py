@@ -1,4 +1,4 @@
-"""A case as a PNG file: one bar a peer. On white, so that it can be read on a light and on a dark page."""
+"""Plots a case as a PNG file with one bar per peer, on white for light and dark pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OURS = ("hybridspeech", "local", "spark", "raydp", "tfos", "ray-1", "ray-2")
 
 
 def plot_case(case: CaseResult, title: str, path: Path) -> bool:
-    """Draw the medians of the peers that count, with lines from the least to the greatest value; False if none does."""
+    """Draw the medians of the peers that count, with error bars from minimum to maximum; return False if there are none."""
     peers = [peer for peer in case.peers if peer.counts][::-1]
     if not peers:
         return False

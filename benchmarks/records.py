@@ -1,4 +1,4 @@
-"""What a measurement, a case and a whole run leave behind. Frozen records that go through JSON and back."""
+"""Results of a measurement, a case and a run. Frozen records with a JSON form."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a case's function returns.
+    """Result of the function of a case.
 
     Parameters
     ----------
     value : steady state, in the unit of the case
-    startup_s : what passed before, such as imports, compilation, the start of a cluster
-    facts : further numbers and words, such as error_db or bytes_per_clip
-    problem : what is wrong with the peer's output; empty if it is right. A value with a problem does not count
-    own_mb : peak memory of the process itself, filled in by the worker
+    startup_s : time before the work, such as imports, compilation, the start of a cluster
+    facts : further values, such as error_db or bytes_per_clip
+    problem : what is wrong with the output; empty if it is correct. A value with a problem does not count
+    own_mb : peak memory of the process itself in MB, set by the worker
     """
 
     value: float
@@ -47,9 +47,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One repeat as seen from outside. `peak_mb` is of the whole process tree, in MB (10^6 bytes).
+    """One repeat. `peak_mb` is the peak memory of the process tree in MB (10^6 bytes).
 
-    `seconds` is all of it, from the start of the process to its end.
+    `seconds` is the duration of the process.
     """
 
     outcome: Outcome
@@ -59,7 +59,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerResult:
-    """The repeats of one peer, in order; `skipped` says why there are none."""
+    """The repeats of one peer, in order; `skipped` is the reason if there are none."""
 
     name: str
     runs: tuple[Run, ...] = ()
@@ -67,12 +67,12 @@ class PeerResult:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the first repeat that went wrong; empty if all are right."""
+        """Problem of the first repeat with one; empty if all outputs are correct."""
         return next((run.outcome.problem for run in self.runs if run.outcome.problem), "")
 
     @property
     def counts(self) -> bool:
-        """Whether it was measured, and its output was right each time."""
+        """Whether it was measured, and every output is correct."""
         return bool(self.runs) and not self.problem
 
     @property
@@ -88,7 +88,7 @@ class PeerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseResult:
-    """One case. `num_clips` are those of its input; `better` says in which direction values are better."""
+    """Result of one case. `num_clips` is the size of its input; `better` is the direction in which values improve."""
 
     name: str
     unit: str
@@ -97,36 +97,35 @@ class CaseResult:
     peers: tuple[PeerResult, ...] = ()
 
     def peer(self, name: str) -> PeerResult | None:
-        """The peer of this name, if it was measured and its output was right."""
+        """Return the peer of this name, or None if it was not measured or its output is wrong."""
         return next((peer for peer in self.peers if peer.name == name and peer.counts), None)
 
     def ratio(self, name: str, baseline: str) -> float | None:
-        """How many times better one peer is than another: the median of the repeats' own ratios.
+        """Return how many times better one peer is than another: the median over the ratios of the repeats.
 
-        The peers of one repeat ran within minutes of each other, on a machine that was about as busy. None if either does
-        not count.
+        The peers of one repeat run within minutes of each other, under a similar load. None if one of them does not count.
         """
         ours, theirs = self.peer(name), self.peer(baseline)
         if ours is None or theirs is None:
             return None
-        pairs = zip(theirs.values, ours.values, strict=False)  # of the repeats that both have
+        pairs = zip(theirs.values, ours.values, strict=False)  # only repeats that both have
         return statistics.median(speedup(before, after, self.better) for before, after in pairs)
 
 
 def number(value: float) -> str:
-    """For people: three digits at least, no more than the value has a use for."""
+    """Format a value with three significant digits or more."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
 def speedup(before: float, after: float, better: str) -> float:
-    """How many times better `after` is than `before`; more than 1 is better, in either direction of the unit."""
+    """Return how many times better `after` is than `before`; more than 1 is better, in either direction of the unit."""
     return after / before if better == "higher" else before / after
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """One call of `run`. `source` says what the clips are, `task` which of their words; `machine` what measured them."""
+    """Result of one call of `run`. `source` describes the clips, `task` their labels, `machine` the hardware and versions."""
 
     format_version: int = FORMAT_VERSION
     date: str
@@ -138,28 +137,28 @@ class Results:
 
     @property
     def data_options(self) -> str:
-        """What the command line is told of the clips, to measure again."""
+        """Options of the command line that select the same kind of clips."""
         folder = " --data FOLDER" if self.source.startswith("folder") else ""
         return folder + ("" if self.task == "all" else f" --task {self.task}")
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON, at once."""
+        """Write as JSON, atomically."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(to_json(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises
         ------
-        ConfigError: the file is missing, no JSON, or of another version.
+        ConfigError: the file is missing, is not JSON, or has another format version.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data["format_version"] != FORMAT_VERSION:
-                raise ConfigError(f"{path}: format {data['format_version']}; expected {FORMAT_VERSION}; measure again")
+                raise ConfigError(f"{path}: format {data['format_version']}; expected {FORMAT_VERSION}: measure again")
             return from_json(cls, data)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: is no result of `python -m benchmarks run` ({error})") from error
+            raise ConfigError(f"{path}: is not a result of `python -m benchmarks run` ({error})") from error

@@ -1,4 +1,4 @@
-"""What is right: the mission's own spectrogram, by librosa in float64. Shares no code with what is measured."""
+"""The expected spectrogram, by librosa in float64. Shares no code with the measured implementations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 NUM_SAMPLES = 16_000
 N_FFT, HOP_LENGTH = 2048, 321
 LIMIT_DB = 0.05
-"""More than this away from the reference is a wrong answer. Float32 transforms stay under 0.01 dB."""
+"""Largest error of a correct output. Float32 transforms stay below 0.01 dB."""
 
 
 def read_wave(path: str | Path) -> np.ndarray:
-    """One second of a WAV file of 16 kHz, padded with silence at its end or cut: float64 [shape=(16000,)]."""
+    """Read one second of a 16 kHz WAV file, zero-padded at the end or cut: float64 [shape=(16000,)]."""
     import soundfile
 
     samples, _ = soundfile.read(path)
@@ -23,7 +23,7 @@ def read_wave(path: str | Path) -> np.ndarray:
 
 
 def spectrogram(wave: np.ndarray) -> np.ndarray:
-    """float64 [shape=(1025, 50)], dB re 1.0, 80 dB deep."""
+    """Compute the spectrogram: float64 [shape=(1025, 50)], dB re 1.0, dynamic range 80 dB."""
     import librosa
 
     decibels: np.ndarray = librosa.amplitude_to_db(np.abs(librosa.stft(wave, n_fft=N_FFT, hop_length=HOP_LENGTH)))
@@ -31,7 +31,7 @@ def spectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 def error_db(found: np.ndarray, path: str | Path) -> float:
-    """Largest distance in dB of a clip's spectrogram from the reference; infinite if its shape is another."""
+    """Return the largest error in dB of the spectrogram of a clip; infinity if its shape is wrong."""
     expected = spectrogram(read_wave(path))
     if found.shape != expected.shape:
         return float("inf")
@@ -39,5 +39,5 @@ def error_db(found: np.ndarray, path: str | Path) -> float:
 
 
 def too_far(error: float) -> str:
-    """The problem of an output that is `error` dB away; empty if it is right."""
+    """Describe an output with this error in dB; empty if it is correct."""
     return f"{error:.3g} dB from the reference; expected at most {LIMIT_DB} dB" if not error <= LIMIT_DB else ""

@@ -1,11 +1,11 @@
-"""The cases as data: what is timed, beside whom, at which sizes, and what is promised. Imports none of them."""
+"""The cases as data: peers, sizes and targets. Imports none of the peers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.spec import SIZES, Case, Peer, Promise, Size
+from benchmarks.spec import SIZES, Case, Peer, Size, Target
 from hybridspeech.errors import ConfigError
 
 
@@ -29,8 +29,8 @@ def _reader(name: str, *needs: str, **options: Any) -> Peer:
     return Peer({"reader": f"benchmarks.peers.readers:{name}", **options}, needs)
 
 
-def _learner(features: str, model: str, **options: Any) -> Peer:
-    return Peer({"features": features, "model": model, **options}, ("tensorflow", "tf_keras"))
+def _network(features: str, model: str, width: float | None = None) -> Peer:
+    return Peer({"network": {"features": features, "model": model, "width": width}}, ("tensorflow", "tf_keras"))
 
 
 def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
@@ -52,19 +52,19 @@ _TRAINERS = {
     "ray-1": _trainer("ray", 1, "ray"),
     "ray-2": _trainer("ray", 2, "ray"),
 }
-_NO_TAX = tuple(Promise(f"{backend}-{n}", f"bare-{n}", 0.95) for backend in ("tfos", "ray") for n in (1, 2))
+_BACKEND_TARGETS = tuple(Target(f"{backend}-{n}", f"bare-{n}", 0.95) for backend in ("tfos", "ray") for n in (1, 2))
 _ABOUT_TRAINERS = (
-    "`keras-fit` is plain `model.fit` of the same network on the same shards, as a tutorial has it. `bare-N` are N "
-    "processes started by hand with TF_CONFIG (MultiWorkerMirroredStrategy for two) that run our training loop; "
-    "`local`, `tfos` and `ray` run it through our backends. The cores are shared evenly among the workers."
+    "`keras-fit` is plain `model.fit` of the same network on the same shards. `bare-N` are N processes started by hand with "
+    "TF_CONFIG (MultiWorkerMirroredStrategy for two) that run the training loop of this package; `local`, `tfos` and `ray` "
+    "run it through the backends. The workers share the cores evenly."
 )
 
 CASES: Mapping[str, Case] = {
     "stft-kernel": Case(
         title="One clip on one core: waveform to spectrogram",
-        about="The (1025, 50) spectrogram in dB of waveforms in memory, one clip at a time, one thread. `original` is "
-        "the original's per-clip function (librosa in float64); the error is the largest distance from it. "
-        "`torch-stft` is what torchaudio calls.",
+        about="The (1025, 50) spectrogram in dB of waveforms in memory, one clip at a time, one thread. `original` is the "
+        "function of the 2020 report's pipeline (librosa in float64); the error is the largest difference from it. "
+        "`torch-stft` is the function that torchaudio calls.",
         target="benchmarks.cases.kernel:measure",
         unit="clips/s",
         sizes=_sizes(
@@ -81,17 +81,17 @@ CASES: Mapping[str, Case] = {
             "tf-signal": _transform("tf_signal", "tensorflow"),
             "torch-stft": _transform("torch_stft", "torch"),
         },
-        promises=(Promise("hybridspeech-fast", "original", 5.0),),
+        targets=(Target("hybridspeech-fast", "original", 5.0),),
         single_threaded=True,
     ),
     "stft-stage": Case(
         title="The whole stage: a folder of clips to spectrograms",
-        about="From listing the folder to the last byte written; the start of a session or of processes is apart. "
-        "`original` is the original's pipeline, written anew from its description: `binaryFiles`, soundfile from "
-        "bytes, librosa in a map, padding after the transform; its records are counted, and nothing is written. "
-        "`bare-loop` is one process a core that calls our reader, kernel and shard writer, without an engine; its "
-        "imports and compilation are start-up. `ray-data`, `tf-data` and `hf-datasets` write what is natural there: "
-        "Parquet, TFRecords of serialised tensors, Arrow; `ray-data` and `hf-datasets` call our reader and kernel.",
+        about="From listing the folder to the last byte written; the start of a session or of processes is not included. "
+        "`original` is the 2020 report's pipeline, rewritten from its description: `binaryFiles`, soundfile from bytes, "
+        "librosa in a map, padding after the transform; its records are counted, and nothing is written. `bare-loop` is "
+        "one process per core that calls the reader, kernel and shard writer of this package, without an engine; its "
+        "imports and compilation are start-up. `ray-data`, `tf-data` and `hf-datasets` write their usual formats: Parquet, "
+        "TFRecords of serialized tensors, Arrow; `ray-data` and `hf-datasets` call the reader and kernel of this package.",
         target="benchmarks.cases.stage:measure",
         unit="clips/s",
         sizes=_sizes(
@@ -109,18 +109,18 @@ CASES: Mapping[str, Case] = {
             "tf-data": _pipeline("tf_data:run", "tensorflow"),
             "hf-datasets": _pipeline("hf_datasets:run", "datasets"),
         },
-        than=("original", "bare-loop"),
-        promises=(
-            Promise("spark-all-cores", "original", 30.0, bound="bare-loop"),
-            Promise("spark-all-cores", "bare-loop", 0.85),
+        baselines=("original", "bare-loop"),
+        targets=(
+            Target("spark-all-cores", "original", 30.0, bound="bare-loop"),
+            Target("spark-all-cores", "bare-loop", 0.85),
         ),
     ),
     "stft-scale": Case(
         title="The whole stage, on few and on many clips",
-        about="Our preprocessing on Spark `local[*]`: `few` takes every ninth clip of `many`. `listing` is the share of "
-        "the time in which the source is listed and the manifest written; the driver is its Python process and its JVM, "
-        "a worker the largest of Spark's Python processes (resident memory). A clip is 205 KB: past what the page cache "
-        "may hold unwritten (a fifth of the memory), the disk sets the pace.",
+        about="`preprocess` on Spark `local[*]`: `few` takes every ninth clip of `many`. `listing` is the share of the time "
+        "for listing the source and writing the manifest; the driver is its Python process and its JVM, a worker the largest "
+        "of Spark's Python processes (resident memory). A clip is 205 KB: when the unwritten pages exceed a fifth of the "
+        "memory, the speed is that of the disk.",
         target="benchmarks.cases.scale:measure",
         unit="clips/s",
         sizes=_sizes(
@@ -129,12 +129,12 @@ CASES: Mapping[str, Case] = {
             Size(64_721, repeats=3, timeout_s=3_600),
         ),
         peers={"few": Peer({"every": 9}, ("pyspark",)), "many": Peer({"every": 1}, ("pyspark",))},
-        promises=(Promise("many", "few", 0.9),),
+        targets=(Target("many", "few", 0.9),),
     ),
     "write": Case(
         title="Spectrograms to TFRecord files",
-        about="The same spectrograms from memory to one file, with fsync; one process. `tf-append` fills FloatList "
-        "value by value, `tf-floatlist` gives it the whole array at once, `tf-bytes` stores raw bytes in a BytesList.",
+        about="The same spectrograms from memory to one file, with fsync; one process. `tf-append` fills a FloatList value by "
+        "value, `tf-floatlist` from the whole array; `tf-bytes` stores raw bytes in a BytesList.",
         target="benchmarks.cases.write:measure",
         unit="records/s",
         sizes=_sizes(
@@ -166,8 +166,8 @@ CASES: Mapping[str, Case] = {
         },
     ),
     "sizes": Case(
-        title="What a clip costs on disk",
-        about="Our preprocessing with engine `local`, one process a core: a table to choose the format of shards from.",
+        title="Size of a clip on disk",
+        about="`preprocess` with the engine `local`, one process per core, for each format of shards.",
         target="benchmarks.cases.sizes:measure",
         unit="clips/s",
         sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(3_000), Size(6_000, repeats=5)),
@@ -182,8 +182,8 @@ CASES: Mapping[str, Case] = {
     ),
     "ingest": Case(
         title="The training input alone",
-        about="The second shuffled epoch of `worker_dataset` for one worker, without a model. `cold` shards have been "
-        "dropped from the page cache before it.",
+        about="The second shuffled epoch of `worker_dataset` for one worker, without a model. `cold` shards are dropped from "
+        "the page cache before it.",
         target="benchmarks.cases.ingest:measure",
         unit="examples/s",
         sizes=_sizes(Size(24, repeats=1, timeout_s=120), Size(2_000), Size(6_000, repeats=5)),
@@ -195,7 +195,7 @@ CASES: Mapping[str, Case] = {
     ),
     "train-throughput": Case(
         title="Training on STFT shards: steady state",
-        about=f"Examples a second of the median epoch after the first. {_ABOUT_TRAINERS}",
+        about=f"Examples per second of the median epoch after the first. {_ABOUT_TRAINERS}",
         target="benchmarks.cases.training:throughput",
         unit="examples/s",
         input="stft-shards",
@@ -205,12 +205,12 @@ CASES: Mapping[str, Case] = {
             Size(3_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
         ),
         peers=_TRAINERS,
-        than=("keras-fit", "bare-1", "bare-2"),
-        promises=(*_NO_TAX, Promise("local-1", "keras-fit", 1.3)),
+        baselines=("keras-fit", "bare-1", "bare-2"),
+        targets=(*_BACKEND_TARGETS, Target("local-1", "keras-fit", 1.3)),
     ),
     "train-throughput-logmel": Case(
         title="Training on log-mel shards: steady state",
-        about="As above, on 64 x 101 log-mel spectrograms, where a step is short and costs around it show.",
+        about="As above, on 64 x 101 log-mel spectrograms, where a step is short and overhead is visible.",
         target="benchmarks.cases.training:throughput",
         unit="examples/s",
         input="logmel-shards",
@@ -220,12 +220,12 @@ CASES: Mapping[str, Case] = {
             Size(12_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
         ),
         peers=_TRAINERS,
-        than=("keras-fit", "bare-1", "bare-2"),
-        promises=_NO_TAX,
+        baselines=("keras-fit", "bare-1", "bare-2"),
+        targets=_BACKEND_TARGETS,
     ),
     "train-startup": Case(
         title="Training: from the call to the first step",
-        about=f"Seconds until the first step has been taken; `shutdown_s` is from the last step to the return. "
+        about=f"Seconds until the end of the first step; shut-down is from the last step to the return. "
         f"{_ABOUT_TRAINERS}",
         target="benchmarks.cases.training:startup",
         unit="s",
@@ -237,13 +237,13 @@ CASES: Mapping[str, Case] = {
             Size(90, repeats=5),
         ),
         peers=_TRAINERS,
-        than=("keras-fit", "bare-1", "bare-2"),
+        baselines=("keras-fit", "bare-1", "bare-2"),
     ),
     "curve-by-workers": Case(
-        title="One worker and two: what is learnt",
-        about="`dscnn` on waveform shards, 64 clips a step in all, whichever the backend; validation accuracy and loss are "
-        "means of the last quarter of the epochs. Each repeat has a seed of its own: the brackets are the spread of the "
-        "seeds. Every worker normalises its own part of a batch (BatchNorm), so that the numbers differ as seeds do.",
+        title="Accuracy with one worker and with two",
+        about="`dscnn` on waveform shards, global batch size 64; validation accuracy and loss are means over the last quarter "
+        "of the epochs. Each repeat has its own seed: the brackets are the spread of the seeds. Every worker normalises its "
+        "own part of a batch (BatchNorm), so the values differ as those of seeds do.",
         target="benchmarks.cases.accuracy:by_workers",
         unit="accuracy",
         input="waveform-shards",
@@ -256,9 +256,9 @@ CASES: Mapping[str, Case] = {
         seeded=True,
     ),
     "accuracy": Case(
-        title="What the networks learn",
-        about="Accuracy on speakers that were not heard in training, after each network's own recipe. Every repeat has a "
-        "seed of its own. The table is in docs/models.md.",
+        title="Accuracy of the networks",
+        about="Accuracy on speakers that are not in the training clips, with the recipe of each network. Every repeat has its "
+        "own seed. The table is in docs/models.md.",
         target="benchmarks.cases.accuracy:measure",
         unit="accuracy",
         input="waveform-shards",
@@ -268,21 +268,21 @@ CASES: Mapping[str, Case] = {
             Size(0, repeats=5, timeout_s=36_000),
         ),
         peers={
-            "cnn-stft": _learner("stft", "cnn"),
-            "cnn-logmel": _learner("logmel", "cnn"),
-            "dscnn": _learner("logmel", "dscnn"),
-            "dscnn-1.5": _learner("logmel", "dscnn", width=1.5),
-            "bcresnet": _learner("logmel", "bcresnet"),
-            "bcresnet-2": _learner("logmel", "bcresnet", width=2.0),
+            "cnn-stft": _network("stft", "cnn"),
+            "cnn-logmel": _network("logmel", "cnn"),
+            "dscnn": _network("logmel", "dscnn"),
+            "dscnn-1.5": _network("logmel", "dscnn", width=1.5),
+            "bcresnet": _network("logmel", "bcresnet"),
+            "bcresnet-2": _network("logmel", "bcresnet", width=2.0),
         },
         seeded=True,
     ),
     "handoff": Case(
-        title="From a folder of clips to a trained network: with shards on disk, and without",
-        about="Seconds of the whole, on two workers, (1025, 50) spectrograms; `first_step_s` is when training begins. "
-        "`shards-*` is `preprocess` (engine spark or raydp) and then `train`; `run-*` is `run`, in which Spark feeds the "
-        "workers. The curves are the same. Peak memory is that of all processes, without the records that `run` keeps in "
-        "memory files: at most 1 GiB a worker.",
+        title="From clips to a trained network, with and without shards on disk",
+        about="Total seconds with two workers and (1025, 50) spectrograms; start-up is the time to the first step. `shards-*` "
+        "is `preprocess` (engine spark or raydp) and then `train`; `run-*` is `run`, in which Spark feeds the workers. The "
+        "loss curves are the same. Peak memory is that of all processes, without the records that `run` keeps in memory "
+        "files: at most 1 GiB per worker.",
         target="benchmarks.cases.handoff:measure",
         unit="s",
         better="lower",
@@ -297,13 +297,13 @@ CASES: Mapping[str, Case] = {
             "shards-ray": _hand_off("ray", "raydp"),
             "run-ray": _hand_off("ray"),
         },
-        than=("shards-tfos", "shards-ray"),
+        baselines=("shards-tfos", "shards-ray"),
     ),
 }
 
 
 def select(patterns: Sequence[str]) -> dict[str, list[str]]:
-    """Cases and the names of their peers that match one of the patterns; all, if there is none.
+    """Return the cases and the names of their peers that match one of the patterns; all if there are none.
 
     Parameters
     ----------

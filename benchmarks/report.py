@@ -1,4 +1,4 @@
-"""Runs to Markdown tables and plots. The numbers come from the JSON files, the words from the registry."""
+"""Writes runs as Markdown tables and plots. Numbers come from the JSON files, texts from the registry."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from benchmarks.plot import plot_case
 from benchmarks.records import CaseResult, PeerResult, Results, number
 from benchmarks.registry import CASES
-from benchmarks.spec import SIZES, Case, Promise
+from benchmarks.spec import SIZES, Case, Target
 from hybridspeech.storage.small_files import write_atomically
 
 _INTRODUCTION = """\
 # Benchmarks
 
-Made by `python -m benchmarks report`; do not edit. Each repeat runs in a fresh process, the peers take turns, and a
-value counts only if the output was right. Values are medians, with the least and the greatest in brackets; a ratio is
-the median of the repeats' own. Start-up is apart. Memory is the peak of all processes of a peer together (proportional
-set size, looked at twice a second, or less often where that took over 2 % of a core), in MB of 10^6 bytes. To measure
-again:
+This page is written by `python -m benchmarks report`; do not edit it. Each repeat runs in a fresh process, the peers
+alternate, and a value counts only if the output is correct. Values are medians, with minimum and maximum in brackets; a
+ratio is the median over the ratios of the repeats. Start-up is not included. Memory is the peak of all processes of a
+peer (proportional set size, sampled twice per second, or less often where sampling needed more than 2 % of a core), in
+MB of 10^6 bytes. The [2020 report's pipeline](index.md#the-2020-report) is the peer `original`. To measure again:
 
 {commands}
 """
 _FACTS = {
     "clips": ("clips", "{:,.0f}"),
-    "wrote": ("wrote", "{:,.0f} MB/s"),
+    "wrote": ("written", "{:,.0f} MB/s"),
     "listing": ("listing", "{:.1%}"),
     "driver_mb": ("driver", "{:,.0f} MB"),
     "worker_mb": ("worker", "{:,.0f} MB"),
     "error_db": ("error", "{:.2g} dB"),
     "written_mb": ("written", "{:,.0f} MB"),
-    "bytes_per_clip": ("bytes a clip", "{:,.0f}"),
+    "bytes_per_clip": ("bytes per clip", "{:,.0f}"),
     "mb_per_s": ("read", "{:,.0f} MB/s"),
     "loss": ("last loss", "{:.3f}"),
     "val_loss": ("validation loss", "{:.3f}"),
@@ -41,8 +41,8 @@ _FACTS = {
 def write_report(runs: Sequence[Results], path: Path) -> None:
     """Write the Markdown file, and a plot of each case to ``img/benchmark-CASE.png`` next to it.
 
-    Of a case that stands in several runs of one size, the last one by date is taken; larger sizes follow, with their name.
-    The order in which the runs are given does not count.
+    The latest run by date is used for each case and size; larger sizes follow under their name. The order of `runs` does
+    not matter.
     """
     by_date = sorted(runs, key=lambda run: run.date)
     last = {(case.name, run.size): (case, run) for run in by_date for case in run.cases if case.name != "accuracy"}
@@ -60,7 +60,7 @@ def write_report(runs: Sequence[Results], path: Path) -> None:
 
 
 def _commands(measured: Sequence[tuple[CaseResult, Results]]) -> str:
-    """What makes such runs: the cases are named where not all of them are taken from a run."""
+    """Return the commands of the runs; cases are named if not all cases come from one run."""
     lines = []
     for run in _used(measured):
         names = [case.name for case, taken_from in measured if taken_from is run]
@@ -78,42 +78,42 @@ def _machine(run: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"Measured on {run.date} (size {run.size}, clips {run.source}): {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']} GB, {machine['system']}; load average before: {machine['load_average']}; revision "
+        f"{machine['memory_gb']} GB, {machine['system']}; load average at the start: {machine['load_average']}; revision "
         f"{machine['revision']}. Versions: {versions}.\n"
     )
 
 
 def _section(case: CaseResult, run: Results, size: str, image: str | None) -> Iterator[str]:
-    told = CASES[case.name]
-    yield f"## {told.title}{size and f' (size {size})'}\n"
-    yield f"`{case.name}`, {case.num_clips:,} clips. {told.about}\n"
-    yield from _table(case, told)
+    spec = CASES[case.name]
+    yield f"## {spec.title}{size and f' (size {size})'}\n"
+    yield f"`{case.name}`, {case.num_clips:,} clips. {spec.about}\n"
+    yield from _table(case, spec)
     yield ""
-    for promise in told.promises:
-        ratio = case.ratio(promise.peer, promise.than)
+    for target in spec.targets:
+        ratio = case.ratio(target.peer, target.baseline)
         if ratio is not None:
-            yield f"- `{promise.peer}` at least {promise.ratio:g} x `{promise.than}`: {_verdict(case, promise, ratio)}."
-    if any(case.ratio(promise.peer, promise.than) is not None for promise in told.promises):
+            yield f"- `{target.peer}` at least {target.ratio:g} x `{target.baseline}`: {_verdict(case, target, ratio)}."
+    if any(case.ratio(target.peer, target.baseline) is not None for target in spec.targets):
         yield ""
     if image:
-        yield f"![{told.title}, in {case.unit}]({image})\n"
+        yield f"![{spec.title}, in {case.unit}]({image})\n"
 
 
-def _verdict(case: CaseResult, promise: Promise, ratio: float) -> str:
-    if ratio >= promise.ratio:
-        return f"{ratio:.2f} x, kept"
-    bound = case.ratio(promise.bound, promise.than) if promise.bound else None
-    reach = "" if bound is None else f" (`{promise.bound}`, which nothing here can beat, is {bound:.2f} x)"
+def _verdict(case: CaseResult, target: Target, ratio: float) -> str:
+    if ratio >= target.ratio:
+        return f"{ratio:.2f} x, reached"
+    bound = case.ratio(target.bound, target.baseline) if target.bound else None
+    reach = "" if bound is None else f" (`{target.bound}`, an upper limit, is {bound:.2f} x)"
     return f"{ratio:.2f} x, **not reached**{reach}"
 
 
-def _table(case: CaseResult, told: Case) -> Iterator[str]:
-    than = [name for name in told.than or (next(iter(told.peers)),) if case.peer(name)]
+def _table(case: CaseResult, spec: Case) -> Iterator[str]:
+    baselines = [name for name in spec.baselines or (next(iter(spec.peers)),) if case.peer(name)]
     facts = [name for name in _FACTS if any(name in run.outcome.facts for peer in case.peers for run in peer.runs)]
     header = [
         "peer",
         case.unit,
-        *(f"x {name}" for name in than),
+        *(f"x {name}" for name in baselines),
         "start-up",
         "memory",
         *(_FACTS[name][0] for name in facts),
@@ -121,21 +121,21 @@ def _table(case: CaseResult, told: Case) -> Iterator[str]:
     yield f"| {' | '.join(header)} |"
     yield f"|---|{'---:|' * (len(header) - 1)}"
     for peer in case.peers:
-        cells = _cells(case, peer, than, facts) if peer.counts else [_why_not(peer), *[""] * (len(header) - 2)]
+        cells = _cells(case, peer, baselines, facts) if peer.counts else [_reason(peer), *[""] * (len(header) - 2)]
         yield f"| {' | '.join([peer.name, *cells])} |"
 
 
-def _cells(case: CaseResult, peer: PeerResult, than: Sequence[str], facts: Sequence[str]) -> list[str]:
+def _cells(case: CaseResult, peer: PeerResult, baselines: Sequence[str], facts: Sequence[str]) -> list[str]:
     startup = sorted(run.outcome.startup_s for run in peer.runs)[len(peer.runs) // 2]
     first = peer.runs[0].outcome.facts
     return [
         f"{number(peer.median)} ({number(min(peer.values))} to {number(max(peer.values))})",
-        *(f"{case.ratio(peer.name, name):.2f}" for name in than),
+        *(f"{case.ratio(peer.name, name):.2f}" for name in baselines),
         f"{startup:.1f} s",
         f"{max(run.peak_mb for run in peer.runs):,.0f} MB",
         *(_FACTS[name][1].format(first[name]) if name in first else "" for name in facts),
     ]
 
 
-def _why_not(peer: PeerResult) -> str:
+def _reason(peer: PeerResult) -> str:
     return f"skipped: {peer.skipped}" if peer.skipped else f"**failed**: {peer.problem.replace('|', '/')}"

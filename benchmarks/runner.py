@@ -1,4 +1,4 @@
-"""Runs cases: peers in turn (A B A B), each repeat in a fresh process that leaves nothing, its memory watched."""
+"""Runs cases: alternates the peers (A B A B), each repeat in a fresh process whose memory is sampled."""
 
 from __future__ import annotations
 
@@ -27,47 +27,52 @@ from hybridspeech.processes.supervision import GuardedProcess
 
 SAMPLE_S = 0.5
 SAMPLE_SHARE = 0.02
-"""Of a core, at most, for looking at the memory: with Ray's fifteen processes a look takes 35 ms."""
+"""Largest share of a core for sampling the memory: with Ray's fifteen processes, one sample takes 35 ms."""
 TERMINATE_S = 5.0
 _ONE_THREAD = {**SINGLE_THREADED, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 _ALWAYS = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def run(
-    patterns: Sequence[str] = (),
-    *,
-    size: str = "small",
-    data: Path | None = None,
-    task: str = "all",
-    repeats: int | None = None,
-    out: Path | None = None,
-    on_progress: OnProgress = silent,
-) -> Results:
-    """Measure the cases and peers that match `patterns` (see `select`).
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of a run.
 
     Parameters
     ----------
-    data : folder of real clips, in the layout of Speech Commands; None synthesises them
-    task : which of its words to take: all, 12, or words:a,b,c
-    repeats : of each peer; None takes the size's
-    out : JSON file; written after each case, so that an interrupted run keeps the cases that are done
+    size : one of SIZES
+    data : folder of clips in the layout of Speech Commands; None: synthesized clips
+    task : labels: all, 12, or words:a,b,c
+    repeats : number of repeats of each peer; None: that of the size
+    out : JSON file; written after each case, so that an interrupted run keeps the finished cases
+    """
+
+    size: str = "small"
+    data: Path | None = None
+    task: str = "all"
+    repeats: int | None = None
+    out: Path | None = None
+
+
+def run(patterns: Sequence[str] = (), settings: RunSettings | None = None, on_progress: OnProgress = silent) -> Results:
+    """Measure the cases and peers that match `patterns` (see `select`).
 
     Raises
     ------
     ConfigError: a pattern matches nothing, or the size is unknown.
     """
-    chosen = select(patterns)
+    settings, chosen = settings or RunSettings(), select(patterns)
+    size, task = settings.size, settings.task
     if any(size not in CASES[name].sizes for name in chosen):
         raise ConfigError(f"size {size!r} is unknown; choose one of {', '.join(CASES[next(iter(chosen))].sizes)}")
     with tempfile.TemporaryDirectory(prefix="hybridspeech-bench-") as folder:
-        inputs = Inputs(Path(folder), data, task)
+        inputs = Inputs(Path(folder), settings.data, task)
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         results = Results(date=date, size=size, source=inputs.source, task=task, machine=describe_machine())
         for name, peers in chosen.items():
-            measured = run_case(name, peers, size, inputs, Path(folder), repeats, on_progress)
+            measured = run_case(name, peers, size, inputs, settings.repeats, on_progress)
             results = replace(results, cases=(*results.cases, measured))
-            if out is not None:
-                results.save(out)
+            if settings.out is not None:
+                results.save(settings.out)
     return results
 
 
@@ -76,11 +81,10 @@ def run_case(
     peers: Sequence[str],
     size: str,
     inputs: Inputs,
-    folder: Path,
     repeats: int | None = None,
     on_progress: OnProgress = silent,
 ) -> CaseResult:
-    """Measure some peers of one case; `folder` is for the letters to and from the processes."""
+    """Measure some peers of one case."""
     case, work = CASES[name], CASES[name].sizes[size]
     able = [peer for peer in peers if not case.peers[peer].missing()]
     source = inputs.get(case.input, work.num_clips) if able else Path()
@@ -90,7 +94,7 @@ def run_case(
         for peer in able:
             settings = {**work.settings, **case.peers[peer].settings, **({"seed": repeat} if case.seeded else {})}
             job = Job(target=case.target, source=str(source), settings=settings)
-            runs[peer].append(run_apart(job, folder, environment, work.timeout_s))
+            runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s))
             on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
     done = tuple(_peer_result(case, peer, runs) for peer in peers)
     return CaseResult(name=name, unit=case.unit, better=case.better, num_clips=work.num_clips, peers=_compared(done))
@@ -103,7 +107,7 @@ def _peer_result(case: Case, peer: str, runs: Mapping[str, Sequence[Run]]) -> Pe
 
 
 def _compared(peers: Sequence[PeerResult]) -> tuple[PeerResult, ...]:
-    """Peers that name a digest of their output must all name the same; one that differs from the first is wrong."""
+    """Set the problem of every peer whose output has another digest than that of the first peer."""
     digests = [run.outcome.facts["digest"] for peer in peers for run in peer.runs if "digest" in run.outcome.facts]
 
     def checked(run: Run) -> Run:
@@ -121,9 +125,9 @@ def _environment(case: Case) -> dict[str, str]:
 
 
 def run_apart(job: Job, folder: Path, environment: Mapping[str, str], timeout_s: float) -> Run:
-    """One repeat in a fresh process. Whatever goes wrong there becomes the outcome's `problem`."""
-    with tempfile.TemporaryDirectory(dir=folder) as letters:
-        job_path, outcome_path, log = (Path(letters, name) for name in ("job.json", "outcome.json", "log"))
+    """Run one repeat in a fresh process with files in `folder`. A failure becomes the `problem` of the outcome."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        job_path, outcome_path, log = (Path(scratch, name) for name in ("job.json", "outcome.json", "log"))
         job_path.write_text(json.dumps(to_json(job)), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.worker", str(job_path), str(outcome_path)]
         started = time.monotonic()
@@ -135,16 +139,16 @@ def run_apart(job: Job, folder: Path, environment: Mapping[str, str], timeout_s:
         if outcome_path.exists():
             outcome = from_json(Outcome, json.loads(outcome_path.read_text(encoding="utf-8")))
         else:
-            how = f"not done after {timeout_s:g} s" if code is None else f"exit code {code}"
-            outcome = Outcome(value=0.0, problem=f"{how}: {_last_words(log)}")
+            reason = f"not finished after {timeout_s:g} s" if code is None else f"exit code {code}"
+            outcome = Outcome(value=0.0, problem=f"{reason}: {_last_line(log)}")
     return Run(outcome=outcome, peak_mb=max(memory.peak_mb, outcome.own_mb), seconds=seconds)
 
 
 @dataclass
 class _Memory:
-    """Peak of all processes below a guardian: proportional set size, so that shared pages count once."""
+    """Peak memory of all descendants of a process: proportional set size, so that shared pages count once."""
 
-    guardian: int
+    parent: int
     peak_mb: float = 0.0
     due_at: float = 0.0
 
@@ -153,19 +157,19 @@ class _Memory:
         if began_at < self.due_at:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.guardian).children(recursive=True):
+            for process in psutil.Process(self.parent).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     total += process.memory_full_info().pss
         self.peak_mb = max(self.peak_mb, total / 1e6)
         self.due_at = time.monotonic() + (time.monotonic() - began_at) / SAMPLE_SHARE
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else "it left no word"
+    return lines[-1].strip()[:300] if lines else "no output"
 
 
 def _line(case: str, peer: str, repeat: int, run: Run, unit: str) -> str:
     outcome = run.outcome
-    said = f"failed: {outcome.problem}" if outcome.problem else f"{number(outcome.value)} {unit}"
-    return f"{case}/{peer} [{repeat + 1}]: {said} (start-up {outcome.startup_s:.1f} s, all {run.seconds:.1f} s)"
+    text = f"failed: {outcome.problem}" if outcome.problem else f"{number(outcome.value)} {unit}"
+    return f"{case}/{peer} [{repeat + 1}]: {text} (start-up {outcome.startup_s:.1f} s, all {run.seconds:.1f} s)"

@@ -1,4 +1,4 @@
-"""What a case is: who is timed, how much is done, what is promised. Records only."""
+"""Records that define a case: its peers, its sizes and its targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZES = ("tiny", "small", "full")
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is timed. Without one of the modules in `needs` the peer is skipped, and the report says so."""
+    """An implementation that is timed. It is skipped, and the report says so, if a module in `needs` is not installed."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. `timeout_s` is for one repeat. `num_clips` 0: all that there are (a synthesised set: 1,200)."""
+    """Amount of work. `timeout_s` is the limit of one repeat. `num_clips` 0: all clips (1,200 synthesized ones)."""
 
     num_clips: int
     repeats: int = 3
@@ -33,14 +33,14 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """`peer` is at least `ratio` times as good as `than`.
+class Target:
+    """`peer` is at least `ratio` times as good as `baseline`.
 
-    `bound` names a peer that no engine can beat: what it reaches says whether the promise could be kept at all.
+    `bound` names a peer that is an upper limit for `peer`; the report shows its ratio when the target is missed.
     """
 
     peer: str
-    than: str
+    baseline: str
     ratio: float
     bound: str = ""
 
@@ -53,9 +53,9 @@ class Case:
     ----------
     target : "module:function", called with the input folder, a scratch folder, and the settings of the size and of the
         peer, in a fresh process; it returns an Outcome
-    than : the peers that the others are compared with in the report; if empty, the first
-    seeded : give each repeat its number as `seed`
-    single_threaded : keep numeric libraries to one thread, so that a value is one of a core
+    baselines : the peers that the others are compared with in the report; if empty, the first
+    seeded : pass the number of the repeat as `seed`
+    single_threaded : limit numeric libraries to one thread, so that a value is per core
     """
 
     title: str
@@ -66,7 +66,7 @@ class Case:
     peers: Mapping[str, Peer]
     input: Literal["clips", "stft-shards", "logmel-shards", "waveform-shards"] = "clips"
     better: Literal["higher", "lower"] = "higher"
-    than: tuple[str, ...] = ()
-    promises: tuple[Promise, ...] = ()
+    baselines: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
     single_threaded: bool = False
     seeded: bool = False

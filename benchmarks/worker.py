@@ -1,5 +1,6 @@
-"""The fresh process of one repeat: reads a Job, calls its function, leaves the Outcome. Its scratch folder is the
-working directory, which its guardian removes.
+"""The process of one repeat: reads a Job, calls its function, writes the Outcome.
+
+The working directory is its scratch folder; the supervising process removes it.
 
 ``python -m benchmarks.worker JOB.json OUTCOME.json``
 """
@@ -20,13 +21,13 @@ from hybridspeech.storage.small_files import write_atomically
 
 
 def load(target: str) -> Any:
-    """What "module:name" stands for."""
+    """Import "module:name"."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def main(job_path: Path, outcome_path: Path) -> None:
-    """Do one job."""
+    """Run one job."""
     job = from_json(Job, json.loads(job_path.read_text(encoding="utf-8")))
     outcome: Outcome = load(job.target)(Path(job.source), Path.cwd(), **job.settings)
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,12 +1,10 @@
-"""accuracy: what each network learns of a set of words by its own recipe, measured on speakers it has not heard.
-
-curve-by-workers: whether one network learns the same on more workers, at the same global batch.
-"""
+"""accuracy: test accuracy of each network with its own recipe. curve-by-workers: one network on one worker and on two."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +27,27 @@ def measure(
     source: Path,
     scratch: Path,
     *,
-    features: str,
-    model: str,
+    network: Mapping[str, Any],
     seed: int,
-    width: float | None = None,
     epochs: int | None = None,
 ) -> Outcome:
-    """Accuracy on the testing split, 0 to 1, after training on one worker with all cores; `source` are waveform shards."""
-    network: dict[str, Any] = {"name": model, "width": width}
+    """Return the accuracy on the testing split, 0 to 1, after training on one worker with all cores.
+
+    Parameters
+    ----------
+    source : waveform shards
+    network : `features`, `model` and `width` of the network
+    epochs : number of epochs; None: that of the recipe
+    """
+    model: dict[str, Any] = {"name": network["model"], "width": network["width"]}
     settings: dict[str, Any] = {"epochs": epochs, "seed": seed}
     started = time.monotonic()
     run = scratch / "run"
     result = train(
         source,
         run,
-        features=FeatureConfig(kind=features),  # type: ignore[arg-type]
-        model=ModelConfig(**network),
+        features=FeatureConfig(kind=network["features"]),
+        model=ModelConfig(**model),
         fit=FitConfig(**settings),
         backend="local",
     )
@@ -71,7 +74,7 @@ def measure(
 
 
 def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]:
-    """What the exported model itself does on the testing split; or why there is none."""
+    """Return accuracy, size and latency of the exported model, or the reason why the export is refused."""
     calibrate = source if format == "tflite-int8" else None
     try:
         made = export(run, out, format=format, calibrate=calibrate, measure=source)
@@ -87,7 +90,7 @@ def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]
 
 
 def by_workers(source: Path, scratch: Path, *, backend: str, num_workers: int, seed: int, epochs: int) -> Outcome:
-    """Validation accuracy, 0 to 1, after training `dscnn` with 64 clips a step in all; mean of the last quarter's epochs."""
+    """Return the validation accuracy of `dscnn`, 0 to 1, at global batch size 64: mean over the last quarter of the epochs."""
     fit = FitConfig(epochs=epochs, seed=seed, batch_size=64 // num_workers)
     cluster = ClusterConfig(num_workers=num_workers)
     run = scratch / "run"

@@ -1,4 +1,4 @@
-"""handoff: a folder of clips to a trained network, over shards on disk or straight from Spark to the workers."""
+"""handoff: from clips to a trained network, with shards on disk or fed by Spark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hybridspeech.training.config import FitConfig
 def measure(
     source: Path, scratch: Path, *, backend: str, engine: str = "", epochs: int, num_workers: int = 2
 ) -> Outcome:
-    """Seconds from the call to the trained network; with an `engine`, over shards that it makes."""
+    """Return the seconds from the call to the trained network; with an `engine`, through shards on disk."""
     fit, cluster, target = FitConfig(epochs=epochs), ClusterConfig(num_workers=num_workers), scratch / "run"
     started, first, shards = time.time(), 0.0, scratch / "shards"
     result: TrainResult

@@ -16,11 +16,11 @@ SPLIT = "training"
 
 
 def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
-    """Examples per second of the second epoch of `worker_dataset` for the only worker, shuffled, as `train` reads by default.
+    """Return the examples per second of the second shuffled epoch of `worker_dataset` for one worker.
 
     Parameters
     ----------
-    cold : drop the shards from the page cache before it
+    cold : drop the shards from the page cache before the epoch
     """
     watch = Stopwatch()
     import tensorflow as tf
@@ -29,7 +29,7 @@ def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
     steps = count_steps(index, SPLIT, 1, fit.batch_size)
 
     def read(epoch: int) -> float:
-        """How many examples one epoch has."""
+        """Read one epoch, and return its number of examples."""
         data = worker_dataset(
             source,
             index,
@@ -38,7 +38,7 @@ def measure(source: Path, scratch: Path, *, cold: bool) -> Outcome:
         )
         return sum(float(tf.reduce_sum(weight)) for _, _, weight in data.take(steps))
 
-    read(0)  # the runtime starts, and takes the memory that it then keeps
+    read(0)  # the runtime starts and allocates its memory
     if cold:
         _drop_from_cache([source / shard.name for shard in index.shards])
     watch.started()
@@ -56,7 +56,7 @@ def _drop_from_cache(paths: list[Path]) -> None:
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)  # what is not on the disk yet can't be dropped
+            os.fsync(descriptor)  # unwritten pages cannot be dropped
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)

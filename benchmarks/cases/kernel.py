@@ -1,4 +1,4 @@
-"""stft-kernel: waveforms in memory to spectrograms, clip by clip, on one core."""
+"""stft-kernel: waveforms in memory to spectrograms, one clip at a time, on one core."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_CHECKED = 200
 
 
 def measure(source: Path, scratch: Path, *, transform: str, dtype: str, seconds: float) -> Outcome:
-    """Clips per second of a transform, from passes over all clips for at least `seconds` (and at least one pass).
+    """Return the clips per second of a transform, from passes over all clips for at least `seconds` (at least one pass).
 
     Parameters
     ----------
-    transform : "module:function" that gives, without arguments, the function of one waveform
-    dtype : of the waveforms, [shape=(16000,)]
+    transform : "module:function" that returns the function of one waveform
+    dtype : dtype of the waveforms [shape=(16000,)]
     """
     paths = sorted(source.glob("[!_]*/*.wav"))
     waves = [read_wave(path).astype(dtype) for path in paths]

@@ -16,11 +16,11 @@ from hybridspeech.shards.tfrecord import decode_example, read_records
 
 
 def measure(source: Path, scratch: Path, *, reader: str, **options: Any) -> Outcome:
-    """Records per second of a reader. Each spectrogram's first row is kept, and compared with what is in the file.
+    """Return the records per second of a reader. The first row of each spectrogram is compared with the file.
 
     Parameters
     ----------
-    reader : "module:function" that gives, for the `options`, a Reader
+    reader : "module:function" that returns a Reader for the `options`
     """
     paths = [source / shard.name for shard in ShardIndex.load(source).of_split("training")]
     begun = time.perf_counter()

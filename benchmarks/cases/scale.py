@@ -1,4 +1,4 @@
-"""stft-scale: the whole stage on few and on many clips. What a clip costs must not depend on how many there are."""
+"""stft-scale: the whole stage on few and on many clips. The time per clip must not depend on their number."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ MEMORY_POLL_S = 0.1
 
 
 def measure(source: Path, scratch: Path, *, every: int) -> Outcome:
-    """Clips per second of preprocessing on Spark, on all cores, from listing the folder to the last byte written.
+    """Return the clips per second of preprocessing on Spark, on all cores, from listing the folder to the last byte.
 
     Parameters
     ----------
-    every : 1 takes all clips of the source, N every N-th
+    every : 1: all clips of the source; N: every N-th
     """
     clips = linked(source, scratch / "clips", every)
     begun, planned_at = time.perf_counter(), 0.0
 
-    def note_the_plan(progress: Progress) -> None:
+    def note_planned(progress: Progress) -> None:
         nonlocal planned_at
-        if progress.stage == "engine":  # the source is listed and the manifest is written by now
+        if progress.stage == "engine":  # the source is listed and the manifest is written
             planned_at = time.perf_counter()
 
     warm_up()
     with ENGINES.load("spark")(EngineConfig(master="local[*]")) as engine, Memory() as memory:
         started = time.perf_counter()
-        made = preprocess(clips, scratch / "out", engine=engine, on_progress=note_the_plan)
+        made = preprocess(clips, scratch / "out", engine=engine, on_progress=note_planned)
         work_s = time.perf_counter() - started
     error = max(error_db(found, path) for path, found in samples_of(clips, scratch / "out").items())
     return Outcome(
@@ -58,7 +58,7 @@ def measure(source: Path, scratch: Path, *, every: int) -> Outcome:
 
 
 def linked(source: Path, target: Path, every: int) -> Path:
-    """A folder with hard links to every `every`-th clip of a source."""
+    """Make a folder with hard links to every `every`-th clip of a source."""
     for path in map(Path, list_clips(source)[::every]):
         folder = target / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def linked(source: Path, target: Path, every: int) -> Path:
 
 
 class Memory(PeriodicCall):
-    """Peaks of resident memory in MB: of the driver (this process and its JVM), and of any one Python worker."""
+    """Samples the peak resident memory in MB of the driver (this process and its JVM) and of the largest Python worker."""
 
     def __init__(self) -> None:
         super().__init__(self._measure, MEMORY_POLL_S, "memory")

@@ -1,4 +1,4 @@
-"""sizes: what each format of shards costs in time and in bytes."""
+"""sizes: speed and bytes per clip of each format of shards."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 
 LIMIT_DB = {"float32": 0.01, "float16": 0.05}
-"""Half floats step by 1/16 dB from 64 to 128 dB, and by less below."""
+"""The resolution of float16 is 1/16 dB from 64 to 128 dB, and finer below."""
 
 
 def measure(
     source: Path, scratch: Path, *, features: str = "stft", dtype: str = "float32", compression: str = "none"
 ) -> Outcome:
-    """Clips per second of our preprocessing on all cores, and bytes per clip of its shards."""
+    """Return the clips per second of `preprocess` on all cores, and the bytes per clip."""
     out, config = scratch / "out", FeatureConfig(kind=features)  # type: ignore[arg-type]
     shards = ShardConfig(dtype=dtype, compression=compression)  # type: ignore[arg-type]
     watch = Stopwatch()
@@ -43,7 +43,7 @@ def measure(
 
 
 def _error_db(source: Path, out: Path, config: FeatureConfig) -> float:
-    """Largest distance in dB from our reference kernel, over the first record of each shard."""
+    """Return the largest difference in dB from the reference kernel, over the first record of each shard."""
     reference = FeatureExtractor(FeatureConfig(kind=config.kind, kernel="reference"))
     errors = []
     for shard in ShardIndex.load(out).shards:

@@ -13,11 +13,11 @@ from benchmarks.worker import load
 
 
 def measure(source: Path, scratch: Path, *, pipeline: str, **options: Any) -> Outcome:
-    """Clips per second of a pipeline, from listing the folder to the last byte written.
+    """Return the clips per second of a pipeline, from listing the folder to the last byte written.
 
     Parameters
     ----------
-    pipeline : "module:function", called with the source, an empty folder to write into, and `options`; gives a Stage
+    pipeline : "module:function", called with the source, an empty output folder and `options`; returns a Stage
     """
     out = scratch / "out"
     out.mkdir()

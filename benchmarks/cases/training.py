@@ -18,7 +18,7 @@ from hybridspeech.training.recipes import REPORT
 
 
 def throughput(source: Path, scratch: Path, *, backend: str, num_workers: int, epochs: int) -> Outcome:
-    """Examples per second of the median epoch after the first."""
+    """Return the examples per second of the median epoch after the first."""
     result, _ = _train(source, scratch, backend, num_workers, epochs)
     facts = {"loss": result.history[-1]["loss"]}
     return Outcome(
@@ -27,14 +27,14 @@ def throughput(source: Path, scratch: Path, *, backend: str, num_workers: int, e
 
 
 def startup(source: Path, scratch: Path, *, backend: str, num_workers: int) -> Outcome:
-    """Seconds to the first step."""
+    """Return the seconds to the first step."""
     result, seconds = _train(source, scratch, backend, num_workers, epochs=1)
     facts = {"shutdown_s": seconds - result.startup_s - result.train_s}
     return Outcome(value=result.startup_s, facts=facts, problem=_problem(result, 1))
 
 
 def _train(source: Path, scratch: Path, backend: str, num_workers: int, epochs: int) -> tuple[TrainResult, float]:
-    """What training gave, and how long the whole call took in seconds."""
+    """Train, and return the result and the duration of the call in seconds."""
     started, fit = time.time(), FitConfig(epochs=epochs)
     if backend == "keras-fit":
         result = fit_plainly(source, override(REPORT, fit))

@@ -15,15 +15,15 @@ from benchmarks.reference import read_wave
 from benchmarks.worker import load
 from hybridspeech.shards.tfrecord import decode_example, read_records
 
-MAX_SPECTROGRAMS = 64  # 13 MB: more would measure memory
+MAX_SPECTROGRAMS = 64  # 13 MB: more would measure the memory bandwidth
 
 
 def measure(source: Path, scratch: Path, *, writer: str, num_records: int) -> Outcome:
-    """Records per second of a writer, with fsync at the end. Every record is read back, by our reader, and compared.
+    """Return the records per second of a writer, with fsync at the end. Every record is read back and compared.
 
     Parameters
     ----------
-    writer : "module:function" that gives, without arguments, a Writer
+    writer : "module:function" that returns a Writer
     """
     transform = fast()
     waves = (read_wave(path).astype(np.float32) for path in list_clips(source)[:MAX_SPECTROGRAMS])

@@ -1,1 +1,1 @@
-"""Who is timed: ours, the original, and what people use today."""
+"""Implementations that are timed: this package, the 2020 report's pipeline, and common alternatives."""

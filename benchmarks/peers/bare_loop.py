@@ -1,4 +1,4 @@
-"""The stage without an engine: one process a core calls our reader, kernel and writer. The bound for an engine."""
+"""The stage without an engine: one process per core calls reader, kernel and writer. The upper limit for an engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIPS_PER_SHARD = 320  # 64 MiB, as `preprocess` chooses
 
 
 def run(source: Path, out: Path) -> Stage:
-    """The processes have started, imported and compiled before the work begins."""
+    """Preprocess a folder. Start, imports and compilation of the processes are start-up."""
     os.environ.update(SINGLE_THREADED)
     watch = Stopwatch()
     cores = num_cores()
@@ -46,7 +46,7 @@ def run(source: Path, out: Path) -> Stage:
 
 
 def make_shard(shard: tuple[Path, Sequence[str]]) -> int:
-    """Write one shard; gives the number of its clips."""
+    """Write one shard, and return the number of its clips."""
     path, clips = shard
     config = FeatureConfig()
     extractor = FeatureExtractor(config)

@@ -1,4 +1,4 @@
-"""Workers started by hand: one process a rank with TF_CONFIG, and nothing else. What a backend may cost.
+"""Workers started by hand: one process per rank with TF_CONFIG and no supervision. The baseline for a backend.
 
 ``python -m benchmarks.peers.bare_mwms PLAN.json RANK`` is one rank.
 """
@@ -28,16 +28,16 @@ class BareBackend:
     name: ClassVar[str] = "bare"
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        """Run the training loop once per rank; `worker` must be it."""
+        """Run the training loop once per rank; `worker` must be `run_worker`."""
         assert worker is run_worker
         forget(plan)
-        letter = RunDirectory(plan.run).workers_dir / "plan.json"
-        letter.write_text(json.dumps(to_json(plan)), encoding="utf-8")
+        plan_path = RunDirectory(plan.run).workers_dir / "plan.json"
+        plan_path.write_text(json.dumps(to_json(plan)), encoding="utf-8")
         ranks = range(plan.cluster.num_workers)
         addresses = [f"{LOOPBACK}:{port}" for port in free_ports(len(ranks))]
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", __name__, str(letter), str(rank)], env=_environment(plan, addresses, rank)
+                [sys.executable, "-m", __name__, str(plan_path), str(rank)], env=_environment(plan, addresses, rank)
             )
             for rank in ranks
         ]
@@ -53,7 +53,7 @@ def _environment(plan: TrainPlan, addresses: list[str], rank: int) -> dict[str, 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
+    """Return free ports of the loopback interface."""
     sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
     ports = [int(each.getsockname()[1]) for each in sockets]
     for each in sockets:
@@ -61,9 +61,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def main(letter: Path, rank: int) -> None:
-    """One rank's process."""
-    plan = from_json(TrainPlan, json.loads(letter.read_text(encoding="utf-8")))
+def main(plan_path: Path, rank: int) -> None:
+    """Run one rank."""
+    plan = from_json(TrainPlan, json.loads(plan_path.read_text(encoding="utf-8")))
     execute(run_worker, plan, rank)
 
 

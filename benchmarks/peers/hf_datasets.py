@@ -1,4 +1,4 @@
-"""The stage in Hugging Face datasets: our reader and kernel in `map(num_proc=...)`, Arrow files as its output."""
+"""The stage in Hugging Face datasets: reader and kernel of this package in `map(num_proc=...)`; writes Arrow files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hybridspeech.processes.resources import num_cores
 
 
 def to_spectrogram(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its spectrogram, float32 [shape=(1025, 50)]."""
+    """Return the spectrogram of a row, float32 [shape=(1025, 50)]."""
     config = FeatureConfig()
     return {"spectrogram": spectrogram(read_clip(row["path"], config), config)}
 
 
 def run(source: Path, out: Path) -> Stage:
-    """One process a core; its cache is the output."""
+    """Preprocess a folder with one process per core; the cache file is the output."""
     os.environ.update({**SINGLE_THREADED, "HF_HOME": str(out.parent / "hf"), "HF_HUB_OFFLINE": "1"})
     watch = Stopwatch()
     import datasets

@@ -1,4 +1,4 @@
-"""Plain Keras: the same network and shards, `model.fit` and tf.data as a tutorial has them."""
+"""Plain Keras: the same network and shards, with `model.fit` and tf.data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybridspeech.training.config import FitConfig
 
 
 def fit_plainly(shards: Path, fit: FitConfig) -> TrainResult:
-    """Train in this process; the times are what `train` would report."""
+    """Train in this process, with the times that `train` reports."""
     started = time.time()
     import tf_keras
 
@@ -49,7 +49,7 @@ def fit_plainly(shards: Path, fit: FitConfig) -> TrainResult:
 
 
 def plain_cnn(shape: tuple[int, int, int], num_labels: int) -> Any:
-    """The mission's network, layer by layer as it is described."""
+    """Return the network of the 2020 report, as described there."""
     from tf_keras import Sequential, layers
 
     return Sequential(
@@ -72,7 +72,7 @@ def plain_cnn(shape: tuple[int, int, int], num_labels: int) -> Any:
 
 
 def plain_dataset(shards: Path, index: ShardIndex, fit: FitConfig) -> Any:
-    """(spectrogram, label) batches of the training split, shuffled."""
+    """Return shuffled (spectrogram, label) batches of the training split."""
     import tensorflow as tf
 
     shape = index.features.shape

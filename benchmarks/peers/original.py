@@ -1,6 +1,6 @@
-"""The original's preprocessing, written anew from its description: a Spark RDD of whole files, librosa for each record.
+"""The 2020 report's pipeline, rewritten from its description: a Spark RDD of whole files, librosa for each record.
 
-Its records are only counted: nothing is written. The session is as this machine needs it; the rest is as it was.
+The records are counted, and nothing is written. Only the settings of the session are not those of the report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NUM_FRAMES = 50
 
 
 def to_record(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
-    """(word, spectrogram) of one (path, content); a short clip's is padded with columns of 0 dB."""
+    """Return (word, spectrogram) of one (path, content); the spectrogram of a short clip is padded with columns of 0 dB."""
     import librosa
     import soundfile
 
@@ -35,7 +35,7 @@ def to_record(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
 
 
 def run(source: Path, out: Path) -> Stage:
-    """Count the records on all cores. Only clips of a whole second are checked: the others it pads in its own way."""
+    """Count the records on all cores. Only clips of one second are checked: shorter ones are padded after the transform."""
     watch = Stopwatch()
     scratch = out.parent / "spark"
     with environment(spark_environment(scratch)):

@@ -17,9 +17,9 @@ from hybridspeech.shards.reader import read_shard
 
 
 def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:
-    """All cores, unless `master` says otherwise. Listing the source is work.
+    """Preprocess a folder on all cores, or on those of `master`. Listing the source is part of the work.
 
-    Start-up is that of the engine, and imports and compilation here, which a command does meanwhile.
+    Start-up is that of the engine, with imports and compilation in this process.
     """
     config = EngineConfig(master=master, num_executors=None if master else num_cores())
     watch = Stopwatch()
@@ -39,7 +39,7 @@ def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> S
 
 
 def warm_up() -> None:
-    """Import and compile what the driver needs."""
+    """Import and compile the code that the driver needs."""
     import pyarrow.parquet
 
     pyarrow.array(["text"])  # imports pandas
@@ -47,7 +47,7 @@ def warm_up() -> None:
 
 
 def samples_of(source: Path, shards: Path) -> dict[str, np.ndarray]:
-    """The first spectrogram of a few shards, by the path of its clip."""
+    """Return the first spectrogram of a few shards, by the path of its clip."""
     index = ShardIndex.load(shards)
     examples = (next(read_shard(shards / shard.name, shape=index.features.shape)) for shard in some(index.shards))
     return {str(source / example.clip_id): example.values for example in examples}

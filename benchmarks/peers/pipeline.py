@@ -1,4 +1,4 @@
-"""What the peers of the stage have in common: a stopwatch, and what they give back."""
+"""Shared by the peers of the stage: a stopwatch, and their result."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ NUM_SAMPLES_CHECKED = 6
 
 
 class Stopwatch:
-    """Tells the start of a session from the work: it runs from its making, by way of `started`, to `done`."""
+    """Measures the start-up (from construction to `started`) and the work (from `started` to `done`) in seconds."""
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()
         self.startup_s = self.work_s = 0.0
 
     def started(self) -> None:
-        """The session is there; the work begins."""
+        """Mark the end of the start-up."""
         self.startup_s = time.perf_counter() - self._begun
 
     def done(self) -> None:
-        """The work is done."""
+        """Mark the end of the work."""
         self.work_s = time.perf_counter() - self._begun - self.startup_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a pipeline made.
+    """Result of a pipeline.
 
-    `samples` are spectrograms by the path of their clip, for the check; `problem` is what it finds wrong itself.
+    `samples` are spectrograms by the path of their clip, for the check; `problem` is an error that the pipeline found.
     """
 
     num_clips: int
@@ -45,10 +45,10 @@ class Stage:
 
 
 def list_clips(source: Path) -> list[str]:
-    """Paths of the clips of a folder, sorted."""
+    """Return the sorted paths of the clips of a folder."""
     return sorted(str(path) for path in source.glob("[!_]*/*.wav"))
 
 
 def some(items: Sequence[T]) -> Sequence[T]:
-    """A few items, spread evenly: those whose output is checked."""
+    """Return a few evenly spaced items, whose output is checked."""
     return items[:: max(1, len(items) // NUM_SAMPLES_CHECKED)]

@@ -1,4 +1,4 @@
-"""The stage in pure Ray Data: our reader and kernel in `map_batches`, Parquet files as its output."""
+"""The stage in plain Ray Data: reader and kernel of this package in `map_batches`; writes Parquet files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BATCH_SIZE = 64
 
 
 def to_spectrograms(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Paths [shape=(n,)] to paths and spectrograms, float32 [shape=(n, 1025, 50)]."""
+    """Return paths [shape=(n,)] with spectrograms, float32 [shape=(n, 1025, 50)]."""
     config = FeatureConfig()
     made = np.stack([spectrogram(read_clip(path, config), config) for path in batch["path"]])
     return {"path": batch["path"], "spectrogram": made}
 
 
 def run(source: Path, out: Path) -> Stage:
-    """One task a core at a time."""
+    """Preprocess a folder with one task per core at a time."""
     watch = Stopwatch()
     os.environ.update({**ray_environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp", ignore_cleanup_errors=True) as folder:

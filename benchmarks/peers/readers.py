@@ -1,4 +1,4 @@
-"""Ways to read spectrograms from shards. Each public function gives the one that is timed."""
+"""Readers of spectrograms from shards. Each public function returns the function that is timed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.shards.reader import read_shard
 
 Reader = Callable[[Sequence[Path]], Iterator[np.ndarray]]
-"""Gives the spectrograms of shards, float32 [shape=(1025, 50)], in order."""
+"""Yields the spectrograms of shards, float32 [shape=(1025, 50)], in order."""
 
 SHAPE = FeatureConfig().shape
 BATCH_SIZE = 16
 
 
 def hybridspeech(*, verify: bool) -> Reader:
-    """Our shard reader."""
+    """Return the shard reader of this package."""
 
     def read(paths: Sequence[Path]) -> Iterator[np.ndarray]:
         for path in paths:
@@ -29,7 +29,7 @@ def hybridspeech(*, verify: bool) -> Reader:
 
 
 def tf_data() -> Reader:
-    """A TFRecordDataset, parsed by the batch."""
+    """Return a reader with TFRecordDataset that parses batches."""
     import tensorflow as tf
 
     description = {
@@ -48,7 +48,7 @@ def tf_data() -> Reader:
 
 
 def tfrecord_package() -> Reader:
-    """`tfrecord.tfrecord_loader` of the package tfrecord."""
+    """Return a reader with `tfrecord.tfrecord_loader` of the package tfrecord."""
     import tfrecord
 
     description = {"spectrogram": "float", "label": "int", "clip_id": "byte"}

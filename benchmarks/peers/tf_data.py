@@ -1,4 +1,4 @@
-"""The stage as a TensorFlow user would write it: tf.data, tf.audio and tf.signal, TFRecords of serialised tensors."""
+"""The stage in TensorFlow: tf.data, tf.audio and tf.signal; writes TFRecords of serialized tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.reference import NUM_SAMPLES
 
 
 def run(source: Path, out: Path) -> Stage:
-    """Read, decode and transform on all cores; one writer."""
+    """Preprocess a folder: read, decode and transform on all cores, with one writer."""
     watch = Stopwatch()
     import tensorflow as tf
 
@@ -19,7 +19,7 @@ def run(source: Path, out: Path) -> Stage:
         wave, _ = tf.audio.decode_wav(tf.io.read_file(path), desired_channels=1, desired_samples=NUM_SAMPLES)
         return path, tf.io.serialize_tensor(tensor_decibels(tf.squeeze(wave, -1)))
 
-    tf.constant(0)  # the runtime starts with the first operation
+    tf.constant(0)  # starts the runtime
     watch.started()
     paths = list_clips(source)
     data = tf.data.Dataset.from_tensor_slices(paths).map(load, num_parallel_calls=tf.data.AUTOTUNE)

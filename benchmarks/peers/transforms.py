@@ -1,6 +1,6 @@
-"""One waveform to one spectrogram, in many ways. Each public function here gives the function that is timed.
+"""Transforms of one waveform to one spectrogram. Each public function returns the function that is timed.
 
-That takes a waveform [shape=(16000,)], full scale = 1.0, and gives [shape=(1025, 50)], dB re 1.0, 80 dB deep.
+It takes a waveform [shape=(16000,)], full scale = 1.0, and returns [shape=(1025, 50)], dB re 1.0, dynamic range 80 dB.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ NUM_FRAMES = 1 + NUM_SAMPLES // HOP_LENGTH
 
 
 def original() -> Transform:
-    """The original's per-clip function; it gets what soundfile gives, float64."""
+    """Return the function of the 2020 report's pipeline. Its waveforms are float64, as soundfile returns them."""
     return spectrogram
 
 
 def librosa_float32() -> Transform:
-    """The same calls on float32 waveforms."""
+    """Return the same function, for float32 waveforms."""
     return spectrogram
 
 
 def fast() -> Transform:
-    """Our fast kernel, into an array that is used again, as when shards are written."""
+    """Return the fast kernel of this package; the output array is reused, as in writing shards."""
     return _ours(FeatureConfig(kernel="fast"))
 
 
 def reference() -> Transform:
-    """Our reference kernel."""
+    """Return the reference kernel of this package."""
     return _ours(FeatureConfig(kernel="reference"))
 
 
@@ -47,7 +47,7 @@ def _ours(config: FeatureConfig) -> Transform:
 
 
 def scipy_short_time_fft() -> Transform:
-    """`scipy.signal.ShortTimeFFT`."""
+    """Return a transform with `scipy.signal.ShortTimeFFT`."""
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
 
@@ -63,7 +63,7 @@ def scipy_short_time_fft() -> Transform:
 
 
 def tf_signal() -> Transform:
-    """`tf.signal.stft` in a graph; its threads are those that the environment says."""
+    """Return a transform with `tf.signal.stft` in a graph; the environment sets the number of threads."""
     import tensorflow as tf
 
     compiled = tf.function(tensor_decibels, input_signature=[tf.TensorSpec([NUM_SAMPLES], tf.float32)])
@@ -71,7 +71,7 @@ def tf_signal() -> Transform:
 
 
 def tensor_decibels(wave: Any) -> Any:
-    """float32 [shape=(1025, 50)] of float32 [shape=(16000,)], as tensors of TensorFlow."""
+    """Return the spectrogram, float32 [shape=(1025, 50)], of a tensor, float32 [shape=(16000,)]."""
     import tensorflow as tf
 
     padded = tf.pad(wave, [[N_FFT // 2, N_FFT // 2]])
@@ -82,7 +82,7 @@ def tensor_decibels(wave: Any) -> Any:
 
 
 def torch_stft() -> Transform:
-    """`torch.stft`, which torchaudio's `Spectrogram` calls, and the decibels of its `AmplitudeToDB`."""
+    """Return a transform with `torch.stft`, which torchaudio's `Spectrogram` calls, and the decibels of `AmplitudeToDB`."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Ways to write spectrograms into a TFRecord file. Each public function gives the one that is timed."""
+"""Writers of spectrograms to a TFRecord file. Each public function returns the function that is timed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.writer import ShardWriter
 
 Writer = Callable[[Path, Iterable[np.ndarray]], None]
-"""Writes spectrograms, float32 [shape=(1025, 50)], into a file, which is on the disk when it returns."""
+"""Writes spectrograms, float32 [shape=(1025, 50)], to a file and syncs it."""
 
 
 def hybridspeech() -> Writer:
-    """Our shard writer."""
+    """Return the shard writer of this package."""
 
     def write(path: Path, spectrograms: Iterable[np.ndarray]) -> None:
         with ShardWriter(path, ShardConfig(dtype="float32"), FeatureConfig().shape) as writer:
@@ -29,7 +29,7 @@ def hybridspeech() -> Writer:
 
 
 def tf_append() -> Writer:
-    """tf.train.Example with a FloatList that is filled value by value."""
+    """Return a writer that fills a FloatList value by value."""
 
     def feature(tf: Any, spectrogram: np.ndarray) -> Any:
         floats = tf.train.FloatList()
@@ -41,14 +41,14 @@ def tf_append() -> Writer:
 
 
 def tf_float_list() -> Writer:
-    """tf.train.Example with a FloatList that is given the array."""
+    """Return a writer that makes a FloatList from the array."""
     return _by_tensorflow(
         lambda tf, spectrogram: tf.train.Feature(float_list=tf.train.FloatList(value=spectrogram.ravel()))
     )
 
 
 def tf_bytes() -> Writer:
-    """tf.train.Example with the raw bytes of the array."""
+    """Return a writer that stores the raw bytes of the array."""
     return _by_tensorflow(
         lambda tf, spectrogram: tf.train.Feature(bytes_list=tf.train.BytesList(value=[spectrogram.tobytes()]))
     )
@@ -79,7 +79,7 @@ def _by_tensorflow(feature: Callable[[Any, np.ndarray], Any]) -> Writer:
 
 
 def tfrecord_package() -> Writer:
-    """`tfrecord.TFRecordWriter` of the package tfrecord."""
+    """Return a writer with `tfrecord.TFRecordWriter` of the package tfrecord."""
     import tfrecord
 
     small = {

@@ -1,4 +1,4 @@
-"""Fresh processes, in turn; whatever happens in one becomes a word in the result, and nothing outlives it."""
+"""The runner: fresh processes that alternate, failures as results, and no process that remains."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_case(
     )
     monkeypatch.setitem(registry.CASES, "made-up", case)  # type: ignore[arg-type]
     (tmp_path / "clips-4").mkdir()
-    return runner.run_case("made-up", list(peers), "tiny", Inputs(tmp_path), tmp_path)
+    return runner.run_case("made-up", list(peers), "tiny", Inputs(tmp_path))
 
 
 def test_peers_take_turns_each_time_in_a_process_and_folder_of_its_own(
@@ -73,7 +73,7 @@ def test_an_error_is_told_with_its_last_line(tmp_path: Path) -> None:
 def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     result = run(tmp_path, "hang", timeout_s=5.0, pid_file=str(pid_file))
-    assert result.outcome.problem.startswith("not done after 5 s")
+    assert result.outcome.problem.startswith("not finished after 5 s")
     assert not is_alive(int(pid_file.read_text()))
 
 
@@ -86,7 +86,7 @@ def test_peak_memory_is_seen(tmp_path: Path) -> None:
 @pytest.mark.cluster
 def test_a_run_is_saved_and_read_back(tmp_path: Path) -> None:
     out = tmp_path / "new" / "run.json"
-    results = runner.run(["stft-kernel/scipy"], size="tiny", repeats=2, out=out)
+    results = runner.run(["stft-kernel/scipy"], runner.RunSettings(size="tiny", repeats=2, out=out))
     assert Results.load(out) == results
     (case,) = results.cases
     assert case.peer("scipy") is not None
@@ -109,4 +109,4 @@ def test_the_exit_code_says_that_a_peer_failed(monkeypatch: pytest.MonkeyPatch, 
 
 def test_an_unknown_size_is_refused() -> None:
     with pytest.raises(ConfigError, match="size 'huge' is unknown; choose one of tiny, small, full"):
-        runner.run(["stft-kernel"], size="huge")
+        runner.run(["stft-kernel"], runner.RunSettings(size="huge"))

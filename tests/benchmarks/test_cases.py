@@ -72,7 +72,7 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
 def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, tmp_path: Path) -> None:
     check_installed(name)
     case, _, peer = name.partition("/")
-    (result,) = run_case(case, [peer], "tiny", inputs, tmp_path).peers
+    (result,) = run_case(case, [peer], "tiny", inputs).peers
     assert result.problem == ""
     assert result.median > 0
 

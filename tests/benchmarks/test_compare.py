@@ -51,7 +51,7 @@ def test_runs_of_different_sizes_are_refused() -> None:
 
 
 def test_runs_without_a_common_case_are_refused() -> None:
-    with pytest.raises(ConfigError, match="nothing in common"):
+    with pytest.raises(ConfigError, match="no measured case in common"):
         compare(results(KERNEL, [peer("a", 1)]), results("read", [peer("a", 1)]))
 
 

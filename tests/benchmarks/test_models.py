@@ -36,7 +36,7 @@ def test_the_table_has_mean_and_spread_of_the_seeds_and_the_interval(tmp_path: P
     row = "| dscnn | logmel | **93.0 %** (92.0 to 94.0) | 3 | 90.0 to 95.0 | 99.0 % | 94.0 % | 104,924 | 60 | 5.0 min |"
     assert row in text
     assert "--task words:yes,no`" in text
-    assert "2 labels (no, yes) of synthesised with seed 0; tested on 408 clips of 60 speakers" in text
+    assert "2 labels (no, yes) of synthesized with seed 0; tested on 408 clips of 60 speakers" in text
 
 
 def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_row_has_median_range_ratio_start_memory_and_facts(document: Path) -> 
     assert "| hybridspeech-fast | 600 (600 to 600) | 6.00 | 1.5 s | 250 MB | 0.0018 dB |" in text
 
 
-def test_a_ratio_is_that_of_repeats_which_ran_beside_each_other(tmp_path: Path) -> None:
+def test_a_ratio_is_the_median_over_repeats(tmp_path: Path) -> None:
     peers = [peer("original", 100, 200, 300), peer("hybridspeech-fast", 220, 400, 610)]  # medians: 2.00
     write_report([results("stft-kernel", [*peers, peer("scipy", 300, 100, 300)])], tmp_path / "benchmarks.md")
     text = (tmp_path / "benchmarks.md").read_text()
@@ -51,21 +51,21 @@ def test_a_peer_that_is_not_installed_is_named(document: Path) -> None:
     assert "| torchaudio | skipped: torchaudio not installed |" in document.read_text()
 
 
-def test_a_promise_is_checked(document: Path) -> None:
-    assert "`hybridspeech-fast` at least 5 x `original`: 6.00 x, kept." in document.read_text()
+def test_a_target_is_checked(document: Path) -> None:
+    assert "`hybridspeech-fast` at least 5 x `original`: 6.00 x, reached." in document.read_text()
     write_report([results("stft-kernel", [peer("original", 100), peer("hybridspeech-fast", 300)])], document)
     assert "3.00 x, **not reached**." in document.read_text()
 
 
-def test_a_promise_that_could_not_be_kept_is_told_with_its_bound(tmp_path: Path) -> None:
+def test_a_missed_target_is_shown_with_its_upper_limit(tmp_path: Path) -> None:
     peers = [peer("original", 100), peer("bare-loop", 2400), peer("spark-all-cores", 2100)]
     write_report([results("stft-stage", peers)], tmp_path / "benchmarks.md")
     text = (tmp_path / "benchmarks.md").read_text()
-    assert "30 x `original`: 21.00 x, **not reached** (`bare-loop`, which nothing here can beat, is 24.00 x)." in text
-    assert "0.85 x `bare-loop`: 0.88 x, kept." in text
+    assert "30 x `original`: 21.00 x, **not reached** (`bare-loop`, an upper limit, is 24.00 x)." in text
+    assert "0.85 x `bare-loop`: 0.88 x, reached." in text
 
 
-def test_machine_and_versions_are_told(document: Path) -> None:
+def test_machine_and_versions_are_shown(document: Path) -> None:
     text = document.read_text()
     assert "AMD EPYC, 2 cores" in text
     assert "revision 0123456789ab" in text

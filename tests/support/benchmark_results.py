@@ -1,4 +1,4 @@
-"""Results made by hand."""
+"""Results with given values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def results(
     return Results(
         date="2026-01-02T03:04:05+00:00",
         size=size,
-        source="synthesised with seed 0",
+        source="synthesized with seed 0",
         machine=MACHINE,
         cases=(measured,),
     )
