@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from hybridspeech.cli import Commands
-from hybridspeech.cli.terminal import ProgressReporter, print_table, print_text
+from hybridspeech.cli.progress import ProgressReporter
+from hybridspeech.cli.terminal import print_table, print_text
 
 RESULTS = Path("docs/benchmarks.json")
 RESULTS_PATTERN = "benchmarks*.json"

@@ -268,13 +268,22 @@ class ClusterConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Progress of a verb: `done` of `total` `unit`s in `stage`; `message` is a line to print, or empty."""
+    """Progress of a verb.
+
+    Parameters
+    ----------
+    stage : name of the stage; stages may overlap
+    done, total, unit : `done` of `total` units are finished; total 0: the stage has no length
+    message : a line for the user, or empty; a message with done == total ends the stage
+    detail : short text beside the progress bar
+    """
 
     stage: str
     done: int = 0
     total: int = 0
     unit: str = ""
     message: str = ""
+    detail: str = ""
 
 
 OnProgress = Callable[[Progress], None]

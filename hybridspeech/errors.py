@@ -34,6 +34,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, e.g. "1 worker" and "2,000 workers"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 class ConfigError(HybridspeechError):
     """A setting or argument that can't work."""
 

@@ -1,8 +1,7 @@
 """The command line: parse, one library call, print. No logic.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
-143 terminated.
-Nothing heavy is imported before a command runs, so that --help answers at once.
+Results are printed on stdout, progress and errors on stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted,
+143 terminated. Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The application that the commands are added to: how errors, signals and exit codes look to the user."""
+"""The Typer application: commands, errors, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
 )
 ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "pack")
-"""Of the commands in --help: that of their use."""
+"""Order of the commands in --help: that of their use."""
 
-OF_THE_DISK = {
-    errno.ENOSPC: "make room, or choose another place",
-    errno.EDQUOT: "make room, or choose another place",
-    errno.EROFS: "choose another place",
-    errno.EACCES: "let yourself write there, or choose another place",
+FILE_ERRORS = {
+    errno.ENOSPC: "free space there, or choose another location",
+    errno.EDQUOT: "free space there, or choose another location",
+    errno.EROFS: "choose another location",
+    errno.EACCES: "change the permissions, or choose another location",
 }
-"""Failures of the system that any command may meet, and what to do."""
+"""System errors that any command may meet, and the remedy."""
 
-GO_ON = "what is finished stays: the same command with --resume goes on from there"
-INTERRUPTED = {"preprocess": GO_ON, "train": GO_ON, "run": GO_ON, "demo": "start it anew with --overwrite"}
+RESUME = "finished work is kept; the same command with --resume continues"
+INTERRUPTED = {"preprocess": RESUME, "train": RESUME, "run": RESUME, "demo": "start again with --overwrite"}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what a batch system sends first. It ends a command as Ctrl-C does."""
+    """SIGTERM, which batch systems send first. It ends a command as Ctrl-C does."""
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -60,29 +60,27 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """Turns our own errors, and what a disk refuses, into one line and an exit code. Anything else is a bug and keeps its
-    traceback.
-    """
+    """Prints our own errors and FILE_ERRORS as one line. Any other exception is a bug and keeps its traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands, in the order of ORDER."""
+        """Return the names of the commands, in the order of ORDER."""
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; see the module's exit codes."""
+        """Run a command; the package docstring lists the exit codes."""
         try:
             return super().invoke(ctx)
         except HybridspeechError as error:
             sys.stderr.write(f"error: {error}\n")
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
-            if error.errno not in OF_THE_DISK:
+            if error.errno not in FILE_ERRORS:
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            sys.stderr.write(f"error: {where}{error.strerror}; {OF_THE_DISK[error.errno]}\n")
+            sys.stderr.write(f"error: {where}{error.strerror}; {FILE_ERRORS[error.errno]}\n")
             raise typer.Exit(HybridspeechError.exit_code) from error
         except KeyboardInterrupt as error:
-            advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "give the same command again")
+            advice = INTERRUPTED.get(ctx.invoked_subcommand or "", "run the same command again")
             by_signal = isinstance(error, Terminated)
             sys.stderr.write(f"{'terminated' if by_signal else 'interrupted'}; {advice}\n")
             raise typer.Exit(128 + (signal.SIGTERM if by_signal else signal.SIGINT)) from error

@@ -8,8 +8,9 @@ from typing import Annotated
 from hybridspeech.cli.app import Command, data_app
 from hybridspeech.cli.options import INPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_text
+from hybridspeech.cli.terminal import print_fields, print_json, print_text
 
 Out = Annotated[Path, argument("OUT", "Folder to create: one folder of WAV files per word.")]
 

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import CLUSTER, OPTIMIZATION, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import ProgressReporter, print_json, print_text
+from hybridspeech.cli.terminal import print_json, print_text
 
 
 @app.command("demo", cls=Command, short_help="Run all steps on synthetic speech.")

@@ -8,8 +8,9 @@ from typing import Annotated
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, Overwrite
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
+from hybridspeech.cli.terminal import print_fields, print_json
 
 
 @app.command("pack", cls=Command, short_help="Pack this environment for the nodes of a cluster.")

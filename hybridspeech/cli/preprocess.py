@@ -12,8 +12,9 @@ import typer
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import AUGMENTATION, CLUSTER, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, MaxRejects, Overwrite, Resume, Shards, Source
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json, print_table
+from hybridspeech.cli.terminal import print_fields, print_json, print_table
 from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, EngineConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig

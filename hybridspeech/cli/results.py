@@ -10,11 +10,13 @@ import typer
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, Overwrite, Run
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
+    from hybridspeech.commands.predict import Prediction
     from hybridspeech.evaluation.exported_model import Measured
 
 
@@ -49,16 +51,22 @@ def predict_command(
     files: Annotated[list[Path], argument("FILES", "Audio files, or folders with audio files.")],
     *,
     top_k: Annotated[int, option("Number of labels per file.", OUTPUT)] = 3,
-    json: Json = True,
+    json: Annotated[bool, option("Print one line of JSON per file.", OUTPUT, "--json")] = False,
 ) -> None:
-    """Predict the labels of audio files, as JSON lines. Exit code 1 if a file is unusable."""
+    """Predict the labels of audio files. Exit code 1 if a file is unusable."""
     from hybridspeech.commands.predict import predict
 
-    failed = False
-    for prediction in predict(run, files, top_k=top_k):
-        print_json(prediction.line())
-        failed = failed or prediction.error is not None
-    if failed:
+    unusable, rows = 0, []
+    with ProgressReporter() as report:
+        for prediction in predict(run, files, top_k=top_k, on_progress=report):
+            unusable += prediction.error is not None
+            if json:
+                print_json(prediction.line())
+            else:
+                rows.append(_row(prediction))
+    if not json:
+        print_table(("file", "label", "probability", "other labels"), rows)
+    if unusable:
         raise typer.Exit(1)
 
 
@@ -100,6 +108,14 @@ def export_command(
             }
         )
     return None
+
+
+def _row(prediction: Prediction) -> tuple[str, str, str, str]:
+    """Return the row of one file."""
+    if prediction.error:
+        return prediction.path, "unusable", "", prediction.error
+    others = ", ".join(f"{item.label} {item.probability:.3f}" for item in prediction.top[1:])
+    return prediction.path, str(prediction.label), f"{prediction.probability:.3f}", others
 
 
 def _print_evaluation(result: EvaluateResult) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import CLUSTER, FEATURES, option, with_settings
 from hybridspeech.cli.parameters import Json, MaxRejects, NewRun, Overwrite, Resume, Shards, Source
+from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import ProgressReporter, print_fields, print_json
+from hybridspeech.cli.terminal import print_fields, print_json
 from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
@@ -69,7 +72,9 @@ def train_command(
             resume=resume,
             on_progress=report,
         )
-    return print_json(result) if json else print_fields(_facts(result))
+    if json:
+        return print_json(result)
+    return print_fields(_facts(result, f"hybridspeech evaluate {quote(str(run))} {quote(str(shards))}"))
 
 
 @app.command("run", cls=Command, short_help="Train a network on recordings, without shards on disk.")
@@ -133,20 +138,27 @@ def run_command(
     memory, spilled = result.memory_bytes / 1e6, result.spilled_bytes / 1e6
     return print_fields(
         {
-            **_facts(result),
+            **_facts(result, f"hybridspeech predict {quote(str(run))} FILES"),
             "clips": f"{result.num_clips:,} for training and validation, {result.num_rejects:,} rejected",
             "records": f"{memory:,.0f} MB in memory, {spilled:,.0f} MB in temporary files",
         }
     )
 
 
-def _facts(result: TrainResult) -> dict[str, str]:
+def _facts(result: TrainResult, next_command: str) -> dict[str, str]:
     """Return what `print_fields` shows of a training."""
-    last = result.history[-1]
+    best = min(result.history, key=lambda row: row.get("val_loss", row["loss"]))
     return {
+        "best epoch": _metrics(best),
+        "last epoch": _metrics(result.history[-1]),
         "run": result.run_dir,
-        "last epoch": ", ".join(f"{name} {last[name]:.4f}" for name in last if "loss" in name or "accuracy" in name),
-        "workers": f"{result.num_workers} ({result.backend}), global batch size {result.global_batch_size}",
+        "workers": f"{result.num_workers} on {result.backend}, global batch size {result.global_batch_size}",
         "time": f"{result.startup_s:.1f} s to the first step, {result.train_s:.1f} s of training",
         "speed": f"{result.examples_per_s:,.0f} examples/s",
+        "next": next_command,
     }
+
+
+def _metrics(row: Mapping[str, float]) -> str:
+    names = [name for name in row if "loss" in name or "accuracy" in name]
+    return f"{row['epoch']:.0f}: " + ", ".join(f"{name} {row[name]:.{3 if 'acc' in name else 4}f}" for name in names)

@@ -1,7 +1,7 @@
-"""The verb `predict`: which words are in these audio files.
+"""The verb `predict`: labels of audio files.
 
-Reads and transforms a clip with the very functions of preprocessing, so that a clip gives the answer that `evaluate`
-counted. Knows nothing of shards.
+Clips are read and transformed by the functions of preprocessing, so that a clip has the label that `evaluate` counts.
+Knows nothing of shards.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
-from hybridspeech.config import to_json
+from hybridspeech.config import OnProgress, Progress, silent, to_json
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A word and how probable it is, 0..1."""
+    """A label and its probability, 0 to 1."""
 
     label: str
     probability: float
@@ -39,9 +38,13 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What was heard in one file: `top` are the most probable words, best first, and the first of them is `label`.
+    """Prediction for one file.
 
-    A file that can't be used has an `error`, "reason: detail", and nothing else.
+    Parameters
+    ----------
+    label, probability : the most probable label; None for an unusable file
+    top : the most probable labels in descending order; the first one is `label`
+    error : "reason: detail" for an unusable file, else None
     """
 
     path: str
@@ -51,49 +54,59 @@ class Prediction:
     error: str | None = None
 
     def line(self) -> dict[str, Any]:
-        """The JSON object of this file: path, label, probability and top; or path and error."""
+        """Return the JSON object of this file: path, label, probability and top; or path and error."""
         names = ("path", "label", "probability", "top") if self.error is None else ("path", "error")
         return {name: to_json(getattr(self, name)) for name in names}
 
 
 def predict(
-    run: str | Path, files: Iterable[str | Path], *, top_k: int = 3, batch_size: int = 64
+    run: str | Path,
+    files: Iterable[str | Path],
+    *,
+    top_k: int = 3,
+    batch_size: int = 64,
+    on_progress: OnProgress = silent,
 ) -> Iterator[Prediction]:
-    """Recognise the word in each file, in the order given; `batch_size` files are in memory at a time.
+    """Predict the label of each file, in the order given.
 
     Parameters
     ----------
-    files : audio files, and folders, which are searched to any depth, in the order of their names, for files with one
-        of AUDIO_SUFFIXES
-    top_k : how many words to give for each file
+    run : run directory of a finished training
+    files : audio files, and folders; a folder is searched at any depth for files with one of AUDIO_SUFFIXES, in the order
+        of their names
+    top_k : number of labels in each prediction
+    batch_size : number of files in memory at a time
 
     Raises
     ------
-    RunError: the run is not finished. ConfigError: a setting can't work, or there is no file. Both come at once.
+    RunError: the run is not finished. ConfigError: a setting can not work, or there is no file. Both are raised before the
+    first prediction.
     """
+    given = list(files)
     refuse_urls(RUN=run)
-    for given in files:
-        refuse_urls(FILES=given)
+    for file in given:
+        refuse_urls(FILES=file)
     directory = RunDirectory(run)
     plan = directory.require_finished()
     if top_k < 1 or batch_size < 1:
         raise ConfigError(f"top_k is {top_k} and batch size {batch_size}; expected 1 or more")
-    paths = [path for given in files for path in _audio_files(Path(given))]
+    paths = [path for file in given for path in _audio_files(Path(file))]
     if not paths:
-        raise ConfigError("no file was given; name audio files, or folders that hold some")
+        raise ConfigError("no file was given; name audio files, or folders that contain some")
+    on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
     with requires("train", "predict"):
         from hybridspeech.training.trained_model import load_model
 
         model = load_model(directory)
-    return _predict(model, plan, paths, top_k, batch_size)
+    return _predict(model, plan, paths, top_k, batch_size, on_progress)
 
 
 def _audio_files(given: Path) -> list[Path]:
-    """The file itself, or the audio files of a folder.
+    """Return the file itself, or the audio files of a folder.
 
     Raises
     ------
-    ConfigError: there are none in the folder.
+    ConfigError: the folder contains none.
     """
     if not given.is_dir():
         return [given]
@@ -107,11 +120,16 @@ def _audio_files(given: Path) -> list[Path]:
 
 
 def _predict(
-    model: tf_keras.Model, plan: TrainPlan, paths: Sequence[Path], top_k: int, batch_size: int
+    model: tf_keras.Model,
+    plan: TrainPlan,
+    paths: Sequence[Path],
+    top_k: int,
+    batch_size: int,
+    on_progress: OnProgress,
 ) -> Iterator[Prediction]:
     extractor = FeatureExtractor(plan.features)
-    remaining = iter(paths)
-    while batch := list(islice(remaining, batch_size)):
+    for first in range(0, len(paths), batch_size):
+        batch = paths[first : first + batch_size]
         errors, spectrograms = [], []
         for path in batch:
             try:
@@ -120,6 +138,7 @@ def _predict(
             except AudioError as error:
                 errors.append(str(error))
         answers = iter(model.predict_on_batch(np.stack(spectrograms)[..., np.newaxis]) if spectrograms else ())
+        on_progress(Progress(stage="predict", done=first + len(batch), total=len(paths), unit="files"))
         for path, message in zip(batch, errors, strict=True):
             if message:
                 yield Prediction(path=str(path), error=message)

@@ -104,6 +104,7 @@ def build_rank(
         model = build_model(plan.model)
         steps = count_steps(index, "training", context.num_workers, plan.fit.batch_size)
         metrics = compile_model(model, plan, steps)
+    context.run.status.write(context.rank, steps_per_epoch=steps)
     checkpoints = Checkpoints(
         context.run,
         is_chief=context.is_chief,

@@ -82,7 +82,7 @@ def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
     assert {"backend", "num_workers", "startup_s", "train_s", "examples_per_s", "history", "run_dir"} <= set(result)
     assert [row["epoch"] for row in result["history"]] == [1]
     assert "global batch size 8" in err
-    assert re.search(r"epoch 1  loss \d\.\d+  accuracy 0\.\d+", err)
+    assert re.search(r"^epoch 1/1: loss \d\.\d+, accuracy 0\.\d+, val_loss", err, flags=re.MULTILINE)
 
 
 def test_evaluate_prints_its_result_as_json(run: Path, shards: Path) -> None:
@@ -99,7 +99,7 @@ def test_predict_prints_a_line_a_file_and_fails_at_the_end_for_a_bad_one(
 ) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_text("no audio")
-    code, out, _ = hybridspeech("predict", run, tones / "low", bad, "--top-k", 2)
+    code, out, _ = hybridspeech("predict", run, tones / "low", bad, "--top-k", 2, "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 1
     assert len(lines) == 41
@@ -107,6 +107,18 @@ def test_predict_prints_a_line_a_file_and_fails_at_the_end_for_a_bad_one(
     assert len(lines[0]["top"]) == 2
     assert lines[-1]["path"] == str(bad)
     assert "not-audio" in lines[-1]["error"]
+
+
+def test_predict_prints_a_table_for_people(run: Path, tones: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no audio")
+    good = tones / "low" / "00000001_nohash_0.wav"
+    code, out, _ = hybridspeech("predict", run, good, bad, "--top-k", 2)
+    head, first, second = out.splitlines()
+    assert code == 1
+    assert head.split() == ["file", "label", "probability", "other", "labels"]
+    assert re.fullmatch(rf"{good} +low +[01]\.\d+ +(high|middle) 0\.\d+", first.rstrip())
+    assert re.fullmatch(rf"{bad} +unusable +not-audio: .*", second.rstrip())
 
 
 @pytest.mark.parametrize("form", ["savedmodel", "tflite", "keras"])
@@ -171,7 +183,7 @@ def test_a_full_disk_is_one_sentence(shards: Path, tmp_path: Path) -> None:
         code, out, err = hybridspeech("train", shards, disk / "run", "--backend", "local")
         assert (code, out) == (1, "")
         assert err.endswith(
-            f"error: {disk}/run/labels.txt: No space left on device; make room, or choose another place\n"
+            f"error: {disk}/run/labels.txt: No space left on device; free space there, or choose another location\n"
         )
         (disk / "ballast").unlink()
         assert not [path for path in (disk / "run").rglob("*") if path.name.endswith(".tmp")]
@@ -200,7 +212,7 @@ def test_ctrl_c_stops_preprocessing_and_says_how_to_go_on(tones: Path, tmp_path:
     os.kill(child.pid, signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "--resume goes on from there" in err
+    assert "--resume continues" in err
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(descendants, timeout=10)
     assert not alive

@@ -153,7 +153,7 @@ def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_
             on_progress=lambda progress: lines.append(progress.message),
         )
     assert [place.name for place in places(RunDirectory(run))][-1:] == ([saved] if saved else [])
-    assert lines[-1].endswith(f"are saved in {run}/checkpoints/{saved}" if saved else "stopped; nothing is saved yet")
+    assert lines[-1].endswith(f"saved in {run}/checkpoints/{saved}" if saved else "stopped; nothing is saved yet")
     assert not list(run.glob("**/*.tmp"))
     result = train(shards, run, fit=FIT, backend="local", resume=True)
     assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
