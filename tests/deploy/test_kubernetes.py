@@ -17,7 +17,7 @@ from typer.main import get_command
 
 import hybridspeech
 from hybridspeech.cli import app
-from hybridspeech.feeds.ray import JAVA_OPTIONS
+from hybridspeech.patches.raydp_datasets import JAVA_OPTIONS
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 KUBERNETES = "1.33"
