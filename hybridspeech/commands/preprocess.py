@@ -1,15 +1,15 @@
-"""The verb `preprocess`: manifest -> shards, through an Engine. Knows nothing of Spark, Ray and TensorFlow.
+"""The verb `preprocess`: makes shards from a manifest, through an Engine. Knows nothing of Spark, Ray and TensorFlow.
 
-What decides every byte is fixed on the driver before an engine starts: the manifest, the settings and the number of
-shards. A task makes one shard from its clips. It may run twice, at once, or die half-way: the bytes are the same.
+The driver fixes everything that decides the bytes before an engine starts: the manifest, the settings and the number of
+shards. A task makes one shard from its clips. It may run twice, in parallel, or die half-way: the bytes are the same.
 
     OUT/
       {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]    the shards
       manifest.parquet                            all clips of the source, in order
-      rejects.jsonl                               clips that could not be used, with the reason
+      rejects.jsonl                               clips that can't be used, with the reason
       noise/{split}/{name}.wav                    waveform shards: background noise for training and evaluation
-      index.json                                  written last: its presence means that all the rest is there
-      _progress/                                  records of finished shards, for --resume; gone once index.json is there
+      index.json                                  written last: its presence means that all other files are there
+      _progress/                                  records of finished shards, for --resume; removed after index.json is written
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.index import INDEX_NAME
+from hybridspeech.shards.index import INDEX_NAME, ShardIndex
 from hybridspeech.shards.job import PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
@@ -53,9 +53,9 @@ from hybridspeech.training.recipes import resolve_sound
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessResult:
-    """What `preprocess` made. `work_s` is without the engine's start-up; `splits` counts clips.
+    """Result of `preprocess`. `work_s` excludes the start-up of the engine; `splits` holds the number of clips per split.
 
-    `num_ignored` are the files of the source that are not audio.
+    `num_ignored` is the number of files of the source that are not audio.
     """
 
     out: str
@@ -93,16 +93,16 @@ def preprocess(
     Parameters
     ----------
     source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`
-    out : folder to make; it must be empty unless `overwrite` or `resume`
+    out : output folder; it must be empty or missing unless `overwrite` or `resume`
     augment, augment_copies : add this number of augmented copies of each training clip (stft and logmel); fields of
         `augment` that are None have the values of `training.recipes.SOUND`. `train` augments waveform shards itself
-    engine : a name in ENGINES, opened with `engine_config` and closed at the end; or an entered Engine, left open
-    max_rejects : how many clips may be unusable: a count, or a fraction of all clips if it is less than 1
+    engine : a name in ENGINES, which is started with `engine_config` and stopped at the end; or a started Engine
+    max_rejects : largest allowed number of unusable clips: a count, or a fraction of all clips if it is less than 1
 
     Raises
     ------
-    ConfigError: a setting can't work. ManifestError: the source is not what was promised. OutputExistsError: `out` is
-    not empty. TooManyRejectsError. EngineError: the engine failed; what is finished stays for `resume`.
+    ConfigError: a setting is invalid. ManifestError: the source is unusable. OutputExistsError: `out` is not empty.
+    TooManyRejectsError: more clips are unusable than allowed. EngineError: the engine failed; `resume` continues.
     """
     refuse_urls(SOURCE=source, OUT=out)
     check_max_rejects(max_rejects)
@@ -110,11 +110,11 @@ def preprocess(
     shards = (shards or ShardConfig()).for_features(features.kind)
     noises = find_noises(source, manifest.seed)
     _check_settings(features, augment, augment_copies)
-    augment, lacking = _copies_augmentation(augment, augment_copies, noises)
+    augment, augment_notes = _copies_augmentation(augment, augment_copies, noises)
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
     found = add_copies(select_task(read_manifest(source, manifest), manifest, noises), augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
-    for message in (_describe(found, shards), *found.notes, *lacking):
+    for message in (_describe(found, shards), *found.notes, *augment_notes):
         on_progress(Progress(stage="manifest", message=message))
     job = PreprocessJob(
         out=out,
@@ -130,28 +130,37 @@ def preprocess(
     )
     name = engine if isinstance(engine, str) else engine.name
     with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
-        started = ready = time.monotonic()
-        try:
-            index = job.prepare()
-            if index is None:
-                on_progress(Progress(stage="engine", message=f"starting engine {name}"))
-                with _compiling(features) as compiled, session as opened:
-                    compiled.result()
-                    ready = time.monotonic()
-                    index = job.finish(job.make_shards(opened))
-        finally:
-            job.sweep()
-        work_s = time.monotonic() - ready
+        index, startup_s, work_s = _run(job, name, session)
+    return _result(job, index, engine=name, startup_s=startup_s, work_s=work_s)
+
+
+def _run(job: PreprocessJob, name: str, session: AbstractContextManager[Engine]) -> tuple[ShardIndex, float, float]:
+    """Make what is missing; return the index, and the seconds of start-up and of work."""
+    started = ready = time.monotonic()
+    try:
+        index = job.prepare()
+        if index is None:
+            job.on_progress(Progress(stage="engine", message=f"starting engine {name}"))
+            with _compiling(job.features) as compiled, session as engine:
+                compiled.result()
+                ready = time.monotonic()
+                index = job.finish(job.make_shards(engine))
+    finally:
+        job.sweep()
+    return index, ready - started, time.monotonic() - ready
+
+
+def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: float, work_s: float) -> PreprocessResult:
     return PreprocessResult(
-        out=str(out),
-        engine=name,
+        out=str(job.out),
+        engine=engine,
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,
-        num_ignored=len(found.ignored),
+        num_ignored=len(job.manifest.ignored),
         splits=index.splits,
         num_shards=len(index.shards),
         num_bytes=index.num_bytes,
-        startup_s=ready - started,
+        startup_s=startup_s,
         work_s=work_s,
         clips_per_s=job.num_computed / work_s,
         digest=index.digest,
@@ -162,13 +171,13 @@ def _check_settings(features: FeatureConfig, augment: AugmentConfig | None, copi
     """Raise ConfigError where the settings do not fit together."""
     if features.kind == "waveform" and copies:
         raise ConfigError(
-            f"augment_copies is {copies} for waveforms, which `train` varies anew in each epoch; leave it out, or use "
+            f"augment_copies is {copies} for waveforms, which `train` augments in each epoch; leave it out, or use "
             "features logmel or stft"
         )
     if copies < 0 or (augment is not None and given_fields(augment) and copies == 0):
         raise ConfigError(
-            f"augment_copies is {copies}; expected 1 or more, with what varies them (background volume and frequency, time "
-            "shift, gain, speed), or neither"
+            f"augment_copies is {copies}; expected 1 or more, with their augmentation (background volume and frequency, "
+            "time shift, gain, speed), or neither"
         )
 
 
@@ -190,9 +199,9 @@ def _copies_augmentation(
 
 @contextmanager
 def _compiling(features: FeatureConfig) -> Iterator[Future[FeatureExtractor]]:
-    """Compile the kernel here, while the engine starts; worker processes find it in numba's cache.
+    """Compile the kernel in the driver while the engine starts; worker processes load it from numba's cache.
 
-    Two workers that compiled at once would take seconds each from the cores that they share.
+    Otherwise all workers compile at the same time, each for seconds, on shared cores.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="hybridspeech-compile") as background:
         yield background.submit(FeatureExtractor, features)
@@ -203,5 +212,5 @@ def _describe(manifest: Manifest, shards: ShardConfig) -> str:
     ignored = f"; {len(manifest.ignored):,} files are not audio and were left out" if manifest.ignored else ""
     return (
         f"{len(manifest.clips):,} clips of {len(manifest.labels)} words ({splits}; split rule: {manifest.split_rule}), "
-        f"{shards.num_shards} shards a split{ignored}"
+        f"{shards.num_shards} shards per split{ignored}"
     )

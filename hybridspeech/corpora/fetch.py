@@ -39,11 +39,15 @@ class _Interrupted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class FetchConfig:
-    """Limits of retries. An attempt that receives new bytes is no failure; `pause_s` doubles with each failure, up to 30 s."""
+    """Limits of retries. An attempt that receives new bytes is no failure; `pause_s` doubles with each failure, up to 30 s.
+
+    `max_bytes` limits the size of a file whose size is not known in advance.
+    """
 
     timeout_s: float = 30.0
     max_failures: int = 5
     max_requests: int = 100
+    max_bytes: int = 8 * 2**30
     pause_s: float = 1.0
 
 
@@ -66,7 +70,6 @@ def fetch(
     *,
     sha256: str,
     num_bytes: int | None = None,
-    max_bytes: int = 8 * 2**30,
     config: FetchConfig = FetchConfig(),
     on_bytes: OnBytes = lambda done, total: None,
 ) -> int:
@@ -76,7 +79,6 @@ def fetch(
     ----------
     url : http, https or file
     num_bytes : size of the file, if known; a response of another length is refused
-    max_bytes : limit of what is written if the size is unknown
 
     Returns
     -------
@@ -95,7 +97,7 @@ def fetch(
         part=part,
         sha256=sha256,
         num_bytes=num_bytes,
-        max_bytes=num_bytes or max_bytes,
+        max_bytes=num_bytes or config.max_bytes,
         config=config,
         on_bytes=on_bytes,
     )

@@ -1,17 +1,17 @@
-"""The inner loops of the fast spectrogram, compiled by numba: window, power spectrum, mel bands and decibels.
+"""Compiled kernels (numba) of the fast spectrogram: window, power spectrum, mel bands and decibels.
 
-Each is a loop that LLVM turns into SIMD code: flat, without branches, over arrays whose sizes it knows. None uses "fast
-math", so every sum is taken in the order that stands here and no product is fused into it: each x86-64 processor gives
-the same bytes. Compiled code is cached in the first folder of those numba knows that can be written, else each process
-compiles anew (about 4 s). The only home of numba.
+LLVM vectorises each loop (SIMD): it is flat, has no branches, and its arrays have known sizes. "Fast math" is off, so the
+compiler neither reorders sums nor fuses products into them, and every x86-64 processor gives the same bytes. Compiled
+code is cached in the first writable cache folder of numba; without one, each process compiles again (about 4 s). Knows
+nothing of configs and clips.
 
 The power spectrum of a frame x of N = 8 L samples, in float64, in four steps:
 
-1. Four complex sequences z_j[m] = x[8 m + j] + i x[8 m + 4 + j], j = 0..3, lie side by side: a frame is that as it is.
-2. Their FFTs Z_j, of length L: passes of radix 4 and at most one of radix 2, by Stockham, who needs no bit reversal.
+1. Four interleaved complex sequences z_j[m] = x[8 m + j] + i x[8 m + 4 + j], j = 0..3: the frame is already in this order.
+2. Their FFTs Z_j, of length L: Stockham passes of radix 4 and at most one of radix 2; no bit reversal is needed.
 3. The FFTs of the eight real sequences in them: S_j[k] = (Z_j[k] + Z_j*[L - k]) / 2, S_(4 + j)[k] the same of -i (Z - Z*).
-4. X[k + L q] = sum over r of S_r[k] exp(-2 pi i r k / N) exp(-2 pi i r q / 8): eight bins at a time. Those past N / 2 are
-   mirrored, so k = 0..L / 2 gives them all; their powers are transposed, LANES frames at a time, into the result.
+4. X[k + L q] = sum over r of S_r[k] exp(-2 pi i r k / N) exp(-2 pi i r q / 8): eight bins at a time. Bins above N / 2 are
+   mirror images, so k = 0..L / 2 is enough; the powers are transposed into the result, LANES frames at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hybridspeech.features.window import hann
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MIN_FFT, MAX_FFT = 128, 16_384  # the passes of `power_spectra` are written out for powers of two in between
+MIN_FFT, MAX_FFT = 128, 16_384  # `power_spectra` has the passes for the powers of two in this range
 LANES = 8  # frames that are transposed together: one AVX register of float32
 _ONE = np.float32(1)
 _SQRT_HALF = float(np.sqrt(0.5))
@@ -45,13 +45,13 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 def _compiled(function: Function) -> Function:
     try:
         compiled: Function = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder for the cache can be written
+    except RuntimeError:  # no cache folder is writable
         compiled = numba.njit(**_OPTIONS)(function)
     return compiled
 
 
 def _inlined(function: Function) -> Function:
-    """Compiled as part of its caller: what is constant there is constant here, without which there is no SIMD."""
+    """Compile a function as part of its caller: SIMD needs the constants of the caller."""
     inlined: Function = numba.njit(inline="always", **_OPTIONS)(function)
     return inlined
 
@@ -112,7 +112,7 @@ def _first_pass(x: np.ndarray, turns: np.ndarray, y: np.ndarray, n: int) -> None
 
 @_inlined
 def _radix4_pass(x: np.ndarray, turns: np.ndarray, y: np.ndarray, n: int, s: int) -> None:
-    """One pass of Stockham's FFT from planes x to planes y; s values that are turned alike lie side by side."""
+    """One pass of Stockham's FFT from planes x to planes y; s adjacent values have the same twiddle factor."""
     u, h = n + 4, n // 4
     for p in range(n // (4 * s)):
         t = p * (s // 4)
@@ -152,7 +152,7 @@ def _last_pass(x: np.ndarray, turns: np.ndarray, powers: np.ndarray, lane: int, 
     u, m = n + 4, n // 8 + 1
     for i in range(4):
         x[n + i], x[u + n + i] = x[i], x[u + i]  # Z_j[L] is Z_j[0]
-    v = np.uintp(u)  # unsigned, as are `at` and `back`: with a sign they might count from the end, and there is no SIMD
+    v = np.uintp(u)  # unsigned, like `at` and `back`: a signed index may be negative, which prevents SIMD
     for k in range(m):
         at, back = np.uintp(4) * np.uintp(k), np.uintp(n) - np.uintp(4) * np.uintp(k)
         t0, t4 = _pair(x, at, back, v)
@@ -191,15 +191,15 @@ def _transpose(powers: np.ndarray, n: int, first: int, lanes: int, out: np.ndarr
 
 @functools.cache
 def power_spectra(n_fft: int) -> Callable[..., None]:
-    """The compiled function (samples, hop_length, window, turns, last_turns, x, y, powers, out) for one n_fft.
+    """Return the compiled function (samples, hop_length, window, turns, last_turns, x, y, powers, out) for one n_fft.
 
     out[k, f] is the power at bin k of the frame that begins at samples[f * hop_length]; float32
-    [shape=(n_fft // 2 + 1, num_frames)]. Samples are float32; what stands between hop_length and out is of
+    [shape=(n_fft // 2 + 1, num_frames)]. Samples are float32; the arguments between hop_length and out are those of
     `tables(n_fft)`. n_fft is a power of two from MIN_FFT to MAX_FFT.
     """
     n = n_fft // 2
     has_radix2 = n_fft.bit_length() % 2 == 1
-    is_in_x = 256 <= n < 1024 or n >= 4096  # where the last pass of radix 4 leaves its result
+    is_in_x = 256 <= n < 1024 or n >= 4096  # the result of the last pass of radix 4 is in x
 
     @_compiled
     def function(
@@ -245,18 +245,21 @@ def power_spectra(n_fft: int) -> Callable[..., None]:
 
 
 def tables(n_fft: int) -> tuple[np.ndarray, ...]:
-    """window, turns, last_turns, x, y and powers of `power_spectra(n_fft)`; the last three are its working space."""
+    """Return window, turns, last_turns, x, y and powers of `power_spectra(n_fft)`; the last three are its buffers.
+
+    `turns` and `last_turns` are the twiddle factors.
+    """
     n = n_fft // 2
     turns = np.exp(-2j * np.pi / (n // 4) * np.outer((1, 2, 3), np.arange(n // 16)))
     last = np.exp(-2j * np.pi / n_fft * np.outer(range(1, 8), np.arange(n // 8 + 1)))
     last_turns = np.stack([last.real, last.imag], axis=1).reshape(-1)
-    # x and y are two arrays, not two rows of one: else LLVM can't tell that they do not overlap, and there is no SIMD.
+    # x and y are two arrays, not two rows of one: otherwise LLVM assumes that they may overlap, and there is no SIMD.
     work = (np.zeros(2 * n + 8), np.zeros(2 * n + 8), np.zeros((LANES, n + 8), np.float32))
     return tuple(_aligned(array) for array in (0.5 * hann(n_fft), turns, last_turns, *work))
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
-    """A copy that begins at a cache line: a quarter of the time depends on it."""
+    """Return a copy that begins at a cache line, which saves a quarter of the time."""
     space = np.empty(array.nbytes + 64, np.uint8)
     start = -space.ctypes.data % 64
     copy: np.ndarray = space[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -266,7 +269,7 @@ def _aligned(array: np.ndarray) -> np.ndarray:
 
 @_compiled
 def banded(weights: np.ndarray, starts: np.ndarray, stops: np.ndarray, powers: np.ndarray, out: np.ndarray) -> None:
-    """out[m] = sum of weights[m, k] * powers[k] over starts[m] <= k < stops[m]; a row holds one value a frame."""
+    """Compute out[m] = sum of weights[m, k] * powers[k] over starts[m] <= k < stops[m]; a row has one value per frame."""
     for m in range(out.shape[0]):
         row = out[m]
         row[:] = 0
@@ -278,7 +281,7 @@ def banded(weights: np.ndarray, starts: np.ndarray, stops: np.ndarray, powers: n
 
 @_compiled
 def decibels(values: np.ndarray, floor: np.float32) -> None:
-    """In place: 10 log10(max(values, floor)); float32, flat and contiguous; floor is a normal number above 0.
+    """Compute 10 log10(max(values, floor)) in place; float32, flat and contiguous; floor is a normal number above 0.
 
     With values = 2^n m and m from sqrt(1/2) to sqrt(2): log(values) = n log(2) + 2 atanh(s), s = (m - 1) / (m + 1).
     """

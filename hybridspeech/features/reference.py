@@ -1,4 +1,4 @@
-"""Spectrograms by librosa, in float64: the definition that the compiled kernels must agree with.
+"""Spectrograms by librosa in float64: the reference for the compiled kernels.
 
 librosa is imported when it is first used. Knows nothing of files and shards.
 """
@@ -14,7 +14,7 @@ MIN_POWER = 1e-10
 
 
 class ReferenceKernel:
-    """librosa, in float64, with its own defaults: Hann window, centred frames, zeros around the clip."""
+    """Calls librosa in float64, with its defaults: Hann window, centred frames, zero padding."""
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config

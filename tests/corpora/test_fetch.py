@@ -148,7 +148,7 @@ def test_an_endless_file_is_cut_off(tmp_path: Path, serve: Callable[[Answer], Se
     server = serve(pour)
     server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
     with pytest.raises(DownloadError, match="more than 1,000,000 bytes"):
-        fetch(server.url, tmp_path / "file", sha256=sha256(CONTENT), max_bytes=1_000_000, config=QUICK)
+        fetch(server.url, tmp_path / "file", sha256=sha256(CONTENT), config=replace(QUICK, max_bytes=1_000_000))
 
 
 def test_a_wrong_hash_is_refused_and_nothing_is_left(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:

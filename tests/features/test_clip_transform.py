@@ -168,7 +168,7 @@ def test_features_that_shards_can_not_give_are_refused(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"features": WAVEFORM, "augment_copies": 2}, "which `train` varies anew in each epoch"),
+        ({"features": WAVEFORM, "augment_copies": 2}, "which `train` augments in each epoch"),
         ({"features": LOGMEL, "augment": SOUND}, "augment_copies is 0; expected 1 or more"),
         ({"features": LOGMEL, "augment_copies": -1}, "augment_copies is -1"),
         (
