@@ -129,7 +129,8 @@ def _print_evaluation(result: EvaluateResult) -> None:
                 if spread
                 else "unknown"
             ),
-            "calibration": f"error {result.ece:.4f} (ECE), loss {result.loss:.4f} nats",
+            "calibration": f"ECE {result.ece:.4f}, loss {result.loss:.4f} nats, with temperature {result.temperature:g}",
+            "uncalibrated": f"ECE {result.uncalibrated.ece:.4f}, loss {result.uncalibrated.loss:.4f} nats",
             "task": f"{len(result.labels)} labels: {', '.join(result.labels)}",
             "clips": _clips(result),
             "files": result.files.metrics.parent,

@@ -22,6 +22,7 @@ from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.temperature import read_calibration
 
 __all__ = ["EvaluateResult", "EvaluationFiles", "evaluate"]
 
@@ -61,16 +62,20 @@ def evaluate(
     if batch_size < 1:
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     noise_paths = split_noises(index, folder, split) if robustness else ()
+    temperature = read_calibration(directory.calibration_path).temperature
     with requires("train", "evaluate"):
         from hybridspeech.training.trained_model import load_model
 
-        model = load_model(directory)
+        model = load_model(directory, calibrated=False)
     transform = ClipTransform(index.features, plan.features)
-    predictions = predict_split(model, folder, index, split, transform, batch_size)
-    if not np.isfinite(predictions.probabilities).all():
+    uncalibrated = predict_split(model, folder, index, split, transform, batch_size)
+    if not np.isfinite(uncalibrated.probabilities).all():
         raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
     target = Path(out) if out else directory.evaluation_dir(split)
-    metrics = summarize(predictions, plan.labels, index.digest, directory.path.absolute(), target.absolute())
+    predictions = uncalibrated.calibrated(temperature)
+    metrics = summarize(
+        predictions, uncalibrated, plan.labels, index.digest, directory.path.absolute(), target.absolute()
+    )
     if robustness:
         recordings = read_recordings(folder, index, split, batch_size)
         disturbed = measure_robustness(model.predict_on_batch, recordings, noise_paths, plan.features)

@@ -12,6 +12,8 @@ import numpy as np
 
 NUM_BINS = 15
 """Number of bins of the reliability diagram, as in arXiv:1706.04599."""
+SMALLEST_PROBABILITY = 1e-7
+"""Lower bound of a probability before its logarithm is taken, as in Keras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,15 @@ class ReliabilityBin:
     num_clips: int
     confidence: float
     accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationMetrics:
+    """Mean cross-entropy in nats, expected calibration error (0 to 1), and the reliability diagram."""
+
+    loss: float
+    ece: float
+    reliability: tuple[ReliabilityBin, ...]
 
 
 def class_metrics(confusion: np.ndarray, labels: Sequence[str]) -> tuple[ClassMetrics, ...]:
@@ -100,6 +111,23 @@ def speaker_spread(metrics: Sequence[SpeakerMetrics]) -> SpeakerSpread | None:
     lowest, tenth, median = np.quantile(accuracies, [0, 0.1, 0.5])
     return SpeakerSpread(
         mean=float(accuracies.mean()), lowest=float(lowest), tenth_percentile=float(tenth), median=float(median)
+    )
+
+
+def calibration_metrics(probabilities: np.ndarray, truth: np.ndarray) -> CalibrationMetrics:
+    """Measure how well probabilities match accuracies.
+
+    Parameters
+    ----------
+    probabilities : float [shape=(num_clips, num_labels)]
+    truth : int [shape=(num_clips,)], indices of the true labels
+    """
+    of_truth = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth)
+    return CalibrationMetrics(
+        loss=float(-np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)).mean()),
+        ece=expected_calibration_error(bins),
+        reliability=bins,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.training.temperature import apply_temperature
 
 if TYPE_CHECKING:
     import tf_keras
@@ -21,14 +22,20 @@ class Predictions:
     """Probabilities and true labels of the clips of a split.
 
     `probabilities` is float32 [shape=(num_clips, num_labels)]; `truth` is int [shape=(num_clips,)], indices of labels. An
-    unknown speaker is ''.
+    unknown speaker is ''. The probabilities are those after temperature scaling with `temperature`.
     """
 
     split: str
+    temperature: float = 1.0
     probabilities: np.ndarray
     truth: np.ndarray
     clip_ids: Sequence[str]
     speakers: Sequence[str]
+
+    def calibrated(self, temperature: float) -> Predictions:
+        """Return the predictions after temperature scaling; their labels are the same."""
+        scaled = apply_temperature(self.probabilities, temperature)
+        return replace(self, probabilities=scaled, temperature=temperature)
 
     @property
     def predicted(self) -> np.ndarray:

@@ -10,20 +10,17 @@ import numpy as np
 
 from hybridspeech.evaluation.intervals import accuracy_interval, count_speakers
 from hybridspeech.evaluation.metrics import (
+    CalibrationMetrics,
     ClassMetrics,
     ReliabilityBin,
     SpeakerSpread,
+    calibration_metrics,
     class_metrics,
-    expected_calibration_error,
-    reliability,
     speaker_metrics,
     speaker_spread,
 )
 from hybridspeech.evaluation.predictions import Predictions
 from hybridspeech.evaluation.robustness import RobustnessMetrics
-
-SMALLEST_PROBABILITY = 1e-7
-"""Lower bound of a probability before its logarithm is taken, as in Keras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,8 @@ class EvaluateResult:
 
     Ratios are 0 to 1. `accuracy_ci95` is (low, high), and `ci_method` its method (see `accuracy_interval`).
     `num_speakers` is 0 and `speaker_spread` None if the speaker of a clip is unknown. `loss` is the mean cross-entropy in
-    nats. `ece` is the expected calibration error over the bins of `reliability`. `confusion[i][j]` is the number of clips
+    nats. `ece` is the expected calibration error over the bins of `reliability`. These three are those after temperature
+    scaling with `temperature`; `uncalibrated` has those before. `confusion[i][j]` is the number of clips
     with true label i and predicted label j. `robustness` is empty if it was not measured.
     """
 
@@ -60,6 +58,8 @@ class EvaluateResult:
     loss: float
     ece: float
     reliability: tuple[ReliabilityBin, ...]
+    temperature: float
+    uncalibrated: CalibrationMetrics
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     robustness: tuple[RobustnessMetrics, ...]
@@ -81,11 +81,14 @@ def evaluation_files(folder: Path) -> EvaluationFiles:
     )
 
 
-def summarize(predictions: Predictions, labels: Sequence[str], digest: str, run: Path, folder: Path) -> EvaluateResult:
+def summarize(
+    predictions: Predictions, uncalibrated: Predictions, labels: Sequence[str], digest: str, run: Path, folder: Path
+) -> EvaluateResult:
     """Compute all metrics of the predictions on a split, without robustness.
 
     Parameters
     ----------
+    predictions, uncalibrated : with and without temperature scaling
     labels : names of the labels, in index order
     digest : digest of the shards
     run : path of the run
@@ -94,7 +97,7 @@ def summarize(predictions: Predictions, labels: Sequence[str], digest: str, run:
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (predictions.truth, predictions.predicted), 1)
     interval, method = accuracy_interval(predictions.correct, predictions.speakers)
-    bins = reliability(predictions.probabilities.max(axis=1), predictions.correct)
+    calibrated = calibration_metrics(predictions.probabilities, predictions.truth)
     return EvaluateResult(
         accuracy=float(predictions.correct.mean()),
         accuracy_ci95=interval,
@@ -104,9 +107,11 @@ def summarize(predictions: Predictions, labels: Sequence[str], digest: str, run:
         num_clips=len(predictions.truth),
         num_speakers=count_speakers(predictions.speakers),
         speaker_spread=speaker_spread(speaker_metrics(predictions.correct, predictions.speakers)),
-        loss=cross_entropy(predictions.probabilities, predictions.truth),
-        ece=expected_calibration_error(bins),
-        reliability=bins,
+        loss=calibrated.loss,
+        ece=calibrated.ece,
+        reliability=calibrated.reliability,
+        temperature=predictions.temperature,
+        uncalibrated=calibration_metrics(uncalibrated.probabilities, uncalibrated.truth),
         classes=class_metrics(confusion, labels),
         confusion=tuple(map(tuple, confusion.tolist())),
         robustness=(),
@@ -114,9 +119,3 @@ def summarize(predictions: Predictions, labels: Sequence[str], digest: str, run:
         run=str(run),
         files=evaluation_files(folder),
     )
-
-
-def cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Compute the mean cross-entropy in nats; shapes as in Predictions."""
-    of_truth = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return float(-np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)).mean())

@@ -11,6 +11,7 @@ from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.rank import Rank, build_rank
 from hybridspeech.training.stall_monitor import StallMonitor
 from hybridspeech.training.stopping import Stopped
+from hybridspeech.training.temperature import fit_temperature, write_calibration
 from hybridspeech.training.tensorflow_setup import configure_tensorflow, make_strategy
 from hybridspeech.training.worker import WorkerContext
 
@@ -72,11 +73,16 @@ def _restore(rank: Rank) -> Place:
 
 
 def _save_model(rank: Rank, history: Sequence[Mapping[str, float]]) -> None:
-    """Save the weights: of the best epoch with early stopping, else of the last. Their file means: training has ended."""
+    """Save the weights and the temperature: of the best epoch with early stopping, else of the last.
+
+    The file of the weights means that training has ended.
+    """
     if rank.plan.fit.early_stopping:
         rank.context.report("restore")
         rank.checkpoints.restore_again(Place(best_of(history)), model=rank.model)
+    calibration = fit_temperature(rank)
     rank.context.report("save")
     run = rank.context.run
     with published(run.model_dir, rank.context.is_chief) as folder:
+        write_calibration(folder / run.calibration_path.name, calibration)
         rank.model.save_weights(folder / run.weights_path.name)

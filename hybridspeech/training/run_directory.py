@@ -6,7 +6,7 @@
       metrics.jsonl      one line per epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
       tensorboard/       the same curves as event files
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
-      model/             the trained weights; they exist when training has ended
+      model/             the trained weights, which exist when training has ended, and the temperature
       workers/           rank-NNN.log and launcher.log: output of each worker, and of the process that starts them; the
                          rest: see `worker_status`
       rejects.jsonl      `run` only: rejected clips, with the reason
@@ -72,6 +72,11 @@ class RunDirectory:
     def weights_path(self) -> Path:
         """Weights of the trained model, in the HDF5 format of tf_keras."""
         return self.model_dir / "model.weights.h5"
+
+    @property
+    def calibration_path(self) -> Path:
+        """The temperature that the probabilities are scaled with; missing in runs of earlier versions."""
+        return self.model_dir / "calibration.json"
 
     @property
     def status(self) -> WorkerStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +15,13 @@ import pytest
 from support.trained_runs import tone_run, tone_shards
 
 from hybridspeech.commands.evaluate import EvaluateResult, evaluate
+from hybridspeech.commands.export import export
+from hybridspeech.commands.predict import predict
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.temperature import Calibration, write_calibration
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,34 @@ def test_the_task_and_the_calibration_stand_beside_the_accuracy(metrics: Evaluat
     assert metrics.labels == ("high", "low", "middle")
     assert 0 <= metrics.ece <= 1
     assert sum(each.num_clips for each in metrics.reliability) == metrics.num_clips
+
+
+@pytest.fixture(scope="module")
+def calibrated(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with another temperature than 1."""
+    folder = tmp_path_factory.mktemp("calibrated") / "run"
+    shutil.copytree(run, folder)
+    write_calibration(RunDirectory(folder).calibration_path, Calibration(temperature=0.4, num_clips=30))
+    return folder
+
+
+def test_temperature_changes_the_calibration_and_no_label(
+    metrics: EvaluateResult, calibrated: Path, shards: Path, tmp_path: Path
+) -> None:
+    scaled = evaluate(calibrated, shards, split="training", out=tmp_path)
+    assert (scaled.temperature, metrics.temperature) == (0.4, 1.0)
+    assert scaled.confusion == metrics.confusion
+    assert scaled.loss < metrics.loss
+    assert (scaled.uncalibrated.loss, scaled.uncalibrated.ece) == (metrics.loss, metrics.ece)
+
+
+def test_predict_and_export_use_the_temperature(calibrated: Path, shards: Path, tones: Path, tmp_path: Path) -> None:
+    scaled = evaluate(calibrated, shards, out=tmp_path / "evaluation")
+    with scaled.files.predictions.open(newline="") as file:
+        row = next(csv.DictReader(file))
+    said = next(iter(predict(calibrated, [tones / row["clip_id"]])))
+    assert said.probability == pytest.approx(float(row["probability"]), abs=1e-4)
+    assert export(calibrated, tmp_path / "model").max_difference <= 1e-4
 
 
 def test_files_go_into_the_run_by_default(run: Path, shards: Path) -> None:
