@@ -6,9 +6,13 @@ Knows nothing of engines and backends; their tables stand in ``hybridspeech.engi
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from hybridspeech.errors import ConfigError, MissingExtraError
 
@@ -48,7 +52,7 @@ class Registry:
 
 
 class requires:
-    """Context in which a missing third-party module becomes a MissingExtraError that names the extra to install."""
+    """Context in which a missing third-party package becomes a MissingExtraError that names the extra to install."""
 
     def __init__(self, extra: str | None, what: str) -> None:
         self.extra = extra
@@ -60,7 +64,23 @@ class requires:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         if self.extra and missing and not missing.startswith("hybridspeech"):
-            raise MissingExtraError(
-                f"{self.what} needs the package {missing!r}, which is not installed; "
-                f"run: pip install 'hybridspeech[{self.extra}]'"
-            ) from error
+            raise MissingExtraError(missing_extra(self.extra, self.what, missing)) from error
+
+
+def missing_extra(extra: str, what: str, package: str) -> str:
+    """Return the message for a package that is missing because an extra is not installed."""
+    return f"{what} needs the extra {extra!r} (the package {package!r} is not installed); run: {install_command(extra)}"
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra from where this package was installed: a folder, a file or an index."""
+    try:
+        text = importlib.metadata.distribution("hybridspeech").read_text("direct_url.json")
+        source = json.loads(text) if text else {}
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        source = {}
+    url = source.get("url", "")
+    if "dir_info" in source:
+        editable = "-e " if source["dir_info"].get("editable") else ""
+        return f"pip install {editable}{shlex.quote(f'{unquote(urlsplit(url).path)}[{extra}]')}"
+    return f"pip install {shlex.quote(f'hybridspeech[{extra}] @ {url}' if url else f'hybridspeech[{extra}]')}"

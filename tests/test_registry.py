@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from hybridspeech.errors import ConfigError, MissingExtraError
-from hybridspeech.registry import Entry, Registry, requires
+from hybridspeech.registry import Entry, Registry, install_command, requires
 
 TABLE = Registry(
     "engine",
@@ -25,8 +28,29 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 def test_a_missing_package_is_answered_with_the_extra_to_install() -> None:
-    with pytest.raises(MissingExtraError, match=r"'package_that_is_nowhere'.*pip install 'hybridspeech\[cloud\]'"):
+    with pytest.raises(MissingExtraError, match=r"'package_that_is_nowhere'.*pip install .*\[cloud\]"):
         TABLE.load("absent")
+
+
+@pytest.mark.parametrize(
+    ("source", "command"),
+    [
+        (None, "pip install 'hybridspeech[spark]'"),
+        ({"url": "file:///src/my%20code", "dir_info": {"editable": True}}, "pip install -e '/src/my code[spark]'"),
+        ({"url": "file:///src/code", "dir_info": {}}, "pip install '/src/code[spark]'"),
+        ({"url": "file:///dist/a.whl", "archive_info": {}}, "pip install 'hybridspeech[spark] @ file:///dist/a.whl'"),
+    ],
+)
+def test_an_extra_is_installed_from_where_the_package_came(
+    source: dict[str, object] | None, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "hybridspeech-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: hybridspeech\nVersion: 0.1.0\n")
+    if source is not None:
+        (installed / "direct_url.json").write_text(json.dumps(source))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert install_command("spark") == command
 
 
 def test_a_bug_of_our_own_is_not_taken_for_a_missing_extra() -> None:

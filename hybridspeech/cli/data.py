@@ -11,6 +11,7 @@ from hybridspeech.cli.parameters import Json, Overwrite
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_text
+from hybridspeech.errors import counted
 
 Out = Annotated[Path, argument("OUT", "Folder to create: one folder of WAV files per word.")]
 
@@ -42,7 +43,7 @@ def synthesize_command(
             overwrite=overwrite,
             on_progress=report,
         )
-    return print_json(result) if json else print_text(f"{result.num_clips:,} clips in {result.out}")
+    return print_json(result) if json else print_text(f"{counted(result.num_clips, 'clip')} in {result.out}")
 
 
 @data_app.command("download", cls=Command, short_help="Download a published data set.")
@@ -76,7 +77,7 @@ def download_command(
     return print_fields(
         {
             "set": f"{result.name} in {result.out}" + ("" if result.is_new else " (already complete)"),
-            "clips": f"{result.num_clips:,} of {result.num_words} words",
+            "clips": f"{result.num_clips:,} of {counted(result.num_words, 'word')}",
             "archive": f"{result.num_bytes / 1e6:,.1f} MB, SHA-256 {result.sha256} as expected",
             "license": result.license,
             "credit": result.credit,

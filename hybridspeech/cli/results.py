@@ -13,6 +13,7 @@ from hybridspeech.cli.parameters import Json, Overwrite, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
+from hybridspeech.errors import counted
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
@@ -96,7 +97,9 @@ def export_command(
     result = export(run, out, format=format, calibrate=calibrate, measure=measure, overwrite=overwrite)
     if json:
         return print_json(result)
-    print_text(f"{result.format} in {result.path}, {result.num_bytes / 1e6:.2f} MB, {len(result.labels)} labels")
+    print_text(
+        f"{result.format} in {result.path}, {result.num_bytes / 1e6:.2f} MB, {counted(len(result.labels), 'label')}"
+    )
     if calibrate:
         print_text(f"same label as the run for {100 * result.agreement:.1f} % of the calibration clips")
     if result.measured:
@@ -131,7 +134,7 @@ def _print_evaluation(result: EvaluateResult) -> None:
             ),
             "calibration": f"ECE {result.ece:.4f}, loss {result.loss:.4f} nats, with temperature {result.temperature:g}",
             "uncalibrated": f"ECE {result.uncalibrated.ece:.4f}, loss {result.uncalibrated.loss:.4f} nats",
-            "task": f"{len(result.labels)} labels: {', '.join(result.labels)}",
+            "task": f"{counted(len(result.labels), 'label')}: {', '.join(result.labels)}",
             "clips": _clips(result),
             "files": result.files.metrics.parent,
         }
@@ -161,5 +164,5 @@ def _accuracy(result: EvaluateResult | Measured) -> str:
 
 
 def _clips(result: EvaluateResult | Measured) -> str:
-    speakers = f"{result.num_speakers:,} speakers" if result.num_speakers else "unknown speakers"
+    speakers = counted(result.num_speakers, "speaker") if result.num_speakers else "unknown speakers"
     return f"{result.num_clips:,} of {speakers}, split {result.split}"

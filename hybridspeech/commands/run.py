@@ -22,7 +22,7 @@ from hybridspeech.config import (
     silent,
     to_json,
 )
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
@@ -145,8 +145,9 @@ def make_source(
     for split, count in counts.items():
         if count < num_workers:
             raise ConfigError(
-                f"{source}: {num_workers} workers share {found.counts()[split]} clips of split {split!r} in {count} parts; "
-                f"each worker needs one or more: use fewer workers, or --shards {num_workers}"
+                f"{source}: {counted(num_workers, 'worker')} share {counted(found.counts()[split], 'clip')} of split "
+                f"{split!r} in {counted(count, 'part')}; each worker needs one or more: "
+                f"use fewer workers, or --shards {num_workers}"
             )
     return ClipSource(tasks=tasks, labels=found.labels, features=features, shards=shards, max_rejects=max_rejects)
 
@@ -170,8 +171,8 @@ def source_data(clips: ClipSource) -> TrainingData:
 def _describe(plan: TrainPlan, clips: ClipSource) -> str:
     workers, batch = plan.cluster.num_workers, plan.fit.batch_size
     return (
-        f"{plan.model.name} on {clips.num_clips:,} clips of {len(clips.labels)} labels, without shards on disk; {workers} "
-        f"workers x batch size {batch} = global batch size {workers * batch}"
+        f"{plan.model.name} on {counted(clips.num_clips, 'clip')} of {counted(len(clips.labels), 'label')}, without shards "
+        f"on disk; global batch size {workers * batch} ({counted(workers, 'worker')} x {batch})"
     )
 
 

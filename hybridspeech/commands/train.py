@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
 from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent
+from hybridspeech.errors import counted
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.locations import refuse_urls
@@ -72,6 +73,6 @@ def train(
 def _describe(plan: TrainPlan, index: ShardIndex, steps: int) -> str:
     workers, batch = plan.cluster.num_workers, plan.fit.batch_size
     return (
-        f"{plan.model.name} on {index.splits['training']:,} clips of {len(index.labels)} labels; {workers} workers x "
-        f"batch size {batch} = global batch size {workers * batch}, {steps} steps per epoch"
+        f"{plan.model.name} on {counted(index.splits['training'], 'clip')} of {counted(len(index.labels), 'label')}; "
+        f"{counted(steps, 'step')} per epoch, global batch size {workers * batch} ({counted(workers, 'worker')} x {batch})"
     )

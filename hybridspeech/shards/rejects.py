@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.config import to_json
-from hybridspeech.errors import ConfigError, TooManyRejectsError
+from hybridspeech.errors import ConfigError, TooManyRejectsError, counted
 from hybridspeech.storage.small_files import write_atomically
 
 
@@ -62,9 +62,10 @@ class Rejects:
     def summary(self) -> str:
         """Return the number of rejects, the first one, and what to do."""
         first = next(iter(self._rejects.values()))
+        limit = f" (max_rejects is {self._max_rejects:g})" if math.isfinite(self._max_rejects) else ""
         return (
-            f"{len(self):,} of {self._num_clips:,} clips could not be used (max_rejects is {self._max_rejects:g}); the "
-            f"first: {first.clip_id}: {first.reason}: {first.detail}; all are in {self._path}; repair or remove the files, "
+            f"{len(self):,} of {counted(self._num_clips, 'clip')} could not be used{limit}; the first: {first.clip_id}: "
+            f"{first.reason}: {first.detail}; all are in {self._path}; repair or remove the files, "
             f"then {self._advice}"
         )
 

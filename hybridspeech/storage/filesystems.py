@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridspeech.errors import ConfigError, MissingExtraError
+from hybridspeech.registry import missing_extra
 from hybridspeech.storage.locations import root_and_key, scheme_of
 
 EXTRAS = {
@@ -97,9 +98,7 @@ def _make(root: str) -> Store:
         importlib.import_module(package)
         import fsspec.core
     except ImportError as error:
-        raise MissingExtraError(
-            f"{root}: needs the package {error.name or package!r}; install the extra: pip install 'hybridspeech[{extra}]'"
-        ) from error
+        raise MissingExtraError(missing_extra(extra, root, error.name or package)) from error
     try:
         fs, path = fsspec.core.url_to_fs(root, use_listings_cache=False, skip_instance_cache=True, **_options(package))
     except ImportError as error:

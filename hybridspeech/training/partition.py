@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import ShardInfo
 
@@ -19,8 +19,8 @@ def rank_shards(index: ShardIndex, split: str, rank: int, num_workers: int) -> t
     shards = index.of_split(split)
     if len(shards) < num_workers:
         raise ConfigError(
-            f"split {split!r} has {len(shards)} shards for {num_workers} workers; each worker needs one or more: "
-            f"preprocess again with --shards {num_workers} or more, or train with fewer workers"
+            f"split {split!r} has {counted(len(shards), 'shard')} for {counted(num_workers, 'worker')}; each worker needs one "
+            f"or more: preprocess again with --shards {num_workers} or more, or train with fewer workers"
         )
     return shards[rank::num_workers]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.config import ClusterConfig, FeatureConfig
-from hybridspeech.errors import ConfigError, RunError, ShardError
+from hybridspeech.errors import ConfigError, RunError, ShardError, counted
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
@@ -128,7 +128,7 @@ def shards_data(index: ShardIndex, shards: str | Path, num_workers: int) -> Trai
         )
     if incomplete := index.incomplete(shards):
         raise ShardError(
-            f"{incomplete[0]}; {len(incomplete)} shards of {shards} are incomplete: preprocess again with --resume"
+            f"{incomplete[0]}; {counted(len(incomplete), 'incomplete shard')} in {shards}: preprocess again with --resume"
         )
     return TrainingData(
         summary=summary_of(index),
