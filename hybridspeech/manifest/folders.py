@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest.splits import valid_text
+from hybridspeech.manifest.text import valid_text
 from hybridspeech.storage.locations import is_url
 from hybridspeech.storage.objects import list_files
 

@@ -4,7 +4,8 @@ A source is a folder with one folder per word (``SOURCE/word/clip.wav``), or a t
 ``label`` and optionally ``speaker`` and ``split``.
 
 Ids, labels and speakers are always valid Unicode: bytes of a file name that are not UTF-8 are backslash-escaped, as
-``\\udcff``; `Clip.path` keeps the true name. Knows nothing of decoding, shards and engines.
+``\\udcff``; `Clip.path` keeps the true name. Labels and speakers are in Unicode normal form C and without outer white
+space. Knows nothing of decoding, shards and engines.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
-from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries, valid_text
-from hybridspeech.manifest.tables import read_table
+from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries
+from hybridspeech.manifest.tables import TableRow, read_table
+from hybridspeech.manifest.text import normal_text, valid_text
 from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
 from hybridspeech.storage.objects import is_file
 
@@ -28,23 +30,30 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     Raises
     ------
     ManifestError: the source is missing, empty, unfinished or of an unknown kind; a word folder has no clips; a row of
-        the table is incomplete; two clips have one id; the split rule can't be applied; a speaker is in two splits.
+        the table is incomplete; two clips have one id; only some rows have a speaker; the split rule can't
+        be applied; a speaker is in two splits.
     """
     place = normalized(source)
     ignored: list[str] = []
     notes: list[str] = []
     if is_file(place):
-        folder, entries = parent_and_name(place)[0], _table_entries(place)
+        folder, rows = parent_and_name(place)[0], read_table(place)
+        _check_speaker_column(place, rows)
     elif is_url(place) or Path(place).is_dir():
         folder = place
-        entries = [_entry(name, join(folder, name), word) for name, word in list_words(folder, ignored)]
+        rows = [
+            TableRow(clip_id=name, path=join(folder, name), label=word, speaker="", split="", row="")
+            for name, word in list_words(folder, ignored)
+        ]
     else:
         raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
-    entries.sort(key=lambda entry: entry.clip_id)
+    entries = sorted(map(_entry, rows), key=lambda entry: entry.clip_id)
+    notes += _normalisation_notes(rows)
     _check_entries(place, entries)
     rule = choose_rule(place, folder, entries, config)
     labels = tuple(sorted({entry.label for entry in entries}))
-    clips = _to_clips(entries, labels, split_entries(rule, folder, entries, config, notes))
+    splits = split_entries(rule, folder, entries, config, notes)
+    clips = _to_clips(entries, labels, splits)
     if not config.allow_speaker_overlap:
         _check_speakers(clips)
     if len(labels) == 1:
@@ -59,23 +68,42 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     )
 
 
-def _entry(clip_id: str, path: str, label: str, speaker: str = "", split: str = "", row: str = "") -> Entry:
+def _entry(row: TableRow) -> Entry:
     """A speaker that a table gives takes precedence over the one in the file name, in the hash rule too."""
-    file_name = path.rpartition("/")[2]
-    hash_name = speaker or hash_name_of(file_name)
+    file_name = row.path.rpartition("/")[2]
+    hash_name = normal_text(row.speaker or hash_name_of(file_name))
+    has_speaker = bool(row.speaker) or hash_name != normal_text(file_name)
     return Entry(
-        clip_id=valid_text(clip_id),
-        path=path,
-        label=valid_text(label),
-        speaker=valid_text(speaker or (hash_name if hash_name != file_name else "")),
+        clip_id=valid_text(row.clip_id),
+        path=row.path,
+        label=valid_text(normal_text(row.label)),
+        speaker=valid_text(hash_name) if has_speaker else "",
         hash_name=hash_name,
-        split=split,
-        row=row,
+        split=row.split,
+        row=row.row,
     )
 
 
-def _table_entries(table: str) -> list[Entry]:
-    return [_entry(row.clip_id, row.path, row.label, row.speaker, row.split, row.row) for row in read_table(table)]
+def _normalisation_notes(rows: list[TableRow]) -> list[str]:
+    notes = []
+    for name, texts in (("label", {row.label for row in rows}), ("speaker", {row.speaker for row in rows})):
+        changed = sorted(text for text in texts if normal_text(text) != text)
+        if changed:
+            notes.append(
+                f"{len(changed)} {name}s were normalised (Unicode NFC, no outer white space), e.g. {changed[0]!r} to "
+                f"{normal_text(changed[0])!r}"
+            )
+    return notes
+
+
+def _check_speaker_column(place: str, rows: list[TableRow]) -> None:
+    without = [row.row for row in rows if not row.speaker.strip()]
+    if without and len(without) < len(rows):
+        some = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+        raise ManifestError(
+            f"{place}: {len(without)} of {len(rows)} rows have no speaker ({some}); give every row a speaker, or remove "
+            "the column"
+        )
 
 
 def _to_clips(entries: list[Entry], labels: tuple[str, ...], splits: list[str]) -> tuple[Clip, ...]:

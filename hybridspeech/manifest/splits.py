@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.text import valid_text
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import is_file, read_bytes
 
 TESTING_LIST = "testing_list.txt"
 VALIDATION_LIST = "validation_list.txt"
+LISTS = {VALIDATION_LIST: "validation", TESTING_LIST: "testing"}
 SPLIT_ALIASES = {"train": "training", "test": "testing"} | dict.fromkeys(("val", "valid", "dev"), "validation")
 MAX_NUM_WAVS_PER_CLASS = 2**27 - 1
 
@@ -62,20 +64,17 @@ def split_by_hash(hash_name: str, validation_percentage: float = 10.0, testing_p
     return "testing" if percentage < validation_percentage + testing_percentage else "training"
 
 
-def valid_text(text: str) -> str:
-    """Return the text, with backslash escapes for what is not valid Unicode."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
 def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: ManifestConfig) -> str:
-    """Return the rule of `config`, after checking that it can be applied; "auto" is the column, else the lists, else hash.
+    """Return the rule of `config`, after checking that it can be applied.
+
+    "auto" is the column, else the lists if there is at least one, else the hash.
 
     Raises
     ------
     ManifestError: there is no column `split`, or a list is missing.
     """
     has_column = any(entry.split for entry in entries)
-    missing = [name for name in (TESTING_LIST, VALIDATION_LIST) if not is_file(join(folder, name))]
+    missing = [name for name in LISTS if not is_file(join(folder, name))]
     if config.split == "column" and not has_column:
         raise ManifestError(f"{source}: --split column needs a column 'split', and there is none; try --split hash")
     if config.split == "lists" and missing:
@@ -84,7 +83,7 @@ def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: Mani
         return config.split
     if has_column:
         return "column"
-    return "hash" if missing else "lists"
+    return "lists" if len(missing) < len(LISTS) else "hash"
 
 
 def split_entries(
@@ -113,7 +112,8 @@ def _by_column(folder: str, entries: Sequence[Entry], config: ManifestConfig, no
 
 def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
     listed: dict[str, str] = {}
-    for name, split in ((VALIDATION_LIST, "validation"), (TESTING_LIST, "testing")):
+    found = {name: split for name, split in LISTS.items() if is_file(join(folder, name))}
+    for name, split in found.items():
         lines = read_bytes(join(folder, name)).decode("utf-8-sig", "surrogateescape").split("\n")
         for clip_id in (valid_text(posixpath.normpath(line.rstrip("\r"))) for line in lines if line.strip()):
             if listed.setdefault(clip_id, split) != split:
@@ -121,12 +121,23 @@ def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, not
     absent = listed.keys() - {entry.clip_id for entry in entries}
     if absent and len(absent) == len(listed):
         raise ManifestError(
-            f"{folder}: none of the {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} is a clip here, e.g. "
+            f"{folder}: none of the {len(listed)} paths in {' and '.join(found)} is a clip here, e.g. "
             f"{min(absent)!r}; expected word/clip.wav, relative to the folder. Correct the lists, or give --split hash"
         )
     if absent:
-        notes.append(f"{len(absent)} of {len(listed)} paths in {VALIDATION_LIST} and {TESTING_LIST} are missing")
-    return [listed.get(entry.clip_id, "training") for entry in entries]
+        notes.append(f"{len(absent)} of {len(listed)} paths in {' and '.join(found)} are missing")
+    if len(found) == len(LISTS):
+        return [listed.get(entry.clip_id, "training") for entry in entries]
+    (missing,) = LISTS.keys() - found.keys()
+    notes.append(
+        f"{missing} is missing: the hash rule draws the {LISTS[missing]} split from the clips that are not listed"
+    )
+    return [listed.get(entry.clip_id) or _drawn(entry, LISTS[missing], config) for entry in entries]
+
+
+def _drawn(entry: Entry, split: str, config: ManifestConfig) -> str:
+    drawn = split_by_hash(entry.hash_name, config.validation_percentage, config.testing_percentage)
+    return drawn if drawn == split else "training"
 
 
 def _by_hash(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:

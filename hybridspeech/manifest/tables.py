@@ -9,7 +9,8 @@ import csv
 import json
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +22,7 @@ from hybridspeech.storage.objects import exists
 
 COLUMNS = ("path", "label", "speaker", "split")
 REQUIRED = ("path", "label")
+NOT_UTF8 = "it is not UTF-8; save it as UTF-8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,9 @@ def read_table(table: str) -> list[TableRow]:
         parent, name = parent_and_name(table)
         with fetched(parent, name) as folder:
             rows = [_row(table, row, values) for row, values in reader(folder / name)]
-    except (OSError, ValueError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({NOT_UTF8})") from error
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({error})") from error
     if not rows:
         raise ManifestError(f"{table}: the table has no rows")
@@ -69,6 +73,7 @@ def _csv_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows of a CSV file; all values stay text: a label may be 01, null or NA."""
     with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
+        _check_columns(reader.fieldnames or ())
         for row in reader:
             if None in row:
                 raise ValueError(f"line {reader.line_num} has more fields than the header; put commas in quotes")
@@ -79,7 +84,7 @@ def _json_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with table.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_unique_columns)
                 if not isinstance(row, dict):
                     raise ValueError(f"line {number}: expected one JSON object a line")
                 yield f"line {number}", row
@@ -90,11 +95,30 @@ def _parquet_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     try:
         with pyarrow.parquet.ParquetFile(table) as file:
+            _check_columns(file.schema_arrow.names)
             columns = [name for name in file.schema_arrow.names if name in COLUMNS]
             rows = file.read(columns=columns or None).to_pylist()
     except pyarrow.ArrowException as error:
         raise ValueError(str(error)) from error
     yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
+    if twice:
+        raise ValueError(f"column {twice[0]!r} is there twice; remove one")
+    if any(not _is_utf8(name) for name in names):
+        raise ValueError(NOT_UTF8)
+
+
+def _unique_columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _check_columns([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text that was read with surrogateescape came from valid UTF-8."""
+    return text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text)
 
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]] = {
@@ -114,11 +138,13 @@ def _row(table: str, row: str, fields: dict[str, Any]) -> TableRow:
             raise ManifestError(f"{table}, {row}: no column {column!r}; it has {names}")
     values = {name: _text(table, row, name, fields.get(name)) for name in COLUMNS}
     for column in REQUIRED:
-        if not values[column]:
+        if not values[column].strip():
             raise ManifestError(f"{table}, {row}: {column} is empty; every clip needs one")
     root = parent_and_name(table)[0] + "/"
     path = _absolute(root, values["path"])
     clip_id = path.removeprefix(root) if path.startswith(root) else values["path"]
+    if not _is_utf8(path) and not exists(path):  # a file name may have any bytes
+        raise ValueError(f"{row}: {NOT_UTF8}")
     return TableRow(clip_id=clip_id, row=row, **{**values, "path": path})
 
 
@@ -141,4 +167,6 @@ def _text(table: str, row: str, column: str, value: Any) -> str:
         os.fsencode(text)
     except UnicodeEncodeError as error:
         raise ManifestError(f"{table}, {row}: {column} is {value!r}, which is not valid Unicode") from error
+    if column != "path" and not _is_utf8(text):
+        raise ValueError(f"{row}: {NOT_UTF8}")
     return text

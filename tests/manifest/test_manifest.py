@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import pyarrow
@@ -215,6 +216,23 @@ def test_lists_decide_where_both_are(tmp_path: Path) -> None:
     assert found.notes[0] == "1 of 3 paths in validation_list.txt and testing_list.txt are missing"
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "drawn"),
+    [("testing_list.txt", "testing", "validation"), ("validation_list.txt", "validation", "testing")],
+)
+def test_a_single_list_counts_and_the_hash_draws_the_other_split(
+    tmp_path: Path, name: str, split: str, drawn: str
+) -> None:
+    names = [f"no/{speaker:08x}_nohash_0.wav" for speaker in range(40)]
+    tree(tmp_path, *names)
+    (tmp_path / name).write_text("".join(f"{clip_id}\n" for clip_id in names[:3]))
+    found = read_manifest(tmp_path)
+    assert [clip.clip_id for clip in found.of_split(split)] == names[:3]
+    by_hash = {clip.clip_id: clip.split for clip in read_manifest(tmp_path, ManifestConfig(split="hash")).clips}
+    assert [clip.clip_id for clip in found.of_split(drawn)] == [n for n in names[3:] if by_hash[n] == drawn] != []
+    assert any(f"the hash rule draws the {drawn} split" in note for note in found.notes)
+
+
 def test_lists_that_name_nothing_here_are_an_error(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "validation_list.txt")
     (tmp_path / "testing_list.txt").write_text("data/no/a.wav\n")
@@ -261,7 +279,7 @@ def test_a_speaker_in_two_splits_is_an_error_unless_allowed(tmp_path: Path) -> N
 
 ROWS = [
     {"path": "a.wav", "label": "01", "speaker": "ann", "split": "train"},
-    {"path": "sub/../b.wav", "label": "null", "speaker": "", "split": "Test"},
+    {"path": "sub/../b.wav", "label": "null", "speaker": "bob", "split": "Test"},
 ]
 
 
@@ -283,21 +301,21 @@ def test_all_kinds_of_tables_say_the_same(tmp_path: Path, suffix: str) -> None:
     assert found.split_rule == "column"
     assert [(clip.clip_id, clip.label_name, clip.speaker, clip.split) for clip in found.clips] == [
         ("a.wav", "01", "ann", "training"),
-        ("b.wav", "null", "", "testing"),
+        ("b.wav", "null", "bob", "testing"),
     ]
     assert found.clips[1].path == str(tmp_path / "b.wav")
 
 
 def test_a_path_outside_the_table_folder_is_its_own_id(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
-    outside = str(tree(tmp_path, "b.wav") / "b.wav")
+    outside = str(tree(tmp_path, "b.wav", "c.wav") / "c.wav")
     found = read_manifest(table(tmp_path / "tables", f"path,label\n{outside},no\n../b.wav,no\n"))
     assert ids(found) == ["../b.wav", outside]
 
 
 def test_a_speaker_column_wins_over_the_file_name(tmp_path: Path) -> None:
-    found = read_manifest(table(tmp_path, "path,label,speaker\na.wav,no,bob\nc_nohash_1.wav,no,\n"))
-    assert [clip.speaker for clip in found.clips] == ["bob", "c"]
+    found = read_manifest(table(tmp_path, "path,label,speaker\na.wav,no,bob\nc_nohash_1.wav,no,ann\n"))
+    assert [clip.speaker for clip in found.clips] == ["bob", "ann"]
     assert found.clips[0].split == split_by_hash("bob")
 
 
@@ -315,6 +333,9 @@ def test_a_speaker_column_wins_over_the_file_name(tmp_path: Path) -> None:
         ("path,label,split\na.wav,no,train\nb.wav,no,\n", "line 3: split is ''"),
         ("path,label\nclips/a.wav,no\n", "does not exist; a relative path starts at the table's folder"),
         ('path,label\n"a.wav,no\n', "not a readable csv table"),
+        ("path,label,label\na.wav,no,yes\n", "column 'label' is there twice; remove one"),
+        ("path,label,speaker\na.wav,no,ann\nb.wav,no,\n", r"1 of 2 rows have no speaker \(line 3\); give every row"),
+        ("path,label\na.wav,no\nb.wav, \n", "line 3: label is empty"),
     ],
 )
 def test_a_csv_that_is_not_whole_is_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -332,6 +353,8 @@ def test_a_csv_that_is_not_whole_is_explained(tmp_path: Path, text: str, message
         ('{"path": "a\\u0000.wav", "label": "no"}', "path is .*; expected text"),
         ('{"path": "a\\ud800.wav", "label": "no"}', "not valid Unicode"),
         ('{"path": "a.wav", "label": null}', "label is empty"),
+        ('{"path": "a.wav", "label": "no", "label": "yes"}', "column 'label' is there twice"),
+        ("[" * 100_000, "not a readable jsonl table"),
     ],
 )
 def test_json_lines_that_are_not_whole_are_explained(tmp_path: Path, text: str, message: str) -> None:
@@ -344,16 +367,68 @@ def test_a_damaged_parquet_table_is_explained(tmp_path: Path) -> None:
         read_manifest(table(tmp_path, "PAR1 and nothing else", "clips.parquet"))
 
 
-@given(labels=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1), min_size=1))
+@given(
+    labels=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])).filter(str.strip), min_size=1)
+)
 @settings(deadline=None)
-def test_labels_of_a_table_survive_unchanged(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+def test_labels_of_a_table_keep_their_characters(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     root = tmp_path_factory.mktemp("labels")
     lines = [json.dumps({"path": f"{number}.wav", "label": label}) for number, label in enumerate(labels)]
     (root / "0.wav").touch()
     (root / "clips.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = read_manifest(root / "clips.jsonl")
-    assert {int(clip.clip_id[:-4]): clip.label_name for clip in found.clips} == dict(enumerate(labels))
-    assert found.labels == tuple(sorted(set(labels)))
+    expected = [unicodedata.normalize("NFC", label).strip() for label in labels]
+    assert {int(clip.clip_id[:-4]): clip.label_name for clip in found.clips} == dict(enumerate(expected))
+    assert found.labels == tuple(sorted(set(expected)))
+
+
+NFC, NFD = "\u00e9t\u00e9", "e\u0301te\u0301"
+
+
+def test_labels_that_look_alike_are_one_label_and_it_is_said(tmp_path: Path) -> None:
+    rows = [("a.wav", "yes\n"), ("b.wav", " yes"), ("c.wav", NFD), ("d.wav", NFC)]
+    text = "".join(json.dumps({"path": path, "label": label}) + "\n" for path, label in rows)
+    found = read_manifest(table(tmp_path, text, "clips.jsonl"))
+    assert found.labels == ("yes", NFC)
+    assert found.notes == ("3 labels were normalised (Unicode NFC, no outer white space), e.g. ' yes' to 'yes'",)
+
+
+def test_word_folders_that_look_alike_are_one_label(tmp_path: Path) -> None:
+    found = read_manifest(tree(tmp_path, f"{NFC}/a.wav", f"{NFD}/b.wav", "no/c.wav"))
+    assert found.labels == ("no", NFC)
+    assert {clip.path for clip in found.clips} == {
+        f"{tmp_path}/{NFC}/a.wav",
+        f"{tmp_path}/{NFD}/b.wav",
+        f"{tmp_path}/no/c.wav",
+    }
+    assert found.notes == (f"1 labels were normalised (Unicode NFC, no outer white space), e.g. {NFD!r} to {NFC!r}",)
+
+
+def test_speakers_that_look_alike_are_one_speaker(tmp_path: Path) -> None:
+    found = read_manifest(table(tmp_path, f"path,label,speaker\na.wav,no,{NFC}\nb.wav,no,{NFD} \n"))
+    assert {clip.speaker for clip in found.clips} == {NFC}
+    assert len({clip.split for clip in found.clips}) == 1
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl"])
+@pytest.mark.parametrize("row", [("a.wav", "gr\u00f6\u00dfe"), ("gr\u00f6\u00dfe.wav", "no")])
+def test_a_table_in_latin_1_is_refused_in_one_sentence(tmp_path: Path, name: str, row: tuple[str, str]) -> None:
+    tree(tmp_path, "a.wav")
+    text = (
+        json.dumps({"path": row[0], "label": row[1]}, ensure_ascii=False)
+        if name.endswith("l")
+        else "path,label\n" + ",".join(row)
+    )
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(ManifestError, match=r"not a readable .* table \(.*it is not UTF-8; save it as UTF-8\)$"):
+        read_manifest(tmp_path / name)
+
+
+def test_a_file_name_that_is_not_utf_8_may_stand_in_a_table(tmp_path: Path) -> None:
+    name = os.fsdecode(b"gr\xf6\xdfe.wav")
+    tree(tmp_path, name)
+    (tmp_path / "clips.csv").write_bytes(b"path,label\ngr\xf6\xdfe.wav,no\n")
+    assert read_manifest(tmp_path / "clips.csv").clips[0].path == str(tmp_path / name)
 
 
 # manifest.parquet

@@ -66,7 +66,8 @@ def test_a_table(local: Path, stored: str) -> None:
 
 
 def test_a_local_table_with_urls(local: Path, stored: str) -> None:
-    (local / "testing_list.txt").unlink()
+    for name in ("testing_list.txt", "validation_list.txt"):
+        (local / name).unlink()
     (local / "urls.csv").write_text(f"path,label\n{stored}/low/00000002_nohash_0.wav,low\n{stored}/high/b.wav,high\n")
     assert [clip.path for clip in read_manifest(local / "urls.csv").clips] == [
         f"{stored}/high/b.wav",
