@@ -17,6 +17,7 @@ from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
+from hybridspeech.manifest.identity import find_same_files
 from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries
 from hybridspeech.manifest.tables import TableRow, read_table
 from hybridspeech.manifest.text import normal_text, valid_text
@@ -30,7 +31,7 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     Raises
     ------
     ManifestError: the source is missing, empty, unfinished or of an unknown kind; a word folder has no clips; a row of
-        the table is incomplete; two clips have one id; only some rows have a speaker; the split rule can't
+        the table is incomplete; two clips have one id or are one file; only some rows have a speaker; the split rule can't
         be applied; a speaker is in two splits.
     """
     place = normalized(source)
@@ -53,6 +54,7 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     rule = choose_rule(place, folder, entries, config)
     labels = tuple(sorted({entry.label for entry in entries}))
     splits = split_entries(rule, folder, entries, config, notes)
+    notes += _check_same_files(place, entries, splits)
     clips = _to_clips(entries, labels, splits)
     if not config.allow_speaker_overlap:
         _check_speakers(clips)
@@ -104,6 +106,25 @@ def _check_speaker_column(place: str, rows: list[TableRow]) -> None:
             f"{place}: {len(without)} of {len(rows)} rows have no speaker ({some}); give every row a speaker, or remove "
             "the column"
         )
+
+
+def _check_same_files(place: str, entries: list[Entry], splits: list[str]) -> list[str]:
+    """Raise ManifestError for a file that is listed twice, or that has two labels or splits; else return notes."""
+    num_same = 0
+    for first, second, path in find_same_files(entries):
+        names = [
+            f"{entry.clip_id!r}{f' ({entry.row})' if entry.row else ''}" for entry in (entries[first], entries[second])
+        ]
+        given = [(entries[i].label, splits[i]) for i in (first, second)]
+        if given[0] != given[1]:
+            each = [
+                f"{name} with label {label!r} in {split}" for name, (label, split) in zip(names, given, strict=True)
+            ]
+            raise ManifestError(f"{place}: one file, {path}, is there as {' and as '.join(each)}; keep one")
+        if entries[second].row:
+            raise ManifestError(f"{place}: {' and '.join(names)} are one file, {path}; list each clip once")
+        num_same += 1
+    return [f"{num_same} clips are links to the file of another clip"] if num_same else []
 
 
 def _to_clips(entries: list[Entry], labels: tuple[str, ...], splits: list[str]) -> tuple[Clip, ...]:

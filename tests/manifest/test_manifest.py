@@ -431,6 +431,41 @@ def test_a_file_name_that_is_not_utf_8_may_stand_in_a_table(tmp_path: Path) -> N
     assert read_manifest(tmp_path / "clips.csv").clips[0].path == str(tmp_path / name)
 
 
+@pytest.mark.parametrize("other", ["{0}/./b.wav", "../tables/../b.wav", "link.wav", "linked/b.wav"])
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("yes,train", "is there as .*with label 'no' in training and as .*with label 'yes' in training; keep one"),
+        ("no,test", "with label 'no' in training and as .*with label 'no' in testing; keep one"),
+        ("no,train", "are one file, .*b.wav; list each clip once"),
+    ],
+)
+def test_one_file_under_two_spellings_is_an_error_with_both_rows(
+    tmp_path: Path, other: str, second: str, message: str
+) -> None:
+    tree(tmp_path, "b.wav", "tables/a.wav")
+    (tmp_path / "tables/link.wav").symlink_to(tmp_path / "b.wav")
+    (tmp_path / "tables/linked").symlink_to(tmp_path)
+    path = tmp_path / "tables/clips.csv"
+    path.write_text(f"path,label,split\n../b.wav,no,train\na.wav,yes,train\n{other.format(tmp_path)},{second}\n")
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(path)
+    assert "line 2" in str(caught.value)
+    assert "line 4" in str(caught.value)
+
+
+def test_a_link_to_another_clip_is_an_error_where_the_labels_differ_and_else_a_note(tmp_path: Path) -> None:
+    tree(tmp_path, "no/a.wav", "yes/b.wav")
+    (tmp_path / "no/c.wav").symlink_to("a.wav")
+    found = read_manifest(tmp_path, ManifestConfig(split="none"))
+    assert (len(found.clips), found.notes) == (3, ("1 clips are links to the file of another clip",))
+    (tmp_path / "yes/d.wav").symlink_to("../no/a.wav")
+    with pytest.raises(
+        ManifestError, match=r"'no/a.wav' with label 'no' in training and as 'yes/d.wav' with label 'yes'"
+    ):
+        read_manifest(tmp_path, ManifestConfig(split="none"))
+
+
 # manifest.parquet
 
 
