@@ -1,0 +1,41 @@
+"""The Makefile gives every Python version an environment of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands_of_setup(folder: Path, *arguments: str) -> str:
+    """Return what `make setup` runs in an empty clone."""
+    shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (folder / name).touch()
+    command = ["make", "--dry-run", "setup", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def interpreter(folder: Path, version: str) -> Path:
+    """Return an executable that answers as a Python of this version."""
+    path = folder / f"python{version}"
+    path.write_text(f"#!/bin/sh\necho {version}\n", encoding="ascii")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(("python", "folder"), [("3.11", ".venv/"), ("3.12", ".venv-3.12/"), ("3.13", ".venv-3.13/")])
+def test_each_python_version_has_an_environment(tmp_path: Path, python: str, folder: str) -> None:
+    default = f"DEFAULT_PYTHON={interpreter(tmp_path, '3.11')}"
+    assert f"{folder}bin/python -m uv pip sync" in commands_of_setup(
+        tmp_path, default, f"PYTHON={interpreter(tmp_path, python)}"
+    )
+
+
+def test_the_default_python_uses_the_default_environment(tmp_path: Path) -> None:
+    default = f"DEFAULT_PYTHON={interpreter(tmp_path, '3.12')}"
+    assert ".venv/bin/python -m uv pip sync" in commands_of_setup(tmp_path, default)
