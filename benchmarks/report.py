@@ -47,7 +47,7 @@ def write_report(runs: Sequence[Results], path: Path) -> None:
     by_date = sorted(runs, key=lambda run: run.date)
     last = {(case.name, run.size): (case, run) for run in by_date for case in run.cases if case.name != "accuracy"}
     measured = [last[name, size] for name in CASES for size in SIZES if (name, size) in last]
-    sections = [_INTRODUCTION.format(commands=_commands(measured)), *(_machine(run) for run in _used(measured))]
+    sections = [_INTRODUCTION.format(commands=_commands(measured))]
     shown: set[str] = set()
     for case, run in measured:
         size = run.size if case.name in shown else ""
@@ -55,6 +55,7 @@ def write_report(runs: Sequence[Results], path: Path) -> None:
         image = path.parent / "img" / f"benchmark-{case.name}{size and f'-{size}'}.png"
         plotted = plot_case(case, CASES[case.name].title, image)
         sections.append("\n".join(_section(case, run, size, f"img/{image.name}" if plotted else None)))
+    sections += ["## Machine and versions\n", *(_machine(run) for run in _used(measured))]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(sections))
 
@@ -77,7 +78,7 @@ def _machine(run: Results) -> str:
     machine = run.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
-        f"Measured on {run.date} (size {run.size}, clips {run.source}): {machine['cpu']}, {machine['cores']} cores, "
+        f"Run of {run.date} (size {run.size}, clips {run.source}): {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GB, {machine['system']}; load average at the start: {machine['load_average']}; revision "
         f"{machine['revision']}. Versions: {versions}.\n"
     )
