@@ -77,9 +77,10 @@ def synthesize(
     out = Path(out).absolute()
     with claim_output(out, marks=(SYNTHESIS_NAME, UNFINISHED_NAME), overwrite=overwrite, resume=False):
         work = out / UNFINISHED_NAME
+        work.mkdir(mode=0o700)
         try:
             for folder in (*plan.words, NOISE_FOLDER):
-                (work / folder).mkdir(parents=True)
+                (work / folder).mkdir()
             _write_all_clips(work, plan, num_workers or num_cores(), on_progress)
             write_noises(work, seed)
             splits = write_lists(work, plan)

@@ -63,7 +63,7 @@ def complete(out: Path, published: PublishedSet, config: FetchConfig, on_progres
     """
     work = out / UNFINISHED_NAME
     whole = work / _COMPLETE
-    work.mkdir(exist_ok=True)
+    work.mkdir(mode=0o700, exist_ok=True)
     try:
         if not whole.exists():
             archive = work / published.name

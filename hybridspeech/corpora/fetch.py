@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from hybridspeech.corpora.redirects import open_url
 from hybridspeech.errors import ConfigError, DownloadError
 
 OnBytes = Callable[[int, int], None]
@@ -191,7 +192,7 @@ def _open(url: str, start: int, timeout_s: float) -> Any:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+        return open_url(urllib.request.Request(url, headers=headers), timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start:

@@ -254,7 +254,7 @@ def test_a_clip_in_both_lists_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "message"), [("lists", "needs testing_list.txt, which is missing"), ("column", "needs a column")]
+    ("split", "message"), [("lists", "needs validation_list.txt, which is missing"), ("column", "needs a column")]
 )
 def test_a_rule_that_can_not_be_applied_is_an_error(tmp_path: Path, split: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
