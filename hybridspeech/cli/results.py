@@ -12,7 +12,7 @@ from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_setti
 from hybridspeech.cli.parameters import Json, Overwrite, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
+from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
 from hybridspeech.errors import counted
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _row(prediction: Prediction) -> tuple[str, str, str, str]:
 
 
 def _print_evaluation(result: EvaluateResult) -> None:
+    for text in result.warnings:
+        print_warning(text)
     spread = result.speaker_spread
     print_fields(
         {

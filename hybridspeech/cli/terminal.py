@@ -1,4 +1,4 @@
-"""Prints results on stdout: JSON, fields and tables. Knows nothing of what the verbs do."""
+"""Prints results on stdout (JSON, fields, tables) and warnings on stderr. Knows nothing of what the verbs do."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def print_json(result: Any) -> None:
 def print_text(text: str) -> None:
     """Print one line on stdout."""
     sys.stdout.write(f"{text}\n")
+
+
+def print_warning(text: str) -> None:
+    """Print a warning on stderr; on a terminal, it is wrapped between words."""
+    sys.stderr.write(f"warning: {wrapped(text, sys.stderr, 9)}\n")
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

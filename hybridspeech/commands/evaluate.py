@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.evaluation.data_warnings import data_warnings
 from hybridspeech.evaluation.predictions import predict_split
 from hybridspeech.evaluation.recordings import read_recordings
 from hybridspeech.evaluation.result_files import write_files
@@ -76,6 +77,7 @@ def evaluate(
     metrics = summarize(
         predictions, uncalibrated, plan.labels, index.digest, directory.path.absolute(), target.absolute()
     )
+    metrics = replace(metrics, warnings=data_warnings(index, predictions))
     if robustness:
         recordings = read_recordings(folder, index, split, batch_size)
         disturbed = measure_robustness(model.predict_on_batch, recordings, noise_paths, plan.features)

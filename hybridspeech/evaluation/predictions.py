@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.manifest.config import SILENCE
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.temperature import apply_temperature
 
@@ -36,6 +37,11 @@ class Predictions:
         """Return the predictions after temperature scaling; their labels are the same."""
         scaled = apply_temperature(self.probabilities, temperature)
         return replace(self, probabilities=scaled, temperature=temperature)
+
+    def voices(self, labels: Sequence[str]) -> list[str]:
+        """Return the speakers; clips of silence, which have none, count as those of one speaker."""
+        names = zip(self.speakers, self.truth, strict=True)
+        return [speaker or (SILENCE if labels[label] == SILENCE else "") for speaker, label in names]
 
     @property
     def predicted(self) -> np.ndarray:

@@ -44,7 +44,8 @@ class EvaluateResult:
     `num_speakers` is 0 and `speaker_spread` None if the speaker of a clip is unknown. `loss` is the mean cross-entropy in
     nats. `ece` is the expected calibration error over the bins of `reliability`. These three are those after temperature
     scaling with `temperature`; `uncalibrated` has those before. `confusion[i][j]` is the number of clips
-    with true label i and predicted label j. `robustness` is empty if it was not measured.
+    with true label i and predicted label j. `robustness` is empty if it was not measured. `warnings` names what makes the
+    accuracy misleading.
     """
 
     accuracy: float
@@ -66,6 +67,7 @@ class EvaluateResult:
     digest: str
     run: str
     files: EvaluationFiles
+    warnings: tuple[str, ...] = ()
 
 
 def evaluation_files(folder: Path) -> EvaluationFiles:
@@ -96,7 +98,8 @@ def summarize(
     """
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (predictions.truth, predictions.predicted), 1)
-    interval, method = accuracy_interval(predictions.correct, predictions.speakers)
+    speakers = predictions.voices(labels)
+    interval, method = accuracy_interval(predictions.correct, speakers)
     calibrated = calibration_metrics(predictions.probabilities, predictions.truth)
     return EvaluateResult(
         accuracy=float(predictions.correct.mean()),
@@ -105,8 +108,8 @@ def summarize(
         labels=tuple(labels),
         split=predictions.split,
         num_clips=len(predictions.truth),
-        num_speakers=count_speakers(predictions.speakers),
-        speaker_spread=speaker_spread(speaker_metrics(predictions.correct, predictions.speakers)),
+        num_speakers=count_speakers(speakers),
+        speaker_spread=speaker_spread(speaker_metrics(predictions.correct, speakers)),
         loss=calibrated.loss,
         ece=calibrated.ece,
         reliability=calibrated.reliability,

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.trained_runs import tone_run, tone_shards
+from support.trained_runs import SMALL, tone_run, tone_shards
+from typer.testing import CliRunner
 
+from hybridspeech.cli import app
 from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.commands.export import export
 from hybridspeech.commands.predict import predict
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
 from hybridspeech.shards.index import ShardIndex
@@ -121,6 +124,20 @@ def test_predict_and_export_use_the_temperature(calibrated: Path, shards: Path, 
     said = next(iter(predict(calibrated, [tones / row["clip_id"]])))
     assert said.probability == pytest.approx(float(row["probability"]), abs=1e-4)
     assert export(calibrated, tmp_path / "model").max_difference <= 1e-4
+
+
+def test_unknown_speakers_are_said_in_the_result_and_on_stderr(run: Path, tones: Path, tmp_path: Path) -> None:
+    for clip in tones.glob("*/*.wav"):
+        copy = tmp_path / "words" / clip.parent.name / clip.name.replace("_nohash_", "_take_")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, copy)
+    preprocess(tmp_path / "words", tmp_path / "shards", features=SMALL, engine="local")
+    done = CliRunner().invoke(app, ["evaluate", str(run), str(tmp_path / "shards"), "--split", "training", "--json"])
+    (text,) = json.loads(done.stdout)["warnings"]
+    num_clips = ShardIndex.load(tmp_path / "shards").splits["training"]
+    assert text.startswith(f"the speaker of {num_clips} of {num_clips} clips is unknown")
+    done = CliRunner().invoke(app, ["evaluate", str(run), str(tmp_path / "shards"), "--split", "training"])
+    assert f"warning: {text}" in done.stderr
 
 
 def test_files_go_into_the_run_by_default(run: Path, shards: Path) -> None:

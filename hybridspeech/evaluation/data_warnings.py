@@ -1,0 +1,64 @@
+"""Warnings about data that make an accuracy misleading. Knows nothing of networks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hybridspeech.config import SPLITS
+from hybridspeech.evaluation.predictions import Predictions
+from hybridspeech.shards.index import ShardIndex
+
+FEW_CLIPS = 5
+"""Fewer clips of a label are reported."""
+
+
+def data_warnings(index: ShardIndex, predictions: Predictions) -> tuple[str, ...]:
+    """List what makes the accuracy on a split misleading: count, consequence and remedy, one sentence each.
+
+    Parameters
+    ----------
+    index : index of the shards
+    predictions : those of the evaluated split
+    """
+    found = [
+        _unknown_speakers(predictions.voices(index.labels)),
+        _empty_splits(index),
+        _few_clips(index.labels, predictions),
+    ]
+    return tuple(text for text in found if text)
+
+
+def _unknown_speakers(speakers: Sequence[str]) -> str:
+    unknown = sum(not speaker for speaker in speakers)
+    if not unknown:
+        return ""
+    return (
+        f"the speaker of {unknown:,} of {len(speakers):,} clips is unknown, so clips of one voice may be in training too, "
+        "and the accuracy for new speakers may be lower; give a table with a column 'speaker', or file names such as "
+        "anna_nohash_0.wav, and preprocess again"
+    )
+
+
+def _empty_splits(index: ShardIndex) -> str:
+    empty = [split for split in SPLITS if not index.splits.get(split)]
+    if not empty:
+        return ""
+    consequence = {
+        "training": "nothing to learn from",
+        "validation": "no early stopping and no temperature scaling",
+        "testing": "no accuracy for new speakers",
+    }
+    effects = "; ".join(f"{split} (so there is {consequence[split]})" for split in empty)
+    return f"the shards have no clips for {effects}; preprocess with a larger share for it"
+
+
+def _few_clips(labels: Sequence[str], predictions: Predictions) -> str:
+    counts = Counter(predictions.truth.tolist())
+    few = [f"{label} ({counts[i]})" for i, label in enumerate(labels) if counts[i] < FEW_CLIPS]
+    if not few:
+        return ""
+    return (
+        f"labels with fewer than {FEW_CLIPS} clips in split {predictions.split}: {', '.join(few)}; their precision and "
+        "recall are not reliable; record more clips of them, or preprocess with a larger share for this split"
+    )
