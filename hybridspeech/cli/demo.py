@@ -10,7 +10,7 @@ from hybridspeech.cli.options import CLUSTER, OPTIMIZATION, OUTPUT, argument, op
 from hybridspeech.cli.parameters import Json, Overwrite
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import print_json, print_text
+from hybridspeech.cli.terminal import print_fields, print_json, print_table
 
 
 @app.command("demo", cls=Command, short_help="Run all steps on synthetic speech.")
@@ -32,4 +32,7 @@ def demo_command(
 
     with ProgressReporter() as report:
         result = demo(out, backend=backend, seed=seed, overwrite=overwrite, verbose=verbose, on_progress=report)
-    return print_json(result) if json else print_text(result.story())
+    if json:
+        return print_json(result)
+    print_fields(result.facts())
+    return print_table(*result.table())

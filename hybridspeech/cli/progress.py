@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Stage:
-    """A stage that has begun: its first and its latest progress."""
+    """A stage that has begun: its first and its latest progress, and when they were reported."""
 
     first: Progress
     last: Progress
     started: float = field(default_factory=time.monotonic)
+    changed: float = 0.0
     task: TaskID | None = None
 
     @property
@@ -33,12 +34,12 @@ class _Stage:
     @property
     def rate(self) -> str:
         """Units per second since the stage began, or empty."""
-        seconds, done = time.monotonic() - self.started, self.last.done - self.first.done
+        seconds, done = self.changed - self.started, self.last.done - self.first.done
         return f"{done / seconds:,.0f} {self.last.unit}/s" if done > 0 and seconds > 0 else ""
 
     @property
     def summary(self) -> str:
-        seconds = time.monotonic() - self.started
+        seconds = self.changed - self.started
         return f"{self.last.stage}: {self.last.done:,} {self.last.unit} in {seconds:.1f} s ({self.rate})"
 
 
@@ -76,6 +77,8 @@ class ProgressReporter:
 
     def _update(self, progress: Progress) -> None:
         stage = self._stages.setdefault(progress.stage, _Stage(progress, progress))
+        if progress.done != stage.last.done:
+            stage.changed = time.monotonic()
         stage.last = progress
         if not sys.stderr.isatty():
             return

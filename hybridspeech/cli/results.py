@@ -41,7 +41,8 @@ def evaluate_command(
     """
     from hybridspeech.commands.evaluate import evaluate
 
-    result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness)
+    with ProgressReporter() as report:
+        result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness, on_progress=report)
     return print_json(result) if json else _print_evaluation(result)
 
 
@@ -94,7 +95,16 @@ def export_command(
     """Export a model that takes raw audio and returns probabilities. It contains the features and the labels."""
     from hybridspeech.commands.export import export
 
-    result = export(run, out, format=format, calibrate=calibrate, measure=measure, overwrite=overwrite)
+    with ProgressReporter() as report:
+        result = export(
+            run,
+            out,
+            format=format,
+            calibrate=calibrate,
+            measure=measure,
+            overwrite=overwrite,
+            on_progress=report,
+        )
     if json:
         return print_json(result)
     print_text(

@@ -1,6 +1,6 @@
-"""The verb `demo`: all other verbs in a row, on a set of words spoken by synthetic voices. Needs no data and no cluster.
+"""The verb `demo`: all other verbs in sequence, on synthetic speech. Needs no data and no cluster.
 
-OUT/audio   OUT/shards   OUT/run   OUT/savedmodel      what each verb made
+OUT/audio   OUT/shards   OUT/run   OUT/savedmodel      outputs of the verbs
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.commands.export import export
@@ -16,7 +17,7 @@ from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import AugmentConfig, ClusterConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.locations import refuse_urls
@@ -29,11 +30,18 @@ CLIPS_PER_WORD = 40
 EPOCHS = 20
 BATCH_SIZE = 32
 NUM_PREDICTED = 6
+NUM_STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the demo made: where it is, how well it does on voices it has not heard, and what it heard in some clips."""
+    """Result of `demo`.
+
+    Parameters
+    ----------
+    metrics : evaluation on speakers that are not in the training data
+    heard : predictions for some of their clips
+    """
 
     out: str
     backend: str
@@ -43,26 +51,26 @@ class DemoResult:
     metrics: EvaluateResult
     heard: tuple[Prediction, ...]
 
-    def story(self) -> str:
-        """What was made and where, and how to go on, in a few lines for people."""
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and rows of the predictions."""
+        rows = [[item.path, str(item.label), f"{item.probability or 0:.2f}"] for item in self.heard]
+        return ["file", "label", "probability"], rows
+
+    def facts(self) -> dict[str, str]:
+        """Return name and description of the results, of the outputs, and of the next step."""
         low, high = self.metrics.accuracy_ci95
-        heard = [f"  {item.path}: {item.label} ({item.probability:.2f})" for item in self.heard]
-        return "\n".join(
-            [
-                f"{self.preprocessed.num_clips:,} spoken words -> {self.preprocessed.num_shards} shards on "
-                f"{self.preprocessed.engine} -> {self.trained.num_workers} workers on {self.backend} -> a classifier, in "
-                f"{self.seconds:.0f} s",
-                f"accuracy on {self.metrics.num_clips} words of voices that it had not heard: {self.metrics.accuracy:.3f} "
-                f"(95 % interval {low:.3f} to {high:.3f}; guessing: {1 / len(self.metrics.classes):.3f})",
-                *heard,
-                f"audio       {self.out}/audio         one folder per word: your own data looks like this",
-                f"shards      {self.out}/shards        hybridspeech inspect {self.out}/shards",
-                f"run         {self.out}/run           metrics.jsonl, tensorboard/, evaluation-testing/confusion.png",
-                f"SavedModel  {self.out}/savedmodel    raw audio in, probabilities out",
-                "next        real voices: hybridspeech data download speech-commands-v0.02 words",
-                "            hybridspeech preprocess words shards --features waveform --task 12; hybridspeech train shards run",
-            ]
-        )
+        made, trained = self.preprocessed, self.trained
+        return {
+            "accuracy": f"{self.metrics.accuracy:.3f} on {counted(self.metrics.num_clips, 'clip')} of new speakers "
+            f"(95 % interval {low:.3f} to {high:.3f}, chance {1 / len(self.metrics.classes):.3f})",
+            "steps": f"{counted(made.num_clips, 'clip')}, {counted(made.num_shards, 'shard')} ({made.engine}), "
+            f"{counted(trained.num_workers, 'worker')} ({self.backend}), {self.seconds:.0f} s",
+            "audio": f"{self.out}/audio: one folder per word, the layout for your own recordings",
+            "shards": f"{self.out}/shards: hybridspeech inspect {quote(self.out)}/shards",
+            "run": f"{self.out}/run: metrics.jsonl, tensorboard/, evaluation-testing/confusion.png",
+            "export": f"{self.out}/savedmodel: takes raw audio, returns probabilities",
+            "next": "hybridspeech data download speech-commands-v0.02 words",
+        }
 
 
 def demo(
@@ -74,7 +82,7 @@ def demo(
     verbose: bool = False,
     on_progress: OnProgress = silent,
 ) -> DemoResult:
-    """Synthesise words, preprocess them, train on two workers, evaluate, export, predict.
+    """Synthesize speech, preprocess it, train on two workers, evaluate, export and predict.
 
     Parameters
     ----------
@@ -82,7 +90,7 @@ def demo(
 
     Raises
     ------
-    ConfigError: the backend is unknown. MissingExtraError. Whatever the verbs raise.
+    ConfigError: the backend is unknown. MissingExtraError: an extra is not installed. The errors of the verbs.
     """
     if backend not in ENGINE_OF:
         raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(ENGINE_OF)}")
@@ -90,20 +98,19 @@ def demo(
     out, started = Path(out), time.monotonic()
     audio, shards, run = out / "audio", out / "shards", out / "run"
     with claim_output(out, marks=("audio", "shards", "run"), overwrite=overwrite, resume=False):
-        _announce(on_progress, "1/5  speak the words")
+        _announce(on_progress, 1, "synthesize speech")
         synthesize(audio, clips_per_word=CLIPS_PER_WORD, seed=seed, on_progress=on_progress)
-        _announce(on_progress, f"2/5  preprocess on {ENGINE_OF[backend]}")
-        engine_config = EngineConfig(verbose=verbose)
+        _announce(on_progress, 2, f"preprocess on {ENGINE_OF[backend]}")
         preprocessed = preprocess(
             audio,
             shards,
             features=FEATURES,
             engine=ENGINE_OF[backend],
-            engine_config=engine_config,
+            engine_config=EngineConfig(verbose=verbose),
             on_progress=on_progress,
         )
         workers = 1 if backend == "local" else 2
-        _announce(on_progress, f"3/5  train through {backend} on {workers} workers")
+        _announce(on_progress, 3, f"train on {counted(workers, 'worker')} ({backend})")
         trained = train(
             shards,
             run,
@@ -112,11 +119,12 @@ def demo(
             backend=backend,
             on_progress=on_progress,
         )
-        _announce(on_progress, "4/5  evaluate on voices that were not heard, and export")
-        metrics = evaluate(run, shards, split="testing")
-        export(run, out / "savedmodel")
-        _announce(on_progress, "5/5  predict")
-        heard = _listen(run, audio)
+        _announce(on_progress, 4, "evaluate on speakers that are not in the training data")
+        metrics = evaluate(run, shards, split="testing", on_progress=on_progress)
+        _announce(on_progress, 5, "export a SavedModel")
+        export(run, out / "savedmodel", on_progress=on_progress)
+        _announce(on_progress, 6, "predict")
+        heard = _predict_some(run, audio)
     return DemoResult(
         out=str(out),
         backend=backend,
@@ -128,12 +136,13 @@ def demo(
     )
 
 
-def _announce(on_progress: OnProgress, message: str) -> None:
+def _announce(on_progress: OnProgress, step: int, what: str) -> None:
+    message = f"step {step}/{NUM_STEPS}: {what}"
     on_progress(Progress(stage=message, message=message))
 
 
-def _listen(run: Path, audio: Path) -> tuple[Prediction, ...]:
-    """Predictions for a few clips of unheard voices, of different words."""
+def _predict_some(run: Path, audio: Path) -> tuple[Prediction, ...]:
+    """Return predictions for some clips of the testing split, of different words."""
     clips = {clip.label_name: clip for clip in read_manifest(audio, ManifestConfig()).of_split("testing")}
     chosen = [clips[label].path for label in sorted(clips)][:: max(1, len(clips) // NUM_PREDICTED)][:NUM_PREDICTED]
     return tuple(predict(run, chosen))

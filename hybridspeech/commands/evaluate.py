@@ -5,17 +5,20 @@ Makes every check that does not need TensorFlow before importing it. Knows nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.evaluation.data_warnings import data_warnings
 from hybridspeech.evaluation.predictions import predict_split
 from hybridspeech.evaluation.recordings import read_recordings
 from hybridspeech.evaluation.result_files import write_files
-from hybridspeech.evaluation.robustness import measure_robustness, split_noises
+from hybridspeech.evaluation.robustness import NUM_DISTURBANCES, measure_robustness, split_noises
 from hybridspeech.evaluation.shard_checks import check_fit
 from hybridspeech.evaluation.summary import EvaluateResult, EvaluationFiles, summarize
 from hybridspeech.features.clip_transform import ClipTransform
@@ -36,6 +39,7 @@ def evaluate(
     batch_size: int = 64,
     robustness: bool = False,
     out: str | Path | None = None,
+    on_progress: OnProgress = silent,
 ) -> EvaluateResult:
     """Measure a finished run on every clip of one split.
 
@@ -64,12 +68,15 @@ def evaluate(
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     noise_paths = split_noises(index, folder, split) if robustness else ()
     temperature = read_calibration(directory.calibration_path).temperature
+    on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
     with requires("train", "evaluate"):
         from hybridspeech.training.trained_model import load_model
 
         model = load_model(directory, calibrated=False)
     transform = ClipTransform(index.features, plan.features)
-    uncalibrated = predict_split(model, folder, index, split, transform, batch_size)
+    num_clips = index.splits[split]
+    classify = _counted(model.predict_on_batch, num_clips, "evaluate", on_progress)
+    uncalibrated = predict_split(classify, folder, index, split, transform, batch_size)
     if not np.isfinite(uncalibrated.probabilities).all():
         raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
     target = Path(out) if out else directory.evaluation_dir(split)
@@ -80,7 +87,24 @@ def evaluate(
     metrics = replace(metrics, warnings=data_warnings(index, predictions))
     if robustness:
         recordings = read_recordings(folder, index, split, batch_size)
-        disturbed = measure_robustness(model.predict_on_batch, recordings, noise_paths, plan.features)
+        classify = _counted(model.predict_on_batch, NUM_DISTURBANCES * num_clips, "robustness", on_progress)
+        disturbed = measure_robustness(classify, recordings, noise_paths, plan.features)
         metrics = replace(metrics, robustness=disturbed)
     write_files(metrics, predictions)
     return metrics
+
+
+def _counted(
+    classify: Callable[[Any], np.ndarray], total: int, stage: str, on_progress: OnProgress
+) -> Callable[[Any], np.ndarray]:
+    """Return `classify` with a report of the number of clips after each batch."""
+    done = 0
+
+    def classify_and_report(batch: Any) -> np.ndarray:
+        nonlocal done
+        probabilities = classify(batch)
+        done += len(probabilities)
+        on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
+        return probabilities
+
+    return classify_and_report

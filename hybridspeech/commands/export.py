@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig
+from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.evaluation.exported_model import Measured, measure
 from hybridspeech.evaluation.recordings import read_recordings, sample_waves
@@ -77,6 +77,7 @@ def export(
     calibrate: str | Path | None = None,
     measure: str | Path | None = None,
     overwrite: bool = False,
+    on_progress: OnProgress = silent,
 ) -> ExportResult:
     """Write a finished run as one self-contained model. The model is published only after it was compared with the run.
 
@@ -105,9 +106,12 @@ def export(
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     staging.mkdir()
     try:
+        on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
         with requires("train", "export"), _quiet(), native_errors_muted():
             written = staging / f"model{FORMATS[format].suffix}"
             difference, agreement, classify = _write(directory, plan, format, waves, written)
+            if measure:
+                on_progress(Progress(stage="measure", message=f"measuring the export on split {MEASURED_SPLIT}"))
             measured = _measured(classify, measure, measured_on)
         _publish(written, target, staging)
     finally:

@@ -41,11 +41,10 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.index import INDEX_NAME, ShardIndex
+from hybridspeech.shards.index import INDEX_NAME, PROGRESS_NAME, ShardIndex
 from hybridspeech.shards.job import PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
-from hybridspeech.shards.worker import PROGRESS_NAME
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.recipes import resolve_sound

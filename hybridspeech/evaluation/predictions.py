@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.manifest.config import SILENCE
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.temperature import apply_temperature
-
-if TYPE_CHECKING:
-    import tf_keras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +52,18 @@ class Predictions:
 
 
 def predict_split(
-    model: tf_keras.Model, shards: Path, index: ShardIndex, split: str, transform: ClipTransform, batch_size: int
+    classify: Callable[[Any], np.ndarray],
+    shards: Path,
+    index: ShardIndex,
+    split: str,
+    transform: ClipTransform,
+    batch_size: int,
 ) -> Predictions:
     """Compute the predictions of a network on every clip of a split, in shard order.
 
     Parameters
     ----------
+    classify : inputs of the network to probabilities, for one batch
     transform : from stored clips to inputs of the network
     batch_size : number of clips in memory at a time
 
@@ -72,7 +75,7 @@ def predict_split(
 
     probabilities, truth, clip_ids, speakers = [], [], list[str](), list[str]()
     for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
-        probabilities.append(model.predict_on_batch(spectrogram))
+        probabilities.append(classify(spectrogram))
         truth.append(label.numpy())
         clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
         speakers += [name.decode(errors="replace") for name in speaker.numpy()]

@@ -26,6 +26,7 @@ from hybridspeech.shards.index import ShardIndex
 
 SNR_DB = (20, 15, 10, 5, 0)
 SHIFT_MS = (-100, -50, 50, 100)
+NUM_DISTURBANCES = len(SNR_DB) + len(SHIFT_MS)
 _DRAWS = 16
 """Number of excerpts of the noise that are tried until one is not silent."""
 

@@ -28,6 +28,7 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 MANIFEST_NAME = "manifest.parquet"
 REJECTS_NAME = "rejects.jsonl"
+PROGRESS_NAME = "_progress"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +130,8 @@ class ShardIndex:
                     f"{path}: written by format {version}; this version reads {FORMAT_VERSION}; preprocess again"
                 )
             index = from_json(cls, data)
-        except FileNotFoundError:
-            raise ShardError(
-                f"{folder}: no {INDEX_NAME}: preprocessing has not finished; run it again with --resume"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise ShardError(_why_no_index(Path(folder))) from None
         except OSError as error:
             raise ShardError(f"{path}: can't be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
@@ -154,6 +153,17 @@ class ShardIndex:
         expected = {shard.name for shard in self.shards}
         found = sorted(path.name for path in folder.iterdir() if ".tfrecord" in path.name)
         return problems + [f"{folder / name}: not in {INDEX_NAME}; remove it" for name in found if name not in expected]
+
+
+def _why_no_index(folder: Path) -> str:
+    """Return the message for a folder without an index: what is there instead, and what to do."""
+    if not folder.is_dir():
+        found = "is not a folder" if folder.exists() else "no such folder"
+    elif (folder / PROGRESS_NAME).exists():
+        return f"{folder}: no {INDEX_NAME}: preprocessing has not finished; run it again with --resume"
+    else:
+        found = f"no {INDEX_NAME} in this folder"
+    return f"{folder}: {found}; expected a folder written by `hybridspeech preprocess`"
 
 
 def _check_shard(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:

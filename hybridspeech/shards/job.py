@@ -25,10 +25,10 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import write_parquet
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, make_balanced
-from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
+from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
-from hybridspeech.shards.worker import PROGRESS_NAME, ShardMaker, translate_write_errors
+from hybridspeech.shards.worker import ShardMaker, translate_write_errors
 from hybridspeech.storage.small_files import write_atomically
 
 NOISE_NAME = "noise"

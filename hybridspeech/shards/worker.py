@@ -24,11 +24,10 @@ from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_waveform
+from hybridspeech.shards.index import PROGRESS_NAME
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.small_files import write_atomically
-
-PROGRESS_NAME = "_progress"
 
 
 @dataclass(frozen=True, kw_only=True)

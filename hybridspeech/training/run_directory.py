@@ -125,7 +125,8 @@ class RunDirectory:
         RunError: there is none.
         """
         if not self.exists():
-            raise RunError(f"{self.path}: no plan.json here; expected a folder that `hybridspeech train` has written")
+            found = "no plan.json in this folder" if self.path.is_dir() else "no such folder"
+            raise RunError(f"{self.path}: {found}; expected a run directory written by `hybridspeech train`")
         return from_json(TrainPlan, json.loads(self.plan_path.read_text(encoding="utf-8")))
 
     def require_finished(self) -> TrainPlan:

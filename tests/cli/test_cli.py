@@ -164,7 +164,14 @@ def test_inspect_finds_a_flipped_byte(tones: Path, tmp_path: Path) -> None:
         (["predict", "RUN", "nowhere.wav"], 1, "nowhere.wav"),
         (["export", "RUN", "OUT", "--measure", "SHARDS"], 2, "needs the sound"),
         (["export", "RUN", "OUT", "--format", "onnx"], 2, "onnx"),
-        (["inspect", "TONES"], 1, "no index.json"),
+        (
+            ["inspect", "TONES"],
+            1,
+            "no index.json in this folder; expected a folder written by `hybridspeech preprocess`",
+        ),
+        (["inspect", "nowhere"], 1, "nowhere: no such folder"),
+        (["train", "nowhere", "OUT"], 1, "nowhere: no such folder"),
+        (["predict", "nowhere", "x.wav"], 1, "nowhere: no such folder"),
     ],
 )
 def test_wrong_input_gives_one_sentence_and_an_exit_code(

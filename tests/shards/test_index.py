@@ -76,6 +76,12 @@ def test_the_digest_covers_data_and_settings_and_nothing_else(tmp_path: Path) ->
 
 
 def test_a_missing_index_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    expected = "expected a folder written by `hybridspeech preprocess`"
+    for folder, found in (("nowhere", "no such folder"), ("file", "is not a folder"), ("", r"no index\.json in this")):
+        with pytest.raises(ShardError, match=f"{found}.*; {expected}"):
+            ShardIndex.load(tmp_path / folder)
+    (tmp_path / "_progress").mkdir()
     with pytest.raises(ShardError, match=r"no index\.json: preprocessing has not finished; run it again with --resume"):
         ShardIndex.load(tmp_path)
 
