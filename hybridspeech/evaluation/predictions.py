@@ -69,16 +69,17 @@ def predict_split(
 
     Raises
     ------
-    ShardError: a shard is missing or damaged.
+    ShardError: a shard is missing or damaged, or its content does not fit the index.
     """
-    from hybridspeech.training.dataset import evaluation_dataset
+    from hybridspeech.training.dataset import evaluation_dataset, shard_errors
 
     probabilities, truth, clip_ids, speakers = [], [], list[str](), list[str]()
-    for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
-        probabilities.append(classify(spectrogram))
-        truth.append(label.numpy())
-        clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
-        speakers += [name.decode(errors="replace") for name in speaker.numpy()]
+    with shard_errors(shards, index, index.of_split(split)):
+        for spectrogram, label, clip_id, speaker in evaluation_dataset(shards, index, split, batch_size, transform):
+            probabilities.append(classify(spectrogram))
+            truth.append(label.numpy())
+            clip_ids += [name.decode(errors="replace") for name in clip_id.numpy()]
+            speakers += [name.decode(errors="replace") for name in speaker.numpy()]
     return Predictions(
         split=split,
         probabilities=np.concatenate(probabilities),

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.audio.pcm import from_pcm16
+from hybridspeech.shards.content import read_checked
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.reader import Example, read_shard
+from hybridspeech.shards.reader import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,11 @@ def read_recordings(folder: str | Path, index: ShardIndex, split: str, batch_siz
 
     Raises
     ------
-    ShardError: a shard is missing or damaged.
+    ShardError: a shard is missing or damaged, or its content does not fit the index.
     """
     batch: list[Example] = []
     for shard in index.of_split(split):
-        for example in read_shard(Path(folder) / shard.name):
+        for example in read_checked(folder, index, shard):
             batch.append(example)
             if len(batch) == batch_size:
                 yield _recordings(batch)
@@ -60,7 +61,7 @@ def sample_waves(folder: str | Path, index: ShardIndex, split: str, count: int) 
 
     Raises
     ------
-    ShardError: a shard is missing or damaged.
+    ShardError: a shard is missing or damaged, or its content does not fit the index.
     """
     total = index.splits[split]
     chosen = set(np.linspace(0, total - 1, min(count, total)).astype(int).tolist())

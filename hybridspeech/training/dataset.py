@@ -7,15 +7,20 @@ number of workers and any batch size, and no collective waits for a rank that ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridspeech.errors import ShardError
 from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.shards.content import check_record_lengths, find_problem
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.names import ShardInfo
 from hybridspeech.training.partition import count_steps, rank_shards
 
 if TYPE_CHECKING:
@@ -58,13 +63,12 @@ def worker_dataset(folder: str | Path, index: ShardIndex, split: str, epoch: Epo
     import tensorflow as tf
 
     shards = rank_shards(index, split, epoch.rank, epoch.num_workers)
-    paths = [str(Path(folder) / shard.name) for shard in shards]
-    records = _read(index, paths)
+    records = _read(folder, index, shards)
     shuffled = records
     if epoch.shuffle:
         seed, number, buffer = epoch.shuffle
         generator = np.random.default_rng([seed, number, epoch.rank])
-        shuffled = _read(index, [paths[i] for i in generator.permutation(len(paths))], interleave=True)
+        shuffled = _read(folder, index, [shards[i] for i in generator.permutation(len(shards))], interleave=True)
         shuffled = shuffled.shuffle(buffer, seed=int(generator.integers(1 << 62)), reshuffle_each_iteration=False)
     num_examples = sum(shard.num_examples for shard in shards)
     num_fill = count_steps(index, split, epoch.num_workers, epoch.batch_size) * epoch.batch_size - num_examples
@@ -93,7 +97,7 @@ def evaluation_dataset(
     Dataset of (spectrogram float32 [batch, num_bins, num_frames, 1] in dB, label int32 [batch],
     clip_id string [batch], speaker string [batch]).
     """
-    records = _read(index, [str(Path(folder) / shard.name) for shard in index.of_split(split)])
+    records = _read(folder, index, index.of_split(split))
 
     def parse(records: Any) -> Any:
         example = parse_examples(index, records)
@@ -140,7 +144,8 @@ def _texts(ids: np.ndarray) -> list[str]:
 def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
     """Parse serialised examples (string [batch]) into label int32, clip_id and speaker string [batch], and values.
 
-    `values` are spectrograms, float32 [batch, num_bins, num_frames], or waveforms, int16 [batch, num_samples].
+    `values` are spectrograms, float32 [batch, num_bins, num_frames], or waveforms, int16 [batch, num_samples]. Labels and
+    values are compared with the index; the operations fail if they do not fit (see `shard_errors`).
     """
     import tensorflow as tf
 
@@ -153,31 +158,80 @@ def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
     )
     values = example[name]
     if dtype != "float32":
-        values = tf.io.decode_raw(values, dtype)
+        values = tf.ensure_shape(tf.io.decode_raw(values, dtype), (None, shape[0] * shape[1]))
     if dtype == "float16":
         values = tf.cast(values, tf.float32)
     sizes = shape[1:] if dtype == "int16" else shape
+    label = example["label"]
+    fits = tf.reduce_all((label >= 0) & (label < len(index.labels)))
+    if dtype != "int16":
+        fits &= tf.math.is_finite(tf.reduce_sum(values))  # one pass: a value that is not finite is in the sum
+    with tf.control_dependencies([tf.debugging.Assert(fits, ["an example does not fit the index"])]):
+        values = tf.identity(values)
     return {
         "values": tf.reshape(values, (-1, *sizes)),
-        "label": tf.cast(example["label"], tf.int32),
+        "label": tf.cast(label, tf.int32),
         "clip_id": example["clip_id"],
         "speaker": example["speaker"],
     }
 
 
-def _read(index: ShardIndex, paths: list[str], *, interleave: bool = False) -> tf.data.Dataset:
+def _read(
+    folder: str | Path, index: ShardIndex, shards: Sequence[ShardInfo], *, interleave: bool = False
+) -> tf.data.Dataset:
+    """Return the serialised examples of shards; reading fails if a shard has another number of examples than the index."""
     import tensorflow as tf
 
     compression = "GZIP" if index.shards_config.compression == "gzip" else ""
 
-    def read(path: Any) -> Any:
-        return tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
+    def check(path: bytes) -> bytes:
+        check_record_lengths(os.fsdecode(path))
+        return path
 
+    def read(path: Any, num_examples: Any) -> Any:
+        if not compression:
+            path = tf.ensure_shape(tf.numpy_function(check, (path,), tf.string), ())
+        records = tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
+        return records.apply(tf.data.experimental.assert_cardinality(num_examples))
+
+    paths = [str(Path(folder) / shard.name) for shard in shards]
+    counts = np.array([shard.num_examples for shard in shards], np.int64)
+    files = tf.data.Dataset.from_tensor_slices((paths, counts))
     if not interleave:
-        return read(paths)
-    return tf.data.Dataset.from_tensor_slices(paths).interleave(
-        read, cycle_length=READERS, num_parallel_calls=2, deterministic=True
-    )
+        return files.flat_map(read)
+    return files.interleave(read, cycle_length=READERS, num_parallel_calls=2, deterministic=True)
+
+
+@contextmanager
+def shard_errors(
+    folder: str | Path, index: ShardIndex, shards: Sequence[ShardInfo], on_shard: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Replace TensorFlow's errors on the content of shards by a ShardError that names shard and record.
+
+    TensorFlow's errors do not name them, so the shards are read again, without TensorFlow, until the first problem.
+
+    Parameters
+    ----------
+    on_shard : called before each shard is read again
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (
+        tf.errors.DataLossError,
+        tf.errors.NotFoundError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.FailedPreconditionError,
+        tf.errors.OutOfRangeError,
+        tf.errors.UnknownError,
+    ) as error:
+        problem = find_problem(folder, index, shards, on_shard)
+        if not problem:
+            raise
+        raise ShardError(
+            f"{problem}; `hybridspeech preprocess --resume` makes a damaged shard again, and `train --resume` continues"
+        ) from error
 
 
 def _options() -> Any:

@@ -7,11 +7,9 @@ those of the other ranks are deleted.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hybridspeech.errors import ShardError, one_line
 from hybridspeech.training.checkpoints import Place, places
 from hybridspeech.training.rank import Rank
 from hybridspeech.training.step_callback import EpochSteps, average_statistics
@@ -57,7 +55,7 @@ def _train(rank: Rank, start: Place, steps: EpochSteps) -> tuple[float, float]:
     """Take the steps of an epoch; return mean loss and accuracy."""
     num_steps = rank.count_steps("training") - start.steps
     data = rank.training_data(start.epochs, start.steps)
-    with shard_errors(rank.plan.shards):
+    with rank.shard_errors("training"):
         logs = rank.model.fit(
             data, steps_per_epoch=num_steps, epochs=1, verbose=0, callbacks=[steps.callback()]
         ).history
@@ -82,7 +80,7 @@ def _validated(rank: Rank, row: Mapping[str, float]) -> dict[str, float]:
     if not rank.index.of_split("validation"):
         return dict(row)
     rank.context.report("validate", int(row["epoch"]) * rank.count_steps("training"))
-    with shard_errors(rank.plan.shards):
+    with rank.shard_errors("validation"):
         logs = rank.model.evaluate(
             rank.validation_data(), steps=rank.count_steps("validation"), verbose=0, return_dict=True
         )
@@ -128,20 +126,6 @@ def _save_interrupted(rank: Rank, start: Place, started_at: float, trained: Mapp
             loss, accuracy = (float(metric.result()) for metric in rank.metrics)
             trained = _row(rank, start, started_at, loss, accuracy)
         save_epoch(rank, _validated(rank, trained))
-
-
-@contextmanager
-def shard_errors(shards: str) -> Iterator[None]:
-    """Replace TensorFlow's errors on an unreadable shard by a ShardError."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-        raise ShardError(
-            f"{shards}: a shard is damaged or missing ({one_line(error)[:300]}); `hybridspeech inspect --verify` names it, "
-            "`hybridspeech preprocess --resume` makes it again, `train --resume` continues"
-        ) from error
 
 
 def write_scalars(rank: Rank, row: Mapping[str, float]) -> None:

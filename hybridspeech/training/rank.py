@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.models.build import build_model
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.checkpoints import Checkpoints
-from hybridspeech.training.dataset import EpochInput, worker_dataset
+from hybridspeech.training.dataset import EpochInput, shard_errors, worker_dataset
 from hybridspeech.training.optimizer import compile_model
-from hybridspeech.training.partition import count_examples, count_steps
+from hybridspeech.training.partition import count_examples, count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.stall_monitor import StallMonitor
 from hybridspeech.training.stopping import StopCheck
@@ -67,6 +68,11 @@ class Rank:
     def validation_data(self) -> Any:
         """Return the batches of the validation split."""
         return self._data("validation")
+
+    def shard_errors(self, split: str) -> AbstractContextManager[None]:
+        """Return a context that names a damaged shard of this rank; see `dataset.shard_errors`."""
+        shards = rank_shards(self.index, split, self.context.rank, self.context.num_workers)
+        return shard_errors(self.plan.shards, self.index, shards, lambda: self.context.report("data"))
 
     def _data(self, split: str, **options: Any) -> Any:
         workers = self.context.num_workers

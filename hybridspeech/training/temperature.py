@@ -16,7 +16,6 @@ import numpy as np
 from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.storage.small_files import write_atomically
-from hybridspeech.training.epoch import shard_errors
 from hybridspeech.training.rank import Rank
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def fit_temperature(rank: Rank) -> Calibration:
         inputs = tf_keras.Input(rank.model.input_shape[1:])
         probe = tf_keras.Model(inputs, rank.model(inputs))
         probe.compile(loss="categorical_crossentropy", weighted_metrics=[_make_metric()])
-    with shard_errors(rank.plan.shards):
+    with rank.shard_errors("validation"):
         logs = probe.evaluate(rank.validation_data(), steps=rank.count_steps("validation"), verbose=0, return_dict=True)
     losses = np.asarray(logs["losses"], np.float64)
     return best_temperature(losses, rank.index.splits["validation"])
