@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -311,20 +312,55 @@ def from_json(record: type[Record], data: Mapping[str, Any]) -> Record:
 
     Raises
     ------
-    ConfigError: a field is unknown (written by another version), or a value is out of range.
+    ConfigError: a field is unknown (written by another version), or a value has another type or is out of range.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{record.__name__} is {_short(data)}; expected an object")
     hints = typing.get_type_hints(record)
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ConfigError(f"{record.__name__} has no field {unknown[0]!r}; it was written by another version")
-    return record(**{name: _restore(hints[name], value) for name, value in data.items()})
+    may_be_none = {item.name for item in dataclasses.fields(typing.cast("type[Any]", record)) if item.default is None}
+    return record(
+        **{
+            name: value
+            if value is None and name in may_be_none
+            else _restore(f"{record.__name__}.{name}", hints[name], value)
+            for name, value in data.items()
+        }
+    )
 
 
-def _restore(hint: Any, value: Any) -> Any:
+def _restore(name: str, hint: Any, value: Any) -> Any:
+    """Return the value of a field, of the type of its annotation; raise ConfigError if it has another type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+    if origin in (typing.Union, types.UnionType):
+        if value is None and types.NoneType in arguments:
+            return None
+        choices = [argument for argument in arguments if argument is not types.NoneType]
+        return _restore(name, choices[0], value) if len(choices) == 1 else value
+    if dataclasses.is_dataclass(hint):
         return from_json(typing.cast("type[Any]", hint), value)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        item = arguments[0] if arguments else Any
-        return tuple(_restore(item, each) for each in value)
+    if origin is tuple:
+        check(isinstance(value, (list, tuple)), f"{name} is {_short(value)}; expected a list")
+        return _restore_items(name, arguments, value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        check(isinstance(value, Mapping), f"{name} is {_short(value)}; expected an object")
+        return {key: _restore(name, arguments[1], item) for key, item in value.items()}
+    expected = (int, float) if hint is float else hint
+    if expected in (int, str, bool) or hint is float:
+        is_right = isinstance(value, expected) and isinstance(value, bool) == (hint is bool)
+        check(is_right, f"{name} is {_short(value)}; expected {hint.__name__}")
     return value
+
+
+def _restore_items(name: str, arguments: tuple[Any, ...], value: Sequence[Any]) -> tuple[Any, ...]:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_restore(name, arguments[0], item) for item in value)
+    check(len(arguments) == len(value), f"{name} is {_short(value)}; expected {len(arguments)} values")
+    return tuple(_restore(name, argument, item) for argument, item in zip(arguments, value, strict=True))
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -29,6 +29,12 @@ class HybridspeechError(Exception):
     exit_code = 1
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the message of an error in one line of at most 300 characters, for another message."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
 def one_line(error: BaseException) -> str:
     """Kind and message of an error, e.g. ``ValueError: loss is nan at step 12``: one line of at most 1,000 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:1000]

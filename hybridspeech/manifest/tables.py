@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hybridspeech.errors import ManifestError
+from hybridspeech.errors import ManifestError, reason_of
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import is_url, normalized, parent_and_name
 from hybridspeech.storage.objects import exists
@@ -61,7 +61,7 @@ def read_table(table: str) -> list[TableRow]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({NOT_UTF8})") from error
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({error})") from error
+        raise ManifestError(f"{table}: not a readable {suffix[1:]} table ({reason_of(error)})") from error
     if not rows:
         raise ManifestError(f"{table}: the table has no rows")
     if not any(exists(row.path) for row in rows[:100]):

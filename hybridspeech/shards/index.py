@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
-from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
@@ -135,7 +135,9 @@ class ShardIndex:
         except OSError as error:
             raise ShardError(f"{path}: can't be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-            raise ShardError(f"{path}: is damaged ({error}); run preprocessing again with --resume") from error
+            raise ShardError(
+                f"{path}: is damaged ({reason_of(error)}); run preprocessing again with --resume"
+            ) from error
         if index.digest != digest:
             raise ShardError(f"{path}: its digest does not match its content: it was edited; preprocess again")
         return index

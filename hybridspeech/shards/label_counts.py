@@ -6,19 +6,23 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from hybridspeech.config import SPLITS
-from hybridspeech.errors import ShardError
+from hybridspeech.config import SPLITS, from_json
+from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
+from hybridspeech.shards.rejects import Reject
+
+COLUMNS = ["clip_id", "label_name", "split"]
 
 
 def read_rejects(folder: Path) -> dict[str, str]:
     """Read the reason of each rejected clip by its id; empty if there is no file."""
     path = folder / REJECTS_NAME
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-        return {row["clip_id"]: row["reason"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rejects = [from_json(Reject, json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError, RecursionError, ConfigError) as error:
+        raise ShardError(f"{path}: can't be read ({reason_of(error)}); preprocess again") from error
+    return {reject.clip_id: reject.reason for reject in rejects}
 
 
 def count_labels(folder: Path, index: ShardIndex) -> dict[str, dict[str, int]]:
@@ -28,10 +32,11 @@ def count_labels(folder: Path, index: ShardIndex) -> dict[str, dict[str, int]]:
     rejects = read_rejects(folder)
     path = folder / MANIFEST_NAME
     try:
-        table = pyarrow.parquet.read_table(path, columns=["clip_id", "label_name", "split"])
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ShardError(f"{path}: can't be read ({error}); preprocess again") from error
-    clips = zip(*(table[name].to_pylist() for name in ("clip_id", "label_name", "split")), strict=True)
+        table = pyarrow.parquet.read_table(path, columns=COLUMNS)
+        columns = [table[name].cast("string").to_pylist() for name in COLUMNS]
+    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
+        raise ShardError(f"{path}: can't be read ({reason_of(error)}); preprocess again") from error
+    clips = zip(*columns, strict=True)
     counts = Counter((label, split) for clip_id, label, split in clips if clip_id not in rejects)
     splits = [split for split in SPLITS if split in index.splits]
     return {label: {split: counts[label, split] for split in splits} for label in index.labels}
