@@ -15,6 +15,11 @@ Run = Annotated[Path, argument("RUN", "Run directory of a finished training.")]
 NewRun = Annotated[Path, argument("RUN", "Run directory to create, on storage that all workers can access.")]
 
 Json = Annotated[bool, option("Print the result as JSON.", OUTPUT, "--json")]
+Report = Annotated[Optional[Path], option("HTML file for a self-contained report.", OUTPUT)]  # noqa: UP045
+Audio = Annotated[
+    Optional[Path],  # noqa: UP045 - Typer evaluates it
+    option("Source of the shards, to listen to clips in the report (spectrogram shards).", INPUT, metavar="FOLDER"),
+]
 Overwrite = Annotated[bool, option("Replace an existing output.", OUTPUT, "--overwrite")]
 Resume = Annotated[bool, option("Continue an unfinished output.", OUTPUT, "--resume")]
 MaxRejects = Annotated[

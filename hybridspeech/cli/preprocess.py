@@ -11,7 +11,7 @@ import typer
 
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import AUGMENTATION, CLUSTER, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import Json, MaxRejects, Overwrite, Resume, Shards, Source
+from hybridspeech.cli.parameters import Audio, Json, MaxRejects, Overwrite, Report, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table
@@ -92,12 +92,14 @@ def inspect_command(
         bool, option("Compute the checksum of every shard; exit code 1 if one differs.", OUTPUT, "--verify")
     ] = False,
     plot: Annotated[Path | None, option("PNG file for spectrograms of some clips.", OUTPUT)] = None,
+    report: Report = None,
+    audio: Audio = None,
     json: Json = False,
 ) -> None:
     """Show counts, settings, rejects and the digest of shards."""
     from hybridspeech.commands.inspect import inspect
 
-    result = inspect(shards, verify=verify, plot=plot)
+    result = inspect(shards, verify=verify, plot=plot, report=report, audio=audio)
     if json:
         print_json(result)
     else:

@@ -9,7 +9,7 @@ import typer
 
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import Json, Overwrite, Run
+from hybridspeech.cli.parameters import Audio, Json, Overwrite, Report, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
@@ -33,6 +33,8 @@ def evaluate_command(
         bool,
         option("Measure also under background noise and time shifts (waveform shards).", INPUT, "--robustness"),
     ] = False,
+    report: Report = None,
+    audio: Audio = None,
     json: Json = False,
 ) -> None:
     """Measure accuracy with a 95 % interval, per class and per speaker, and calibration.
@@ -41,8 +43,17 @@ def evaluate_command(
     """
     from hybridspeech.commands.evaluate import evaluate
 
-    with ProgressReporter() as report:
-        result = evaluate(run, shards, split=split, batch_size=batch_size, robustness=robustness, on_progress=report)
+    with ProgressReporter() as progress:
+        result = evaluate(
+            run,
+            shards,
+            split=split,
+            batch_size=batch_size,
+            robustness=robustness,
+            report=report,
+            audio=audio,
+            on_progress=progress,
+        )
     return print_json(result) if json else _print_evaluation(result)
 
 

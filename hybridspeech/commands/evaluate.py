@@ -17,6 +17,8 @@ from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.evaluation.data_warnings import data_warnings
 from hybridspeech.evaluation.predictions import predict_split
 from hybridspeech.evaluation.recordings import read_recordings
+from hybridspeech.evaluation.reports.clips import ClipSource
+from hybridspeech.evaluation.reports.evaluation_report import write_evaluation_report
 from hybridspeech.evaluation.result_files import write_files
 from hybridspeech.evaluation.robustness import NUM_DISTURBANCES, measure_robustness, split_noises
 from hybridspeech.evaluation.shard_checks import check_fit
@@ -39,6 +41,8 @@ def evaluate(
     batch_size: int = 64,
     robustness: bool = False,
     out: str | Path | None = None,
+    report: str | Path | None = None,
+    audio: str | Path | None = None,
     on_progress: OnProgress = silent,
 ) -> EvaluateResult:
     """Measure a finished run on every clip of one split.
@@ -52,6 +56,8 @@ def evaluate(
     robustness : measure also under background noise of the split and under time shifts (see RobustnessMetrics); needs
         shards of waveforms, and takes as long as nine more evaluations
     out : folder for the files; None: RUN/evaluation-{split}. An earlier evaluation there is replaced
+    report : HTML file for a report with the worst mistakes; it is self-contained
+    audio : source of the shards, a folder of audio files, for the players of the report; shards of waveforms need none
 
     Raises
     ------
@@ -59,7 +65,7 @@ def evaluate(
     damaged. ConfigError: run and shards do not fit, the split is empty, or robustness can't be measured. AudioError: a
     noise recording can't be read.
     """
-    refuse_urls(RUN=run, SHARDS=shards, out=out)
+    refuse_urls(RUN=run, SHARDS=shards, out=out, report=report, audio=audio)
     directory, folder = RunDirectory(run), Path(shards)
     plan = directory.require_finished()
     index = ShardIndex.load(folder)
@@ -91,6 +97,9 @@ def evaluate(
         disturbed = measure_robustness(classify, recordings, noise_paths, plan.features)
         metrics = replace(metrics, robustness=disturbed)
     write_files(metrics, predictions)
+    if report:
+        source = ClipSource(shards=folder, index=index, features=plan.features, audio=Path(audio) if audio else None)
+        write_evaluation_report(Path(report), metrics, predictions, plan, source)
     return metrics
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, to_json
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.evaluation.plots import plot_spectrograms
+from hybridspeech.evaluation.reports.clips import ClipSource
+from hybridspeech.evaluation.reports.shard_report import write_shard_report
 from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
@@ -90,7 +92,13 @@ def _listed(settings: FeatureConfig | ShardConfig | AugmentConfig, without: tupl
 
 
 def inspect(
-    shards: str | Path, *, verify: bool = False, plot: str | Path | None = None, num_plots: int = 6
+    shards: str | Path,
+    *,
+    verify: bool = False,
+    plot: str | Path | None = None,
+    num_plots: int = 6,
+    report: str | Path | None = None,
+    audio: str | Path | None = None,
 ) -> InspectResult:
     """Describe the shards of a folder, and verify them on request.
 
@@ -99,12 +107,15 @@ def inspect(
     shards : folder written by `preprocess`
     verify : compute the checksum of every shard; differences are returned in `problems`, not raised
     plot : PNG file for spectrograms: the first clip of each of the first `num_plots` labels in the order of the shards
+    report : HTML file for a report with a clip of each label; it is self-contained
+    audio : source of the shards, a folder of audio files, for the players of the report; shards of waveforms need none
 
     Raises
     ------
-    ShardError: there are no finished shards, or they can not be read. ConfigError: the image can not be written.
+    ShardError: there are no finished shards, or they can not be read. ConfigError: the image or the report can not be
+    written.
     """
-    refuse_urls(SHARDS=shards, plot=plot)
+    refuse_urls(SHARDS=shards, plot=plot, report=report, audio=audio)
     folder = Path(shards)
     index = ShardIndex.load(folder)
     if num_plots < 1:
@@ -132,6 +143,11 @@ def inspect(
     if plot:
         shown = view_of(index.features)
         plot_spectrograms(_first_of_labels(folder, index, shown, num_plots), shown, Path(plot))
+    if report:
+        source = ClipSource(
+            shards=folder, index=index, features=view_of(index.features), audio=Path(audio) if audio else None
+        )
+        write_shard_report(Path(report), source, result.labels, result.rejects, result.problems)
     return result
 
 

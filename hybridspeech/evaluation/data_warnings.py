@@ -11,6 +11,8 @@ from hybridspeech.shards.index import ShardIndex
 
 FEW_CLIPS = 5
 """Fewer clips of a label are reported."""
+NUM_NAMED = 6
+"""Labels that a warning names at most."""
 
 
 def data_warnings(index: ShardIndex, predictions: Predictions) -> tuple[str, ...]:
@@ -58,7 +60,8 @@ def _few_clips(labels: Sequence[str], predictions: Predictions) -> str:
     few = [f"{label} ({counts[i]})" for i, label in enumerate(labels) if counts[i] < FEW_CLIPS]
     if not few:
         return ""
+    named = ", ".join(few[:NUM_NAMED]) + (f" and {len(few) - NUM_NAMED} more" if len(few) > NUM_NAMED else "")
     return (
-        f"labels with fewer than {FEW_CLIPS} clips in split {predictions.split}: {', '.join(few)}; their precision and "
+        f"labels with fewer than {FEW_CLIPS} clips in split {predictions.split}: {named}; their precision and "
         "recall are not reliable; record more clips of them, or preprocess with a larger share for this split"
     )

@@ -5,6 +5,7 @@ Uses matplotlib's object interface instead of pyplot, which keeps global state a
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,24 @@ def plot_spectrograms(spectrograms: Mapping[str, np.ndarray], features: FeatureC
         axes.set_axis_off()
     figure.colorbar(image, ax=grid, label="dB")
     _save(figure, path)
+
+
+def spectrogram_png(spectrogram: np.ndarray, max_bins: int = 256) -> bytes:
+    """Return a spectrogram as a small PNG without axes, low frequencies at the bottom.
+
+    Parameters
+    ----------
+    spectrogram : float32 [shape=(num_bins, num_frames)], dB
+    max_bins : rows of the image at most; neighbouring bins are averaged
+    """
+    from matplotlib.image import imsave
+
+    group = math.ceil(len(spectrogram) / max_bins)
+    rows = len(spectrogram) // group
+    averaged = spectrogram[: rows * group].reshape(rows, group, -1).mean(axis=1)
+    file = io.BytesIO()
+    imsave(file, averaged, cmap="magma", origin="lower", format="png")
+    return file.getvalue()
 
 
 def _figure(width: float, height: float) -> Figure:
