@@ -18,7 +18,7 @@ Json = Annotated[bool, option("Print the result as JSON.", OUTPUT, "--json")]
 Report = Annotated[Optional[Path], option("HTML file for a self-contained report.", OUTPUT)]  # noqa: UP045
 Audio = Annotated[
     Optional[Path],  # noqa: UP045 - Typer evaluates it
-    option("Source of the shards, to listen to clips in the report (spectrogram shards).", INPUT, metavar="FOLDER"),
+    option("Source of the shards, for audio players in --report (spectrogram shards).", INPUT, metavar="FOLDER"),
 ]
 Overwrite = Annotated[bool, option("Replace an existing output.", OUTPUT, "--overwrite")]
 Resume = Annotated[bool, option("Continue an unfinished output.", OUTPUT, "--resume")]
