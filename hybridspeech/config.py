@@ -312,15 +312,19 @@ def from_json(record: type[Record], data: Mapping[str, Any]) -> Record:
 
     Raises
     ------
-    ConfigError: a field is unknown (written by another version), or a value has another type or is out of range.
+    ConfigError: a field is unknown (written by another version) or missing, or a value has another type or is out of range.
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{record.__name__} is {_short(data)}; expected an object")
     hints = typing.get_type_hints(record)
     unknown = sorted(set(data) - set(hints))
     if unknown:
-        raise ConfigError(f"{record.__name__} has no field {unknown[0]!r}; it was written by another version")
-    may_be_none = {item.name for item in dataclasses.fields(typing.cast("type[Any]", record)) if item.default is None}
+        raise ConfigError(f"{record.__name__} has no field {_short(unknown[0])}; it was written by another version")
+    fields = dataclasses.fields(typing.cast("type[Any]", record))
+    may_be_none = {item.name for item in fields if item.default is None}
+    required = {item.name for item in fields if item.default is item.default_factory is dataclasses.MISSING}
+    if lacking := sorted(required - set(data)):
+        raise ConfigError(f"{record.__name__} lacks the field {lacking[0]!r}")
     return record(
         **{
             name: value

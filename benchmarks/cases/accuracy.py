@@ -62,7 +62,7 @@ def measure(
         "labels": [record.label for record in tested.classes],
         "validation_accuracy": result.history[-1].get("val_accuracy"),
         "training_accuracy": result.history[-1]["accuracy"],
-        "num_parameters": load_model(RunDirectory(run)).count_params(),
+        "num_parameters": load_model(RunDirectory(run), RunDirectory(run).require_finished()).count_params(),
         "epochs": len(result.history),
         "train_s": seconds,
         "examples_per_s": result.examples_per_s,

@@ -12,6 +12,12 @@ Source = Annotated[
 ]
 Shards = Annotated[Path, argument("SHARDS", "Folder written by preprocess.")]
 Run = Annotated[Path, argument("RUN", "Run directory of a finished training.")]
+CustomModel = Annotated[
+    str | None,
+    option(
+        "Custom network of the run; its code is imported only if it is named here.", INPUT, metavar="MODULE:FUNCTION"
+    ),
+]
 NewRun = Annotated[Path, argument("RUN", "Run directory to create, on storage that all workers can access.")]
 
 Json = Annotated[bool, option("Print the result as JSON.", OUTPUT, "--json")]

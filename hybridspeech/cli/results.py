@@ -9,7 +9,7 @@ import typer
 
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import Audio, Json, Overwrite, Report, Run
+from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
@@ -35,6 +35,7 @@ def evaluate_command(
     ] = False,
     report: Report = None,
     audio: Audio = None,
+    model: CustomModel = None,
     json: Json = False,
 ) -> None:
     """Measure accuracy with a 95 % interval, per class and per speaker, and calibration.
@@ -52,6 +53,7 @@ def evaluate_command(
             robustness=robustness,
             report=report,
             audio=audio,
+            model=model,
             on_progress=progress,
         )
     return print_json(result) if json else _print_evaluation(result)
@@ -64,6 +66,7 @@ def predict_command(
     files: Annotated[list[Path], argument("FILES", "Audio files, or folders with audio files.")],
     *,
     top_k: Annotated[int, option("Number of labels per file.", OUTPUT)] = 3,
+    model: CustomModel = None,
     json: Annotated[bool, option("Print one line of JSON per file.", OUTPUT, "--json")] = False,
 ) -> None:
     """Predict the labels of audio files. Exit code 1 if a file is unusable."""
@@ -71,7 +74,7 @@ def predict_command(
 
     unusable, rows = 0, []
     with ProgressReporter() as report:
-        for prediction in predict(run, files, top_k=top_k, on_progress=report):
+        for prediction in predict(run, files, top_k=top_k, model=model, on_progress=report):
             unusable += prediction.error is not None
             if json:
                 print_json(prediction.line())
@@ -100,6 +103,7 @@ def export_command(
         Path | None,
         option("Waveform shards whose testing clips measure the export.", INPUT, metavar="SHARDS"),
     ] = None,
+    model: CustomModel = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -114,6 +118,7 @@ def export_command(
             calibrate=calibrate,
             measure=measure,
             overwrite=overwrite,
+            model=model,
             on_progress=report,
         )
     if json:

@@ -43,6 +43,7 @@ def evaluate(
     out: str | Path | None = None,
     report: str | Path | None = None,
     audio: str | Path | None = None,
+    model: str | None = None,
     on_progress: OnProgress = silent,
 ) -> EvaluateResult:
     """Measure a finished run on every clip of one split.
@@ -58,6 +59,7 @@ def evaluate(
     out : folder for the files; None: RUN/evaluation-{split}. An earlier evaluation there is replaced
     report : HTML file for a report with the worst mistakes; it is self-contained
     audio : source of the shards, a folder of audio files, for the players of the report; shards of waveforms need none
+    model : "module:function" of a custom network, which is imported only if it is named here
 
     Raises
     ------
@@ -67,7 +69,7 @@ def evaluate(
     """
     refuse_urls(RUN=run, SHARDS=shards, out=out, report=report, audio=audio)
     directory, folder = RunDirectory(run), Path(shards)
-    plan = directory.require_finished()
+    plan = directory.require_finished(model)
     index = ShardIndex.load(folder)
     check_fit(plan, index, split, directory.path, folder)
     if batch_size < 1:
@@ -78,10 +80,10 @@ def evaluate(
     with requires("train", "evaluate"):
         from hybridspeech.training.trained_model import load_model
 
-        model = load_model(directory, calibrated=False)
+        network = load_model(directory, plan, calibrated=False)
     transform = ClipTransform(index.features, plan.features)
     num_clips = index.splits[split]
-    classify = _counted(model.predict_on_batch, num_clips, "evaluate", on_progress)
+    classify = _counted(network.predict_on_batch, num_clips, "evaluate", on_progress)
     uncalibrated = predict_split(classify, folder, index, split, transform, batch_size)
     if not np.isfinite(uncalibrated.probabilities).all():
         raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
@@ -93,7 +95,7 @@ def evaluate(
     metrics = replace(metrics, warnings=data_warnings(index, predictions))
     if robustness:
         recordings = read_recordings(folder, index, split, batch_size)
-        classify = _counted(model.predict_on_batch, NUM_DISTURBANCES * num_clips, "robustness", on_progress)
+        classify = _counted(network.predict_on_batch, NUM_DISTURBANCES * num_clips, "robustness", on_progress)
         disturbed = measure_robustness(classify, recordings, noise_paths, plan.features)
         metrics = replace(metrics, robustness=disturbed)
     write_files(metrics, predictions)

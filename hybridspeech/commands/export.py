@@ -77,6 +77,7 @@ def export(
     calibrate: str | Path | None = None,
     measure: str | Path | None = None,
     overwrite: bool = False,
+    model: str | None = None,
     on_progress: OnProgress = silent,
 ) -> ExportResult:
     """Write a finished run as one self-contained model. The model is published only after it was compared with the run.
@@ -89,6 +90,7 @@ def export(
     calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
     measure : shards of waveforms; the exported model is measured on their testing clips
     overwrite : replace an earlier export of the same format
+    model : "module:function" of a custom network, which is imported only if it is named here
 
     Raises
     ------
@@ -98,7 +100,7 @@ def export(
     """
     refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure)
     directory, target = RunDirectory(run), Path(out).absolute()
-    plan = directory.require_finished()
+    plan = directory.require_finished(model)
     _check_target(target, format, overwrite)
     waves = _calibration_waves(plan, directory.path, format, calibrate)
     measured_on = _measured_index(plan, directory.path, measure)
@@ -183,7 +185,7 @@ def _write(
     """
     from hybridspeech.training.trained_model import load_model
 
-    chosen, model = FORMATS[format], load_model(run)
+    chosen, model = FORMATS[format], load_model(run, plan)
     chosen.write(ExportSource(model=model, features=plan.features, labels=plan.labels, waves=waves), path)
     classify = chosen.read(path)
     difference, agreement = _compare(model, classify, plan.features, waves if len(waves) else _signals(plan.features))

@@ -17,7 +17,7 @@ import numpy as np
 from hybridspeech.audio.decode import read_clip
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.config import OnProgress, Progress, silent, to_json
-from hybridspeech.errors import AudioError, ConfigError
+from hybridspeech.errors import AudioError, ConfigError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
 from hybridspeech.storage.locations import refuse_urls
@@ -65,6 +65,7 @@ def predict(
     *,
     top_k: int = 3,
     batch_size: int = 64,
+    model: str | None = None,
     on_progress: OnProgress = silent,
 ) -> Iterator[Prediction]:
     """Predict the label of each file, in the order given.
@@ -76,6 +77,7 @@ def predict(
         of their names
     top_k : number of labels in each prediction
     batch_size : number of files in memory at a time
+    model : "module:function" of a custom network, which is imported only if it is named here
 
     Raises
     ------
@@ -87,7 +89,7 @@ def predict(
     for file in given:
         refuse_urls(FILES=file)
     directory = RunDirectory(run)
-    plan = directory.require_finished()
+    plan = directory.require_finished(model)
     if top_k < 1 or batch_size < 1:
         raise ConfigError(f"top_k is {top_k} and batch size {batch_size}; expected 1 or more")
     paths = [path for file in given for path in _audio_files(Path(file))]
@@ -97,8 +99,8 @@ def predict(
     with requires("train", "predict"):
         from hybridspeech.training.trained_model import load_model
 
-        model = load_model(directory)
-    return _predict(model, plan, paths, top_k, batch_size, on_progress)
+        network = load_model(directory, plan)
+    return _predict(network, plan, paths, top_k, batch_size, on_progress)
 
 
 def _audio_files(given: Path) -> list[Path]:
@@ -137,7 +139,10 @@ def _predict(
                 errors.append("")
             except AudioError as error:
                 errors.append(str(error))
-        answers = iter(model.predict_on_batch(np.stack(spectrograms)[..., np.newaxis]) if spectrograms else ())
+        probabilities = model.predict_on_batch(np.stack(spectrograms)[..., np.newaxis]) if spectrograms else np.empty(0)
+        if not np.isfinite(probabilities).all():
+            raise RunError(f"{plan.run}: the network gives probabilities that are not finite; train again")
+        answers: Iterator[np.ndarray] = iter(probabilities)
         on_progress(Progress(stage="predict", done=first + len(batch), total=len(paths), unit="files"))
         for path, message in zip(batch, errors, strict=True):
             if message:

@@ -19,15 +19,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hybridspeech.config import from_json, to_json
-from hybridspeech.errors import RunError
+from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.models.custom_network import is_custom
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.worker_status import WorkerStatus
 
 PLAN_NAME = "plan.json"
+MAX_INPUT_VALUES = 1 << 26
+"""Values of one spectrogram; a record of a shard can not hold more."""
 
 
 class RunDirectory:
@@ -122,24 +126,53 @@ class RunDirectory:
 
         Raises
         ------
-        RunError: there is none.
+        RunError: there is none, or it is damaged.
         """
         if not self.exists():
-            found = "no plan.json in this folder" if self.path.is_dir() else "no such folder"
-            raise RunError(f"{self.path}: {found}; expected a run directory written by `hybridspeech train`")
-        return from_json(TrainPlan, json.loads(self.plan_path.read_text(encoding="utf-8")))
+            reason = "no plan.json in this folder" if self.path.is_dir() else "no such folder"
+            raise RunError(f"{self.path}: {reason}; expected a run directory that `hybridspeech train` has written")
+        try:
+            return from_json(TrainPlan, json.loads(self.plan_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, OverflowError, RecursionError, ConfigError) as error:
+            raise RunError(f"{self.plan_path}: is damaged ({str(error)[:200]}); train again") from error
 
-    def require_finished(self) -> TrainPlan:
+    def require_finished(self, model: str | None = None) -> TrainPlan:
         """Return the plan of a finished run.
+
+        Parameters
+        ----------
+        model : network of the run. It is needed for a custom network ("module:function"), which is code: the name in the
+            plan alone imports nothing
 
         Raises
         ------
-        RunError: there is no run, or its training has not ended.
+        RunError: there is no run, its training has not ended, or its plan is damaged. ConfigError: the run has a custom
+        network that `model` does not name, or another network than `model`.
         """
         plan = self.read_plan()
         if not self.is_finished():
             raise RunError(f"{self.path}: training has not ended; continue it with `hybridspeech train ... --resume`")
-        return plan
+        self._check_sizes(plan)
+        name = plan.model.name
+        if is_custom(name) and model is None:
+            raise ConfigError(
+                f"{self.path}: was trained with the custom network {name!r}, which is code; name it again to import it: "
+                f"--model {name}"
+            )
+        if model is not None and (is_custom(name) != is_custom(model) or (not is_custom(name) and model != name)):
+            raise ConfigError(f"model is {model!r}, but {self.path} was trained with {name!r}")
+        return replace(plan, model=replace(plan.model, name=model or name))
+
+    def _check_sizes(self, plan: TrainPlan) -> None:
+        """Raise RunError if the sizes in the plan do not fit together, or exceed those of a record."""
+        given = (plan.model.input_shape, plan.model.num_labels)
+        expected = (plan.features.shape, len(plan.labels))
+        if given != expected:
+            raise RunError(
+                f"{self.plan_path}: is damaged (input shape and labels are {given}, but should be {expected})"
+            )
+        if plan.features.shape[0] * plan.features.shape[1] > MAX_INPUT_VALUES:
+            raise RunError(f"{self.plan_path}: is damaged (spectrograms of {plan.features.shape} values are too large)")
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Append the metrics of one epoch."""
@@ -147,13 +180,31 @@ class RunDirectory:
             file.write(json.dumps(to_json(row)) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Return the metrics of the epochs so far; a line that is still being written is left out."""
+        """Return the metrics of the epochs so far; a line that is still being written is left out.
+
+        Raises
+        ------
+        RunError: the file is damaged.
+        """
         if not self.metrics_path.is_file():
             return []
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            lines = self.metrics_path.read_text(encoding="utf-8").splitlines(keepends=True)
+            return [_metrics_of(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.metrics_path}: is damaged ({str(error)[:200]}); train again") from error
 
     def keep_metrics(self, epochs: int) -> None:
         """Remove the metrics after the first `epochs`: a resumed training computes these epochs again."""
         rows = self.read_metrics()[:epochs]
         write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _metrics_of(line: str) -> dict[str, float]:
+    """Return one line of metrics.jsonl; raise ValueError if it is no object of numbers with an epoch and a loss."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or not {"epoch", "loss"} <= row.keys():
+        raise ValueError(f"{line[:60]!r} has no epoch and loss")
+    if not all(type(value) in (int, float) for value in row.values()):
+        raise ValueError(f"{line[:60]!r} has values that are not numbers")
+    return row

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hybridspeech.errors import RunError
 from hybridspeech.models.build import build_model
+from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.temperature import read_calibration, scale_model
+from hybridspeech.training.weights_file import check_weights_file
 
 if TYPE_CHECKING:
     import tf_keras
 
 
-def load_model(run: RunDirectory, *, calibrated: bool = True) -> tf_keras.Model:
-    """Load the trained network of a finished run. Reads numbers only: no code comes out of a file.
+def load_model(run: RunDirectory, plan: TrainPlan, *, calibrated: bool = True) -> tf_keras.Model:
+    """Load the trained network of a finished run.
 
     Parameters
     ----------
+    plan : as `RunDirectory.require_finished` returns it
     calibrated : apply the temperature of the run to the probabilities
 
     Raises
     ------
-    RunError: there is no finished run, its weights do not fit its plan, or its temperature can't be read.
+    RunError: the weights do not fit the plan, are not finite or are no plain arrays; or the temperature can not be read.
+    ConfigError: as `build_model`.
     """
-    plan = run.require_finished()
     temperature = read_calibration(run.calibration_path).temperature if calibrated else 1.0
     model = build_model(plan.model)
+    check_weights_file(run.weights_path, model.count_params(), len(model.weights))
     try:
         model.load_weights(run.weights_path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run.weights_path}: the weights do not fit plan.json ({error}); train again") from error
+    if not all(np.isfinite(values).all() for values in model.get_weights()):
+        raise RunError(f"{run.weights_path}: has weights that are not finite; train again")
     return scale_model(model, temperature)

@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hybridspeech.errors import RunError
 from hybridspeech.storage.small_files import write_atomically
 
 FAILURE_RECORD_BYTES = 8192
@@ -55,9 +57,14 @@ class WorkerStatus:
         write_atomically(self._status(rank), json.dumps(status))
 
     def read(self, rank: int) -> dict[str, Any]:
-        """Return the last status of a rank; empty if it has not written one."""
+        """Return the last status of a rank; empty if it has not written one.
+
+        Raises
+        ------
+        RunError: its file is damaged.
+        """
         status = _read_json(self._status(rank))
-        with contextlib.suppress(json.JSONDecodeError):  # the record is being written
+        with contextlib.suppress(RunError):  # the record is being written
             status |= _read_json(self._failure_record(rank))
         return status
 
@@ -90,16 +97,21 @@ class WorkerStatus:
         """Return the check at which all ranks stop; None without an order."""
         try:
             text = self._stop_order.read_text(encoding="ascii")
-        except FileNotFoundError:
+            return int(text) if text.endswith("\n") else None
+        except (FileNotFoundError, ValueError):
             return None
-        return int(text) if text.endswith("\n") else None
 
     def write_feed(self, **fields: Any) -> None:
         """Write the progress of the feed."""
         write_atomically(self._feed, json.dumps(fields))
 
     def read_feed(self) -> dict[str, Any]:
-        """Return what `write_feed` was last given; empty without a feed."""
+        """Return what `write_feed` was last given; empty without a feed.
+
+        Raises
+        ------
+        RunError: its file is damaged.
+        """
         return _read_json(self._feed)
 
     def write_feeder_round(self, rank: int, round_: int) -> None:
@@ -120,9 +132,32 @@ class WorkerStatus:
         return self._folder / f"feeder-{rank:03d}.json"
 
 
+TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("rank", "pid", "step", "received", "done", "total", "round", "num_rejects", "steps"), (int,)),
+    **dict.fromkeys(("at", "failed_at"), (int, float)),
+    **dict.fromkeys(("state", "phase", "host", "cause", "traceback"), (str,)),
+    **dict.fromkeys(("report", "splits"), (dict,)),
+    "waits": (str, type(None)),
+}
+"""Types of the fields in these files."""
+
+
 def _read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a small file; empty if there is none.
+
+    Raises
+    ------
+    RunError: it is not JSON, or a field has another type than in TYPES.
+    """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: is damaged ({str(error)[:200]}); train again with --resume") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: is damaged (it is no object); train again with --resume")
+    for name, types in TYPES.items():
+        if name in content and type(content[name]) not in types:
+            raise RunError(f"{path}: is damaged ({name} is {str(content[name])[:60]!r}); train again with --resume")
     return content

@@ -93,7 +93,9 @@ def test_real_clips_are_read_as_in_preprocessing(speech_commands: Path, tmp_path
     run = random_run(tmp_path / "run", features, ("bed", "cat", "wow"))
     files = sorted((speech_commands / "wow").glob("*.wav"))[:4]
     spectrograms = [FeatureExtractor(features)(read_clip(path, features)) for path in files]
-    expected = load_model(RunDirectory(run)).predict_on_batch(np.stack(spectrograms)[..., np.newaxis])
+    expected = load_model(RunDirectory(run), RunDirectory(run).require_finished()).predict_on_batch(
+        np.stack(spectrograms)[..., np.newaxis]
+    )
     answers = [{candidate.label: candidate.probability for candidate in p.top} for p in predict(run, files)]
     np.testing.assert_allclose(
         [[answer[label] for label in ("bed", "cat", "wow")] for answer in answers], expected, atol=1e-6
