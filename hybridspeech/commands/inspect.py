@@ -19,7 +19,8 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels, read_rejects
 from hybridspeech.shards.reader import read_shard
-from hybridspeech.storage.locations import refuse_urls
+from hybridspeech.storage.copies import fetched
+from hybridspeech.storage.locations import is_url, join, normalized, refuse_urls
 
 LOGMEL_ONLY = ("n_mels", "fmin_hz", "fmax_hz")
 WITHOUT = {"logmel": (), "stft": LOGMEL_ONLY, "waveform": ("n_fft", "hop_length", "top_db", "kernel", *LOGMEL_ONLY)}
@@ -104,7 +105,7 @@ def inspect(
 
     Parameters
     ----------
-    shards : folder written by `preprocess`
+    shards : folder or URL written by `preprocess`
     verify : compute the checksum of every shard; differences are returned in `problems`, not raised
     plot : PNG file for spectrograms: the first clip of each of the first `num_plots` labels in the order of the shards
     report : HTML file for a report with a clip of each label; it is self-contained
@@ -113,16 +114,16 @@ def inspect(
     Raises
     ------
     ShardError: there are no finished shards, or they can not be read. ConfigError: the image or the report can not be
-    written.
+    written. StorageError: the object store can not be reached, or refuses.
     """
-    refuse_urls(SHARDS=shards, plot=plot, report=report, audio=audio)
-    folder = Path(shards)
+    refuse_urls(plot=plot, report=report, audio=audio)
+    folder = normalized(shards) if is_url(shards) else str(shards)
     index = ShardIndex.load(folder)
     if num_plots < 1:
         raise ConfigError(f"num_plots is {num_plots}; expected 1 or more")
     rejects = read_rejects(folder)
     result = InspectResult(
-        shards=str(folder),
+        shards=folder,
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,
         num_shards=len(index.shards),
@@ -144,20 +145,20 @@ def inspect(
         shown = view_of(index.features)
         plot_spectrograms(_first_of_labels(folder, index, shown, num_plots), shown, Path(plot))
     if report:
-        source = ClipSource(
-            shards=folder, index=index, features=view_of(index.features), audio=Path(audio) if audio else None
-        )
-        write_shard_report(Path(report), source, result.labels, result.rejects, result.problems)
+        with fetched(folder) as local:
+            sounds = Path(audio) if audio else None
+            source = ClipSource(shards=local, index=index, features=view_of(index.features), audio=sounds)
+            write_shard_report(Path(report), source, result.labels, result.rejects, result.problems)
     return result
 
 
-def _first_of_labels(folder: Path, index: ShardIndex, shown: FeatureConfig, num_plots: int) -> dict[str, np.ndarray]:
+def _first_of_labels(folder: str, index: ShardIndex, shown: FeatureConfig, num_plots: int) -> dict[str, np.ndarray]:
     """Return the first spectrogram of each of the first labels in the order of the shards, by label."""
     found: dict[str, np.ndarray] = {}
     transform = ClipTransform(index.features, shown)
     shape = (1, -1) if index.features.kind == "waveform" else (1, *index.features.shape)
     for shard in sorted(index.shards, key=lambda shard: SPLITS.index(shard.split)):
-        for example in read_shard(folder / shard.name):
+        for example in read_shard(join(folder, shard.name)):
             if example.label_name not in found:
                 found[example.label_name] = transform(example.values.reshape(shape), [example.clip_id], 0)[0]
             if len(found) == min(num_plots, len(index.labels)):

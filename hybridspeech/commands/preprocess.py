@@ -41,13 +41,17 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.index import INDEX_NAME, PROGRESS_NAME, ShardIndex
+from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.shards.job import PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
-from hybridspeech.storage.locations import refuse_urls
-from hybridspeech.storage.output import claim_output
+from hybridspeech.storage.filesystems import untested_note
+from hybridspeech.storage.locations import is_url, normalized
+from hybridspeech.storage.output import CheckClaim, claim_output
 from hybridspeech.training.recipes import resolve_sound
+
+OUTPUT_NAMES = (INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, "*.tfrecord", "*.tfrecord.gz", "noise/*", f"{PROGRESS_NAME}/*")
+"""Patterns of the names that this verb writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +95,9 @@ def preprocess(
 
     Parameters
     ----------
-    source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`
-    out : output folder; it must be empty or missing unless `overwrite` or `resume`
+    source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`; a local path
+        or a URL
+    out : output folder or URL; it must be empty or missing unless `overwrite` or `resume`. Every worker must reach both
     augment, augment_copies : add this number of augmented copies of each training clip (stft and logmel); fields of
         `augment` that are None have the values of `training.recipes.SOUND`. `train` augments waveform shards itself
     engine : a name in ENGINES, which is started with `engine_config` and stopped at the end; or a started Engine
@@ -102,10 +107,10 @@ def preprocess(
     ------
     ConfigError: a setting is invalid. ManifestError: the source is unusable. OutputExistsError: `out` is not empty.
     TooManyRejectsError: more clips are unusable than allowed. EngineError: the engine failed; `resume` continues.
+    StorageError: an object store can not be reached, or refuses.
     """
-    refuse_urls(SOURCE=source, OUT=out)
     check_max_rejects(max_rejects)
-    features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), Path(out).absolute()
+    features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), normalized(out)
     shards = (shards or ShardConfig()).for_features(features.kind)
     noises = find_noises(source, manifest.seed)
     _check_settings(features, augment, augment_copies)
@@ -113,7 +118,8 @@ def preprocess(
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
     found = add_copies(select_task(read_manifest(source, manifest), manifest, noises), augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
-    for message in (_describe(found, shards), *found.notes, *augment_notes):
+    untested = [note for place in (source, out) if is_url(place) and (note := untested_note(normalized(place)))]
+    for message in (_describe(found, shards), *found.notes, *augment_notes, *dict.fromkeys(untested)):
         on_progress(Progress(stage="manifest", message=message))
     job = PreprocessJob(
         out=out,
@@ -128,12 +134,16 @@ def preprocess(
         on_progress=on_progress,
     )
     name = engine if isinstance(engine, str) else engine.name
-    with claim_output(out, marks=(INDEX_NAME, PROGRESS_NAME), overwrite=overwrite, resume=resume):
-        index, startup_s, work_s = _run(job, name, session)
+    with claim_output(
+        out, marks=(INDEX_NAME, PROGRESS_NAME), ours=OUTPUT_NAMES, overwrite=overwrite, resume=resume
+    ) as check_claim:
+        index, startup_s, work_s = _run(job, name, session, check_claim)
     return _result(job, index, engine=name, startup_s=startup_s, work_s=work_s)
 
 
-def _run(job: PreprocessJob, name: str, session: AbstractContextManager[Engine]) -> tuple[ShardIndex, float, float]:
+def _run(
+    job: PreprocessJob, name: str, session: AbstractContextManager[Engine], check_claim: CheckClaim
+) -> tuple[ShardIndex, float, float]:
     """Make what is missing; return the index, and the seconds of start-up and of work."""
     started = ready = time.monotonic()
     try:
@@ -143,7 +153,7 @@ def _run(job: PreprocessJob, name: str, session: AbstractContextManager[Engine])
             with _compiling(job.features) as compiled, session as engine:
                 compiled.result()
                 ready = time.monotonic()
-                index = job.finish(job.make_shards(engine))
+                index = job.finish(job.make_shards(engine), check_claim)
     finally:
         job.sweep()
     return index, ready - started, time.monotonic() - ready
@@ -151,7 +161,7 @@ def _run(job: PreprocessJob, name: str, session: AbstractContextManager[Engine])
 
 def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: float, work_s: float) -> PreprocessResult:
     return PreprocessResult(
-        out=str(job.out),
+        out=job.out,
         engine=engine,
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,

@@ -1,22 +1,16 @@
-"""Writes a manifest as a Parquet file. Knows nothing of folders, tables and audio."""
+"""A manifest as a Parquet file. Knows nothing of folders, tables and audio."""
 
 from __future__ import annotations
 
-import os
-import uuid
-from pathlib import Path
+import io
 
 from hybridspeech.manifest.clips import Manifest
 
 
-def write_parquet(manifest: Manifest, path: str | Path) -> None:
-    """Write clip_id, label, label_name, speaker and split of every clip; no path of this machine.
+def to_parquet(manifest: Manifest) -> bytes:
+    """Return a Parquet file with clip_id, label, label_name, speaker and split of every clip; no path of this machine.
 
-    The same clips give the same bytes (with one version of pyarrow). A reader sees the whole file or none.
-
-    Raises
-    ------
-    OSError: the file can't be written.
+    The same clips give the same bytes (with one version of pyarrow).
     """
     import pyarrow
     import pyarrow.parquet
@@ -24,13 +18,6 @@ def write_parquet(manifest: Manifest, path: str | Path) -> None:
     types = {"clip_id": pyarrow.string(), "label": pyarrow.int32()}
     types |= dict.fromkeys(("label_name", "speaker", "split"), pyarrow.string())
     columns = {name: [getattr(clip, name) for clip in manifest.clips] for name in types}
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            pyarrow.parquet.write_table(pyarrow.table(columns, schema=pyarrow.schema(types)), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns, schema=pyarrow.schema(types)), file)
+    return file.getvalue()

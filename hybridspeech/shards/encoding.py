@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridspeech.audio.background_noise import excerpt, load_noises
-from hybridspeech.audio.decode import read_clip
+from hybridspeech.audio.decode import decode, read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -22,6 +22,8 @@ from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.plan import ShardTask, rebalance
 from hybridspeech.shards.rejects import Reject
 from hybridspeech.shards.writer import ShardEncoder
+from hybridspeech.storage.locations import is_url
+from hybridspeech.storage.objects import read_many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,30 @@ def read_waveform(clip: Clip, config: FeatureConfig) -> np.ndarray:
     return np.float32(volume) * excerpt(recording, 0.0, position, num_samples)
 
 
+def read_ahead(clips: Sequence[Clip], config: FeatureConfig) -> Callable[[Clip], np.ndarray]:
+    """Return a function like `read_waveform` for these clips, to be called in their order.
+
+    Files on an object store are requested before they are needed, many at the same time.
+    """
+    contents = read_many(clip.path for clip in clips if _is_stored(clip))
+
+    def read(clip: Clip) -> np.ndarray:
+        if not _is_stored(clip):
+            return read_waveform(clip, config)
+        content = next(contents)
+        if isinstance(content, FileNotFoundError):
+            raise AudioError("missing", f"{clip.path}: no such file")
+        if isinstance(content, Exception):
+            raise content
+        return decode(content, config, clip.path)
+
+    return read
+
+
+def _is_stored(clip: Clip) -> bool:
+    return clip.excerpt is None and is_url(clip.path)
+
+
 def encode_clips(
     clips: Sequence[Clip],
     extractor: FeatureExtractor,
@@ -63,11 +89,12 @@ def encode_clips(
 
     Parameters
     ----------
-    read : returns the waveform of a clip; None is `read_waveform`
+    read : returns the waveform of a clip; None is `read_ahead`
     """
+    read = read or read_ahead(clips, extractor.config)
     for clip in clips:
         try:
-            extractor(read(clip) if read else read_waveform(clip, extractor.config), out=encoder.payload)
+            extractor(read(clip), out=encoder.payload)
         except AudioError as error:
             detail = error.detail.removeprefix(f"{clip.path}: ")
             yield Reject(clip_id=clip.clip_id, split=clip.split, reason=error.reason, detail=detail)

@@ -22,13 +22,16 @@ from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.storage.locations import is_url, join
+from hybridspeech.storage.objects import list_files, list_names, read_bytes, read_many, write_bytes
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 MANIFEST_NAME = "manifest.parquet"
 REJECTS_NAME = "rejects.jsonl"
 PROGRESS_NAME = "_progress"
+VERIFIED_IN_FLIGHT = 2
+"""Whole shards of an object store that are in memory at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +107,12 @@ class ShardIndex:
 
     def noise_paths(self, folder: str | Path, split: str) -> tuple[str, ...]:
         """Return the paths of the noise recordings that may be used in a split."""
-        return tuple(str(Path(folder) / noise.name) for noise in self.noises if split in noise.splits)
+        return tuple(join(folder, noise.name) for noise in self.noises if split in noise.splits)
 
     def save(self, folder: str | Path) -> None:
         """Write index.json atomically: the commit mark of a finished preprocessing."""
         counts = {"num_clips": self.num_clips, "splits": self.splits, "digest": self.digest}
-        write_atomically(Path(folder) / INDEX_NAME, json.dumps({**counts, **to_json(self)}, indent=2) + "\n")
+        write_bytes(join(folder, INDEX_NAME), json.dumps({**counts, **to_json(self)}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> ShardIndex:
@@ -119,9 +122,9 @@ class ShardIndex:
         ------
         ShardError: it is missing, damaged, edited by hand, or of another version.
         """
-        path = Path(folder) / INDEX_NAME
+        path = join(folder, INDEX_NAME)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_bytes(path))
             version = data.pop("format_version")
             data.pop("versions", None)  # early files list package versions
             digest = [data.pop(name) for name in ("num_clips", "splits", "digest")][-1]
@@ -131,7 +134,7 @@ class ShardIndex:
                 )
             index = from_json(cls, data)
         except (FileNotFoundError, NotADirectoryError):
-            raise ShardError(_why_no_index(Path(folder))) from None
+            raise ShardError(_why_no_index(str(folder))) from None
         except OSError as error:
             raise ShardError(f"{path}: can't be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
@@ -145,26 +148,39 @@ class ShardIndex:
     def incomplete(self, folder: str | Path) -> list[str]:
         """Return a sentence for each file that is missing or has another size; contents are not read."""
         files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
-        return [problem for file in files for problem in _check_size(Path(folder) / file.name, file)]
+        if not is_url(folder):
+            return [problem for file in files for problem in _check_size(Path(folder) / file.name, file)]
+        sizes = {stat.name: stat.num_bytes for stat in list_files(str(folder))}
+        return [
+            problem
+            for file in files
+            for problem in _compare(join(folder, file.name), sizes.get(file.name), file.num_bytes)
+        ]
 
     def verify(self, folder: str | Path) -> list[str]:
         """Return a sentence for each shard that is missing or extra, or has another size or content."""
-        folder = Path(folder)
         files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
-        problems = [problem for file in files for problem in _check_shard(folder / file.name, file)]
+        if is_url(folder):
+            contents = read_many((join(folder, file.name) for file in files), in_flight=VERIFIED_IN_FLIGHT)
+            checks = (_check_content(join(folder, f.name), c, f) for f, c in zip(files, contents, strict=True))
+        else:
+            checks = (_check_shard(Path(folder) / file.name, file) for file in files)
+        problems = [problem for found in checks for problem in found]
         expected = {shard.name for shard in self.shards}
-        found = sorted(path.name for path in folder.iterdir() if ".tfrecord" in path.name)
-        return problems + [f"{folder / name}: not in {INDEX_NAME}; remove it" for name in found if name not in expected]
+        extra = [name for name in list_names(str(folder)) if ".tfrecord" in name and name not in expected]
+        return problems + [f"{join(folder, name)}: not in {INDEX_NAME}; remove it" for name in extra]
 
 
-def _why_no_index(folder: Path) -> str:
+def _why_no_index(folder: str) -> str:
     """Return the message for a folder without an index: what is there instead, and what to do."""
-    if not folder.is_dir():
-        found = "is not a folder" if folder.exists() else "no such folder"
-    elif (folder / PROGRESS_NAME).exists():
+    if list_names(join(folder, PROGRESS_NAME)):
         return f"{folder}: no {INDEX_NAME}: preprocessing has not finished; run it again with --resume"
-    else:
+    if is_url(folder):
+        found = f"no {INDEX_NAME} here"
+    elif Path(folder).is_dir():
         found = f"no {INDEX_NAME} in this folder"
+    else:
+        found = "is not a folder" if Path(folder).exists() else "no such folder"
     return f"{folder}: {found}; expected a folder written by `hybridspeech preprocess`"
 
 
@@ -178,6 +194,23 @@ def _check_shard(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     return problems
 
 
+def _check_content(path: str, content: bytes | Exception, shard: ShardInfo | NoiseInfo) -> list[str]:
+    if isinstance(content, FileNotFoundError):
+        return [f"{path}: missing"]
+    if isinstance(content, Exception):
+        raise content
+    problems = _compare(path, len(content), shard.num_bytes)
+    if not problems and hashlib.sha256(content).hexdigest() != shard.sha256:
+        problems.append(f"{path}: its content has changed (SHA-256 differs)")
+    return problems
+
+
+def _compare(path: str | Path, size: int | None, expected: int) -> list[str]:
+    if size is None:
+        return [f"{path}: missing"]
+    return [] if size == expected else [f"{path}: {size} bytes; expected {expected}"]
+
+
 def _check_size(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     try:
         size = path.stat().st_size
@@ -185,7 +218,7 @@ def _check_size(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
         return [f"{path}: missing"]
     except OSError as error:
         return [f"{path}: can't be read: {error.strerror}"]
-    return [] if size == shard.num_bytes else [f"{path}: {size} bytes; expected {shard.num_bytes}"]
+    return _compare(path, size, shard.num_bytes)
 
 
 def _sha256_of(path: Path) -> str:

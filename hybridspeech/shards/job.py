@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
@@ -22,14 +20,25 @@ from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progre
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.parquet import write_parquet
+from hybridspeech.manifest.parquet import to_parquet
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, make_balanced
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
 from hybridspeech.shards.worker import ShardMaker, translate_write_errors
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.storage.locations import is_url, join, parent_and_name
+from hybridspeech.storage.objects import (
+    delete_below,
+    delete_files,
+    is_file,
+    list_files,
+    list_names,
+    make_folder,
+    read_bytes,
+    read_many,
+    write_bytes,
+)
 
 NOISE_NAME = "noise"
 SETTINGS_NAME = "settings.json"
@@ -52,7 +61,7 @@ class Engine(Protocol):
 class PreprocessJob:
     """One run of preprocessing: its settings, and the records of the shards that are finished."""
 
-    out: Path
+    out: str
     manifest: Manifest
     manifest_config: ManifestConfig = field(default_factory=ManifestConfig)
     features: FeatureConfig
@@ -68,7 +77,7 @@ class PreprocessJob:
 
     def __post_init__(self) -> None:
         self.rejects = Rejects(
-            self.out / REJECTS_NAME,
+            join(self.out, REJECTS_NAME),
             num_clips=len(self.manifest.clips),
             max_rejects=self.max_rejects,
             advice="--resume",
@@ -87,8 +96,8 @@ class PreprocessJob:
         ------
         ConfigError: the output was made with other settings.
         """
-        folder = self.out / PROGRESS_NAME
-        before = self._settings_before(folder / SETTINGS_NAME)
+        folder = join(self.out, PROGRESS_NAME)
+        before = self._settings_before(join(folder, SETTINGS_NAME))
         names = {*self.settings, *before}
         changed = sorted(name for name in names if before and before.get(name) != self.settings.get(name))
         if changed:
@@ -98,27 +107,30 @@ class PreprocessJob:
             )
         index = self._index_before()
         if index and not index.incomplete(self.out) and self._is_of_this_source():
-            shutil.rmtree(folder, ignore_errors=True)
+            delete_below(folder)
             return index
         self.sweep()
         with translate_write_errors(self.out):
             self._read_records(folder)
         return None
 
-    def _read_records(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        for path in sorted(folder.glob("*.json")):
-            if path.name != SETTINGS_NAME:
-                record = from_json(ShardRecord, json.loads(path.read_text(encoding="utf-8")))
-                self.records[record.info.name] = record
-        (self.out / INDEX_NAME).unlink(missing_ok=True)
-        write_atomically(folder / SETTINGS_NAME, json.dumps(self.settings))
-        write_parquet(self.manifest, self.out / MANIFEST_NAME)
+    def _read_records(self, folder: str) -> None:
+        make_folder(folder)
+        names = [name for name in list_names(folder) if name.endswith(".json") and name != SETTINGS_NAME]
+        for content in read_many(join(folder, name) for name in names):
+            if isinstance(content, Exception):
+                raise content
+            record = from_json(ShardRecord, json.loads(content))
+            self.records[record.info.name] = record
+        delete_files([join(self.out, INDEX_NAME)])
+        write_bytes(join(folder, SETTINGS_NAME), json.dumps(self.settings))
+        write_bytes(join(self.out, MANIFEST_NAME), to_parquet(self.manifest))
 
     def sweep(self) -> None:
         """Remove the temporary files of killed writers: on a full disk, a resume needs their space."""
-        for path in (*self.out.glob(".*.tmp"), *(self.out / PROGRESS_NAME).glob(".*.tmp")):
-            path.unlink(missing_ok=True)
+        if not is_url(self.out):
+            for path in (*Path(self.out).glob(".*.tmp"), *Path(self.out, PROGRESS_NAME).glob(".*.tmp")):
+                path.unlink(missing_ok=True)
 
     def _index_before(self) -> ShardIndex | None:
         """Return the index of the output; None if it is missing or damaged: then all shards are made again."""
@@ -129,14 +141,12 @@ class PreprocessJob:
 
     def _is_of_this_source(self) -> bool:
         """Tell whether manifest.parquet, which has the same bytes for the same clips, belongs to this source."""
-        with tempfile.TemporaryDirectory() as folder:
-            write_parquet(self.manifest, Path(folder) / MANIFEST_NAME)
-            now = (Path(folder) / MANIFEST_NAME).read_bytes()
-        return (self.out / MANIFEST_NAME).is_file() and (self.out / MANIFEST_NAME).read_bytes() == now
+        path = join(self.out, MANIFEST_NAME)
+        return is_file(path) and read_bytes(path) == to_parquet(self.manifest)
 
-    def _settings_before(self, path: Path) -> dict[str, Any]:
-        if path.is_file():
-            before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    def _settings_before(self, path: str) -> dict[str, Any]:
+        if is_file(path):
+            before: dict[str, Any] = json.loads(read_bytes(path))
             return before
         if index := self._index_before():
             augment = (index.augment, index.augment_copies) if index.augment_copies else ()
@@ -161,15 +171,15 @@ class PreprocessJob:
     def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
         """Return the records of `tasks`, in order; make only the shards without a valid record."""
         maker = ShardMaker(
-            out=str(self.out),
+            out=self.out,
             features=self.features,
             shards=self.shards,
             key=json.dumps(self.settings, sort_keys=True),
             augment=self.augment,
             noises=tuple(noise.path for noise in self.noises if "training" in noise.splits),
         )
-        keys = [maker.key_of(task) for task in tasks]
-        todo = [task for task, key in zip(tasks, keys, strict=True) if not self._is_finished(task.name, key)]
+        sizes = {stat.name: stat.num_bytes for stat in list_files(self.out)}
+        todo = [task for task in tasks if not self._is_finished(task.name, maker.key_of(task), sizes)]
         total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
@@ -198,13 +208,18 @@ class PreprocessJob:
             self.rejects.check()
         return records
 
-    def _is_finished(self, name: str, key: str) -> bool:
+    def _is_finished(self, name: str, key: str, sizes: Mapping[str, int]) -> bool:
         """Tell whether the shard exists, with a record of these clips."""
-        record, path = self.records.get(name), self.out / name
-        return bool(record and record.key == key and path.is_file() and path.stat().st_size == record.info.num_bytes)
+        record = self.records.get(name)
+        return record is not None and record.key == key and sizes.get(name) == record.info.num_bytes
 
-    def finish(self, records: Sequence[ShardRecord]) -> ShardIndex:
-        """Remove files that are not part of the output, and write index.json, the commit mark."""
+    def finish(self, records: Sequence[ShardRecord], check_claim: Callable[[], None] = lambda: None) -> ShardIndex:
+        """Remove files that are not part of the output, and write index.json, the commit mark.
+
+        Parameters
+        ----------
+        check_claim : raises if the output is no longer this job's
+        """
         index = ShardIndex(
             features=self.features,
             shards_config=self.shards,
@@ -218,25 +233,25 @@ class PreprocessJob:
         )
         expected = {info.name for info in index.shards}
         with translate_write_errors(self.out):
-            for path in self.out.iterdir():
-                if ".tfrecord" in path.name and path.name not in expected:
-                    path.unlink(missing_ok=True)
+            extra = [name for name in list_names(self.out) if ".tfrecord" in name and name not in expected]
+            delete_files(join(self.out, name) for name in extra)
             self.sweep()
+            check_claim()
             index.save(self.out)
-            shutil.rmtree(self.out / PROGRESS_NAME)
+            delete_below(join(self.out, PROGRESS_NAME))
         return index
 
     def _store_noises(self) -> tuple[NoiseInfo, ...]:
         """Copy the background noise, at the sample rate of the clips, into the output, for `train` and `evaluate`."""
         stored, rate_hz = [], self.features.sample_rate_hz
-        shutil.rmtree(self.out / NOISE_NAME, ignore_errors=True)
+        delete_below(join(self.out, NOISE_NAME))
         for noise in self.noises:
             (recording,) = load_noises((noise.path,), rate_hz, self.features.num_samples)
             samples = to_pcm16(recording)
             data = canonical_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
             name = f"{NOISE_NAME}/{'-'.join(noise.splits)}/{noise.name}.wav"
-            (self.out / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.out / name, data)
+            make_folder(parent_and_name(join(self.out, name))[0])
+            write_bytes(join(self.out, name), data)
             digest = hashlib.sha256(data).hexdigest()
             stored.append(NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), sha256=digest))
         return tuple(stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,29 +11,32 @@ from hybridspeech.config import SPLITS, from_json
 from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.shards.rejects import Reject
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import read_bytes
 
 COLUMNS = ["clip_id", "label_name", "split"]
 
 
-def read_rejects(folder: Path) -> dict[str, str]:
+def read_rejects(folder: str | Path) -> dict[str, str]:
     """Read the reason of each rejected clip by its id; empty if there is no file."""
-    path = folder / REJECTS_NAME
+    path = join(folder, REJECTS_NAME)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        rejects = [from_json(Reject, json.loads(line)) for line in lines]
+        rejects = [from_json(Reject, json.loads(line)) for line in read_bytes(path).decode().splitlines()]
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, TypeError, RecursionError, ConfigError) as error:
         raise ShardError(f"{path}: can't be read ({reason_of(error)}); preprocess again") from error
     return {reject.clip_id: reject.reason for reject in rejects}
 
 
-def count_labels(folder: Path, index: ShardIndex) -> dict[str, dict[str, int]]:
+def count_labels(folder: str | Path, index: ShardIndex) -> dict[str, dict[str, int]]:
     """Count the clips by label and split. It reads the manifest, because reading all shards takes minutes."""
     import pyarrow.parquet
 
     rejects = read_rejects(folder)
-    path = folder / MANIFEST_NAME
+    path = join(folder, MANIFEST_NAME)
     try:
-        table = pyarrow.parquet.read_table(path, columns=COLUMNS)
+        table = pyarrow.parquet.read_table(io.BytesIO(read_bytes(path)), columns=COLUMNS)
         columns = [table[name].cast("string").to_pylist() for name in COLUMNS]
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
         raise ShardError(f"{path}: can't be read ({reason_of(error)}); preprocess again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 
 from hybridspeech.errors import ShardError
 from hybridspeech.shards.tfrecord import TEXT_ENCODING, Feature, decode_example, read_records
+from hybridspeech.storage.locations import is_url
+from hybridspeech.storage.objects import read_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ def read_shard(
 
     Parameters
     ----------
+    path : local path, or a URL, whose content is read into memory
     compression : "none" or "gzip"; None decides by the file name
     verify : compare the CRCs of every record
     shape : (num_bins, num_frames) of every `Example.values`; None leaves them flat
@@ -46,10 +50,10 @@ def read_shard(
     ShardError: the file is missing, truncated or damaged; the message names file, record and byte offset (in the
         uncompressed stream).
     """
-    path = Path(path)
-    is_gzip = path.suffix == ".gz" if compression is None else compression == "gzip"
+    is_gzip = str(path).endswith(".gz") if compression is None else compression == "gzip"
     try:
-        with cast(BinaryIO, gzip.open(path, "rb")) if is_gzip else path.open("rb") as file:
+        stored = io.BytesIO(read_bytes(str(path))) if is_url(path) else Path(path).open("rb")  # noqa: SIM115
+        with stored, cast(BinaryIO, gzip.open(stored, "rb")) if is_gzip else stored as file:
             for number, (offset, data) in enumerate(read_records(file, str(path), verify)):
                 try:
                     yield _to_example(decode_example(data), shape)

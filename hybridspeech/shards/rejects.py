@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, TooManyRejectsError, counted
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.storage.objects import write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Rejects:
     advice : what to do after the files are repaired, e.g. "run it again"
     """
 
-    def __init__(self, path: Path, *, num_clips: int, max_rejects: float, advice: str) -> None:
+    def __init__(self, path: str | Path, *, num_clips: int, max_rejects: float, advice: str) -> None:
         self._path, self._num_clips, self._max_rejects, self._advice = path, num_clips, max_rejects, advice
         self._rejects: dict[str, Reject] = {}
 
@@ -51,7 +51,7 @@ class Rejects:
     def write(self) -> None:
         """Write all rejects; replaces the file."""
         lines = [json.dumps(to_json(reject)) + "\n" for _, reject in sorted(self._rejects.items())]
-        write_atomically(self._path, "".join(lines))
+        write_bytes(str(self._path), "".join(lines))
 
     def check(self) -> None:
         """Write the rejects and raise TooManyRejectsError if there are more than allowed."""

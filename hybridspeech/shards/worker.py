@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -23,11 +22,12 @@ from hybridspeech.errors import ShardError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_waveform
+from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_ahead
 from hybridspeech.shards.index import PROGRESS_NAME
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.writer import ShardWriter
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import delete_files, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +56,22 @@ class ShardMaker:
         ------
         ShardError: the shard or its record can't be written.
         """
-        out = Path(self.out)
-        record_path = out / PROGRESS_NAME / f"{task.name}.json"
-        record_path.unlink(missing_ok=True)  # a record of the same shard with other clips is no longer true
+        record_path = join(self.out, PROGRESS_NAME, f"{task.name}.json")
+        delete_files([record_path])  # a record of the same shard with other clips is no longer true
         extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
 
+        recorded = read_ahead(task.clips, self.features)
+
         def read(clip: Clip) -> np.ndarray:
-            wave = read_waveform(clip, self.features)
+            wave = recorded(clip)
             return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
 
-        with ShardWriter(out / task.name, self.shards, self.features.shape) as writer:
+        with ShardWriter(join(self.out, task.name), self.shards, self.features.shape) as writer:
             rejects = [reject for reject in encode_clips(task.clips, extractor, writer.encoder, read) if reject]
         assert writer.info is not None
         record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
-        with translate_write_errors(out):
-            write_atomically(record_path, json.dumps(to_json(record)))
+        with translate_write_errors(self.out):
+            write_bytes(record_path, json.dumps(to_json(record)))
         return record
 
     def _augmenter(self, task: ShardTask) -> Augmenter | None:
@@ -97,7 +98,7 @@ def prepare_worker() -> None:
 
 
 @contextmanager
-def translate_write_errors(out: Path) -> Iterator[None]:
+def translate_write_errors(out: str) -> Iterator[None]:
     """Raise ShardError with the output folder, the reason and the remedy if a file of the output can't be written."""
     try:
         yield

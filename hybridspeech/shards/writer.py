@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import uuid
 import zlib
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo, split_of
 from hybridspeech.shards.tfrecord import TEXT_ENCODING, RecordBuffer
+from hybridspeech.storage.locations import is_url, parent_and_name
+from hybridspeech.storage.objects import upload
 
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS  # 16: zlib writes the gzip header itself, without time and name
 _GZIP_LEVEL = 1
@@ -103,20 +106,23 @@ class ShardWriter:
 
     Parameters
     ----------
-    path : final path, with a name as `shard_name` gives it; a temporary file beside it is written first
+    path : final location, with a name as `shard_name` gives it. A temporary file is written first: beside a local path, or
+        in the folder for temporary files, from where it is uploaded
     shape : (num_bins, num_frames) of every spectrogram
 
     Raises
     ------
-    ShardError: the file can't be written (from `__enter__`, `write` and `__exit__`).
+    ShardError: the file can't be written (from `__enter__`, `write` and `__exit__`). StorageError: it can't be uploaded.
     ConfigError: a spectrogram has another shape; a spectrogram, or its names, are too large for one record.
     """
 
     def __init__(self, path: str | Path, config: ShardConfig, shape: tuple[int, int]) -> None:
-        self.path = Path(path)
+        self.path = str(path)
         self.info: ShardInfo | None = None
-        self._encoder = ShardEncoder(self.path.name, config, shape, self._append)
-        self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
+        folder, name = parent_and_name(self.path)
+        self._encoder = ShardEncoder(name, config, shape, self._append)
+        scratch = tempfile.gettempdir() if is_url(self.path) else folder
+        self._temporary = Path(scratch, f".{name}.{uuid.uuid4().hex}.tmp")
 
     @property
     def encoder(self) -> ShardEncoder:
@@ -160,8 +166,11 @@ class ShardWriter:
     def _publish(self) -> None:
         info = self._encoder.finish()
         try:
-            os.fsync(self._file.fileno())
-            self._temporary.replace(self.path)
+            if is_url(self.path):
+                upload(self._temporary, self.path)
+            else:
+                os.fsync(self._file.fileno())
+                self._temporary.replace(self.path)
         except OSError as error:
             raise self._translated(error) from error
         self.info = info

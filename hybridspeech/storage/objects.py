@@ -8,7 +8,9 @@ A missing file is a FileNotFoundError everywhere. Other errors of a local path a
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import threading
 import uuid
 from collections import deque
@@ -235,6 +237,20 @@ def delete_files(locations: Iterable[str]) -> None:
         retried(lambda store=store, paths=paths: _delete(store, paths), url)  # type: ignore[misc]
 
 
+def delete_below(location: str) -> None:
+    """Delete a local folder, or all files below a URL; nothing there is no error."""
+    if is_url(location):
+        delete_files(join(location, stat.name) for stat in list_files(location))
+    elif Path(location).exists():
+        shutil.rmtree(location)
+
+
+def make_folder(location: str) -> None:
+    """Create a local folder and those above it; a store needs none."""
+    if not is_url(location):
+        Path(location).mkdir(parents=True, exist_ok=True)
+
+
 def _delete(store: Store, paths: list[str]) -> None:
     try:
         store.fs.rm(paths)
@@ -307,8 +323,8 @@ def _list_folder(folder: Path) -> list[FileStat]:
     for parent, _, names in os.walk(folder):
         prefix = os.path.relpath(parent, folder)
         for name in names:
-            path = Path(parent, name)
-            found.append(_stat(path, name if prefix == "." else join(prefix, name)))
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that its writer has removed
+                found.append(_stat(Path(parent, name), name if prefix == "." else join(prefix, name)))
     return sorted(found, key=lambda stat: stat.name)
 
 

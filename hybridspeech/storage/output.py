@@ -24,7 +24,7 @@ LOCK_NAME = "_lock"
 EMPTYING_NAME = "_emptying"
 """Mark of an output that is being emptied, so that emptying can be repeated after a crash."""
 
-Check = Callable[[], None]
+CheckClaim = Callable[[], None]
 """Raises StorageError if the output is no longer this job's; to be called before the output is marked as finished."""
 
 
@@ -37,7 +37,7 @@ def claim_output(
     overwrite: bool,
     resume: bool,
     timing: LockTiming = LockTiming(),  # noqa: B008 - frozen
-) -> Iterator[Check]:
+) -> Iterator[CheckClaim]:
     """Hold `out` for this job: make it, empty it if asked to, and keep other jobs out until the context ends.
 
     Parameters
@@ -68,15 +68,15 @@ def claim_output(
 
 
 @contextlib.contextmanager
-def _store_locked(out: str, timing: LockTiming) -> Iterator[Check]:
+def _store_locked(out: str, timing: LockTiming) -> Iterator[CheckClaim]:
     lock = StoreLock(out, timing)
-    lock.acquire()
 
     def renew() -> None:
         with contextlib.suppress(HybridspeechError):  # a lock that is lost for good is noticed by `check`
             lock.renew()
 
     try:
+        lock.acquire()
         with PeriodicCall(renew, timing.heartbeat_s, "hybridspeech-lock"):
             yield lock.check
     finally:

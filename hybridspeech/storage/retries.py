@@ -37,6 +37,7 @@ FINAL_CODES = {
     "InvalidBucketName": NO_BUCKET,
     "AccessDenied": _DENIED,
     "AllAccessDisabled": _DENIED,
+    "403": _DENIED,
     "400": "the request is refused; the credentials may have expired, or the region may be wrong",
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
 }

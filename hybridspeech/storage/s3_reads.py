@@ -32,7 +32,7 @@ class ErrorAnswer(OSError):
 
     def __init__(self, status: int, body: bytes) -> None:
         code = _CODE.search(body)
-        self.response = {"Error": {"Code": code[1].decode() if code else ""}}
+        self.response = {"Error": {"Code": code[1].decode() if code else str(status)}}
         super().__init__(f"HTTP status {status}")
 
 

@@ -26,6 +26,8 @@ from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import create_exclusively, delete_files, list_files, read_bytes, write_bytes
 
 LOCK_PREFIX = "_lock-"
+_owners_here: set[str] = set()
+"""Owners of the locks that this process holds."""
 _NUMBER = re.compile(rf"{LOCK_PREFIX}(\d+)")
 
 
@@ -57,6 +59,7 @@ class StoreLock:
         ------
         ConfigError: another job holds it.
         """
+        _owners_here.add(self._owner)
         waited_since = time.monotonic()
         seen: dict[str, Any] | None = None
         while True:
@@ -94,7 +97,9 @@ class StoreLock:
 
     def release(self) -> None:
         """Remove the lock, if it is still this job's."""
-        delete_files([self._path(self._number)])
+        _owners_here.discard(self._owner)
+        if self._number:
+            delete_files([self._path(self._number)])
 
     def _create(self, number: int, stale: dict[str, Any] | None) -> bool:
         """Create the lock of this number; false if another job was faster."""
@@ -133,9 +138,11 @@ class StoreLock:
 
     @staticmethod
     def _is_dead(holder: dict[str, Any]) -> bool:
-        """Whether the owner was a process of this machine that has ended."""
+        """Whether the owner was a process of this machine that has ended, or a job of this process that has."""
         if holder.get("machine") != _machine():
             return False
+        if holder.get("process") == os.getpid():
+            return holder["owner"] not in _owners_here
         try:
             return bool(psutil.Process(holder["process"]).create_time() != holder["started"])
         except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):

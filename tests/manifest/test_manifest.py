@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.parquet import write_parquet
+from hybridspeech.manifest.parquet import to_parquet
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import hash_name_of, split_by_hash
 
@@ -106,7 +106,7 @@ def test_names_that_are_no_utf8_or_have_line_breaks_are_kept(tmp_path: Path) -> 
     assert ids(found) == ["no/\\udcff_nohash_0.wav", "no/a\nb.wav"]
     assert [os.fsencode(clip.path).rpartition(b"/")[2] for clip in found.clips] == names
     assert found.clips[0].speaker == "\\udcff"
-    write_parquet(found, tmp_path / "manifest.parquet")
+    (tmp_path / "manifest.parquet").write_bytes(to_parquet(found))
 
 
 def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
@@ -471,7 +471,7 @@ def test_a_link_to_another_clip_is_an_error_where_the_labels_differ_and_else_a_n
 
 def test_parquet_has_the_clips_and_no_path_of_this_machine(tmp_path: Path) -> None:
     found = read_manifest(write_rows(tmp_path, ".csv"))
-    write_parquet(found, tmp_path / "manifest.parquet")
+    (tmp_path / "manifest.parquet").write_bytes(to_parquet(found))
     rows = pyarrow.parquet.read_table(tmp_path / "manifest.parquet").to_pylist()
     assert rows[0] == {"clip_id": "a.wav", "label": 0, "label_name": "01", "speaker": "ann", "split": "training"}
     assert str(tmp_path).encode() not in (tmp_path / "manifest.parquet").read_bytes()
@@ -480,6 +480,6 @@ def test_parquet_has_the_clips_and_no_path_of_this_machine(tmp_path: Path) -> No
 def test_parquet_bytes_depend_on_the_clips_alone(tmp_path: Path) -> None:
     for name in ("one", "two"):
         root = tree(tmp_path / name, "no/a.wav", "yes/b.wav")
-        write_parquet(read_manifest(root), tmp_path / f"{name}.parquet")
+        (tmp_path / f"{name}.parquet").write_bytes(to_parquet(read_manifest(root)))
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.parquet", "two", "two.parquet"]

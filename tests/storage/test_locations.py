@@ -8,9 +8,7 @@ import pytest
 from hybridspeech.commands.download import download
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.export import export
-from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.predict import predict
-from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import run
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import train
@@ -31,9 +29,6 @@ def test_a_local_path_is_no_url(location: str) -> None:
 
 
 REFUSING: dict[str, Callable[[], object]] = {
-    "preprocess SOURCE": lambda: preprocess(URL, "out"),
-    "preprocess OUT": lambda: preprocess("words", Path(URL)),
-    "inspect": lambda: inspect(URL),
     "train SHARDS": lambda: train(URL, "run"),
     "train RUN": lambda: train("shards", URL),
     "run SOURCE": lambda: run(URL, "run"),
