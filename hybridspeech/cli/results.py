@@ -104,6 +104,11 @@ def export_command(
         option("Waveform shards whose testing clips measure the export.", INPUT, metavar="SHARDS"),
     ] = None,
     model: CustomModel = None,
+    card: Annotated[Path | None, option("Markdown file for a model card.", OUTPUT)] = None,
+    data: Annotated[
+        Path | None,
+        option("Source of the shards, for licence and credit in --card.", INPUT, metavar="FOLDER"),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -117,6 +122,8 @@ def export_command(
             format=format,
             calibrate=calibrate,
             measure=measure,
+            card=card,
+            data=data,
             overwrite=overwrite,
             model=model,
             on_progress=report,

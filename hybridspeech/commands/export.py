@@ -16,15 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent
+from hybridspeech.corpora.download_folder import DOWNLOAD_NAME
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.evaluation.exported_model import Measured, measure
 from hybridspeech.evaluation.recordings import read_recordings, sample_waves
+from hybridspeech.evaluation.reports.model_card import ModelCard, read_json, write_model_card
 from hybridspeech.evaluation.shard_checks import check_fit, check_sound
+from hybridspeech.evaluation.summary import evaluation_files
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.models.export_formats import FORMATS, OUTPUT_NAME, Classify, ExportSource
 from hybridspeech.models.frontend import INPUT_NAME
@@ -76,6 +79,8 @@ def export(
     format: str = "savedmodel",
     calibrate: str | Path | None = None,
     measure: str | Path | None = None,
+    card: str | Path | None = None,
+    data: str | Path | None = None,
     overwrite: bool = False,
     model: str | None = None,
     on_progress: OnProgress = silent,
@@ -89,19 +94,25 @@ def export(
     format : savedmodel, keras, tflite or tflite-int8
     calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
     measure : shards of waveforms; the exported model is measured on their testing clips
-    overwrite : replace an earlier export of the same format
+    card : Markdown file for a model card, with the accuracy of the last evaluation of the testing split
+    data : source of the shards; if `download` wrote it, the model card states its licence and credit
+    overwrite : replace an earlier export of the same format, and an earlier model card
     model : "module:function" of a custom network, which is imported only if it is named here
 
     Raises
     ------
     RunError: the run is not finished, or the predictions of the export differ from those of the run.
-    OutputExistsError: `out` exists. ConfigError: the format is unknown, `out` has a wrong name, or the shards do not fit.
-    ShardError: they are damaged.
+    OutputExistsError: `out` or `card` exists. ConfigError: the format is unknown, `out` has a wrong name, or the shards do
+    not fit. ShardError: they are damaged.
     """
-    refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure)
+    refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure, card=card, data=data)
     directory, target = RunDirectory(run), Path(out).absolute()
     plan = directory.require_finished(model)
     _check_target(target, format, overwrite)
+    if card and Path(card).exists() and not overwrite:
+        raise OutputExistsError(f"{card}: exists already; choose another name, or add --overwrite")
+    metrics = read_json(evaluation_files(directory.evaluation_dir(MEASURED_SPLIT)).metrics) if card else {}
+    facts = read_json(Path(data) / DOWNLOAD_NAME) if card and data else {}
     waves = _calibration_waves(plan, directory.path, format, calibrate)
     measured_on = _measured_index(plan, directory.path, measure)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +129,7 @@ def export(
         _publish(written, target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return ExportResult(
+    result = ExportResult(
         path=str(target),
         format=format,
         num_bytes=_size(target),
@@ -130,6 +141,21 @@ def export(
         max_difference=difference,
         agreement=agreement,
         measured=measured,
+    )
+    if card:
+        write_model_card(Path(card), _model_card(result, plan, metrics, facts))
+    return result
+
+
+def _model_card(result: ExportResult, plan: TrainPlan, metrics: dict[str, Any], facts: dict[str, Any]) -> ModelCard:
+    return ModelCard(
+        name=Path(result.path).name,
+        format=result.format,
+        num_bytes=result.num_bytes,
+        plan=plan,
+        metrics=metrics,
+        measured=result.measured,
+        data=facts,
     )
 
 
