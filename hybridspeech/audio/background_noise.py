@@ -57,8 +57,14 @@ def _splits(count: int) -> list[tuple[str, ...]]:
 
 
 @functools.lru_cache(maxsize=4)
-def load_noises(paths: tuple[str, ...], sample_rate_hz: int, num_samples: int) -> tuple[np.ndarray, ...]:
+def load_noises(
+    paths: tuple[str, ...], sample_rate_hz: int, num_samples: int, versions: tuple[str, ...] = ()
+) -> tuple[np.ndarray, ...]:
     """Read recordings of background noise; each process caches the last four results.
+
+    Parameters
+    ----------
+    versions : stand for size and modification time of the files; another version is read again
 
     Returns
     -------

@@ -9,7 +9,7 @@ shards. A task makes one shard from its clips. It may run twice, in parallel, or
       rejects.jsonl                               clips that can't be used, with the reason
       noise/{split}/{name}.wav                    waveform shards: background noise for training and evaluation
       index.json                                  written last: its presence means that all other files are there
-      _progress/                                  records of finished shards, for --resume; removed after index.json is written
+      _progress/                                  records of the shards and of their source files, for --resume
 """
 
 from __future__ import annotations

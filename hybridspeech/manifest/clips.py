@@ -15,7 +15,8 @@ class Clip:
     `clip_id` is its path relative to the source, with '/'; `path` is absolute; `label` is the index of `label_name` in
     the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` is 0 for the recorded
     clip and k for its k-th augmented copy. A clip of silence is an excerpt of a long recording (of digital silence if
-    `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1.
+    `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1. `version` stands for size and
+    modification time of the file when a job began; '' if nobody asked.
     """
 
     clip_id: str
@@ -26,6 +27,7 @@ class Clip:
     split: str
     copy: int = 0
     excerpt: tuple[float, float] | None = None
+    version: str = ""
 
     @property
     def recorded_id(self) -> str:

@@ -6,8 +6,8 @@ files of an output, and of training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,11 +28,18 @@ from hybridspeech.storage.objects import read_many
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """Result of one ShardTask; `key` is a hash of all that decides the bytes of the shard apart from the audio, or empty."""
+    """Result of one ShardTask.
+
+    `key` is a hash of all that decides the bytes of the shard apart from the audio, or empty. `sources` holds version and
+    hash of the sound of each clip, by its id, and `noises` those of the background noise of augmented copies, by path; the
+    hash of a reject is its reason.
+    """
 
     key: str = ""
     info: ShardInfo
     rejects: tuple[Reject, ...] = ()
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    noises: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def read_waveform(clip: Clip, config: FeatureConfig) -> np.ndarray:
@@ -51,7 +58,7 @@ def read_waveform(clip: Clip, config: FeatureConfig) -> np.ndarray:
     num_samples, (position, volume) = config.num_samples, clip.excerpt
     if not clip.path:
         return np.zeros(num_samples, np.float32)
-    recording = load_noises((clip.path,), config.sample_rate_hz, num_samples)
+    recording = load_noises((clip.path,), config.sample_rate_hz, num_samples, (clip.version,))
     return np.float32(volume) * excerpt(recording, 0.0, position, num_samples)
 
 

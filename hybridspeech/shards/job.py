@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,17 +17,19 @@ from typing import Any, Protocol
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.pcm import to_pcm16
-from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, to_json
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import to_parquet
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.encoding import ShardRecord, make_balanced
+from hybridspeech.shards.encoding import ShardRecord, make_balanced, read_ahead
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
+from hybridspeech.shards.label_counts import read_rejects
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
-from hybridspeech.shards.worker import ShardMaker, translate_write_errors
+from hybridspeech.shards.sources import file_versions, with_versions
+from hybridspeech.shards.worker import ShardMaker, hash_or_reason, parse_record, translate_write_errors
 from hybridspeech.storage.locations import is_url, join, parent_and_name
 from hybridspeech.storage.objects import (
     delete_below,
@@ -74,8 +77,11 @@ class PreprocessJob:
     num_computed: int = 0
     records: dict[str, ShardRecord] = field(default_factory=dict)  # by shard name
     rejects: Rejects = field(init=False)
+    noise_versions: dict[str, str] = field(init=False)  # by path
 
     def __post_init__(self) -> None:
+        self.manifest = replace(self.manifest, clips=with_versions(self.manifest.clips))
+        self.noise_versions = file_versions({noise.path for noise in self.noises})
         self.rejects = Rejects(
             join(self.out, REJECTS_NAME),
             num_clips=len(self.manifest.clips),
@@ -90,11 +96,11 @@ class PreprocessJob:
         return _settings(self.features, self.shards, self.manifest.labels, *augment)
 
     def prepare(self) -> ShardIndex | None:
-        """Create the progress folder or read the records in it; return the index if the output is already complete.
+        """Create the progress folder or read the records in it; return the index if the output is complete and unchanged.
 
         Raises
         ------
-        ConfigError: the output was made with other settings.
+        ConfigError: the output was made with other settings. ShardError: its settings can't be read.
         """
         folder = join(self.out, PROGRESS_NAME)
         before = self._settings_before(join(folder, SETTINGS_NAME))
@@ -106,22 +112,17 @@ class PreprocessJob:
                 f"settings, or start again with --overwrite"
             )
         index = self._index_before()
-        if index and not index.incomplete(self.out) and self._is_of_this_source():
-            delete_below(folder)
+        self.records = {record.info.name: record for record in read_records(folder)}
+        self._report_changes()
+        if index and not index.incomplete(self.out) and self._is_of_this_source() and self._is_unchanged(index):
             return index
         self.sweep()
         with translate_write_errors(self.out):
-            self._read_records(folder)
+            self._mark_unfinished(folder)
         return None
 
-    def _read_records(self, folder: str) -> None:
+    def _mark_unfinished(self, folder: str) -> None:
         make_folder(folder)
-        names = [name for name in list_names(folder) if name.endswith(".json") and name != SETTINGS_NAME]
-        for content in read_many(join(folder, name) for name in names):
-            if isinstance(content, Exception):
-                raise content
-            record = from_json(ShardRecord, json.loads(content))
-            self.records[record.info.name] = record
         delete_files([join(self.out, INDEX_NAME)])
         write_bytes(join(folder, SETTINGS_NAME), json.dumps(self.settings))
         write_bytes(join(self.out, MANIFEST_NAME), to_parquet(self.manifest))
@@ -144,9 +145,56 @@ class PreprocessJob:
         path = join(self.out, MANIFEST_NAME)
         return is_file(path) and read_bytes(path) == to_parquet(self.manifest)
 
+    def _is_unchanged(self, index: ShardIndex) -> bool:
+        """Tell whether each shard of the index is made from the source files as they are now."""
+        records = [self.records.get(shard.name) for shard in index.shards]
+        has_records = all(
+            record and record.info == shard and len(record.sources) >= shard.num_examples
+            for record, shard in zip(records, index.shards, strict=True)
+        )
+        is_current = has_records and all(record and self._has_versions_of_now(record) for record in records)
+        return is_current and self._has_same_noises(index) and self._has_same_rejects()
+
+    def _has_versions_of_now(self, record: ShardRecord) -> bool:
+        return not self._changed_clips(record) and all(
+            self.noise_versions.get(path) == version for path, (version, _) in record.noises.items()
+        )
+
+    def _changed_clips(self, record: ShardRecord) -> list[str]:
+        return [clip_id for clip_id, (version, _) in record.sources.items() if self._versions.get(clip_id) != version]
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return {clip.clip_id: clip.version for clip in self.manifest.clips}
+
+    def _report_changes(self) -> None:
+        num_changed = len({clip_id for record in self.records.values() for clip_id in self._changed_clips(record)})
+        if num_changed:
+            are = "source file has" if num_changed == 1 else "source files have"
+            message = f"{num_changed:,} {are} another size or time than in {self.out}: reading again"
+            self.on_progress(Progress(stage="manifest", message=message))
+
+    def _has_same_rejects(self) -> bool:
+        """Read the rejects again: the records of finished shards do not contain all of them."""
+        try:
+            before = read_rejects(self.out)
+        except ShardError:
+            return False
+        clips = [clip for clip in self.manifest.clips if clip.clip_id in before]
+        read = read_ahead(clips, self.features)
+        return all(hash_or_reason(read, clip) == before[clip.clip_id] for clip in clips)
+
+    def _has_same_noises(self, index: ShardIndex) -> bool:
+        return self.features.kind != "waveform" or index.noises == tuple(info for info, _ in self._stored_noises())
+
     def _settings_before(self, path: str) -> dict[str, Any]:
         if is_file(path):
-            before: dict[str, Any] = json.loads(read_bytes(path))
+            try:
+                before = json.loads(read_bytes(path))
+            except (ValueError, RecursionError):
+                before = None
+            if not isinstance(before, dict):
+                raise ShardError(f"{path}: is damaged; start again with --overwrite")
             return before
         if index := self._index_before():
             augment = (index.augment, index.augment_copies) if index.augment_copies else ()
@@ -176,10 +224,10 @@ class PreprocessJob:
             shards=self.shards,
             key=json.dumps(self.settings, sort_keys=True),
             augment=self.augment,
-            noises=tuple(noise.path for noise in self.noises if "training" in noise.splits),
+            noises=tuple((n.path, self.noise_versions[n.path]) for n in self.noises if "training" in n.splits),
         )
         sizes = {stat.name: stat.num_bytes for stat in list_files(self.out)}
-        todo = [task for task in tasks if not self._is_finished(task.name, maker.key_of(task), sizes)]
+        todo = [state for task in tasks if (state := self._if_unfinished(task, maker.key_of(task), sizes))]
         total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
@@ -187,10 +235,12 @@ class PreprocessJob:
         def on_done(records: list[ShardRecord]) -> None:
             nonlocal done
             for record in records:
+                before = self.records.get(record.info.name)
                 self.records[record.info.name] = record
                 self.rejects.add(record.rejects)
                 num_clips = record.info.num_examples + len(record.rejects)
-                done, self.num_computed = done + num_clips, self.num_computed + num_clips
+                done += num_clips
+                self.num_computed += 0 if before and before.info == record.info else num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
             with translate_write_errors(self.out):
                 self.rejects.check()
@@ -208,10 +258,12 @@ class PreprocessJob:
             self.rejects.check()
         return records
 
-    def _is_finished(self, name: str, key: str, sizes: Mapping[str, int]) -> bool:
-        """Tell whether the shard exists, with a record of these clips."""
-        record = self.records.get(name)
-        return record is not None and record.key == key and sizes.get(name) == record.info.num_bytes
+    def _if_unfinished(self, task: ShardTask, key: str, sizes: Mapping[str, int]) -> ShardTask | None:
+        """Return the task, unless the shard exists with a record of these clips in their present versions."""
+        record = self.records.get(task.name)
+        if record is None or record.key != key or sizes.get(task.name) != record.info.num_bytes or not record.sources:
+            return task
+        return None if self._has_versions_of_now(record) else replace(task, may_be_unchanged=True)
 
     def finish(self, records: Sequence[ShardRecord], check_claim: Callable[[], None] = lambda: None) -> ShardIndex:
         """Remove files that are not part of the output, and write index.json, the commit mark.
@@ -236,25 +288,40 @@ class PreprocessJob:
             extra = [name for name in list_names(self.out) if ".tfrecord" in name and name not in expected]
             delete_files(join(self.out, name) for name in extra)
             self.sweep()
+            old = [name for name in self.records if name not in expected]
+            delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in old)
             check_claim()
             index.save(self.out)
-            delete_below(join(self.out, PROGRESS_NAME))
         return index
 
     def _store_noises(self) -> tuple[NoiseInfo, ...]:
         """Copy the background noise, at the sample rate of the clips, into the output, for `train` and `evaluate`."""
-        stored, rate_hz = [], self.features.sample_rate_hz
         delete_below(join(self.out, NOISE_NAME))
+        infos = []
+        for info, data in self._stored_noises():
+            make_folder(parent_and_name(join(self.out, info.name))[0])
+            write_bytes(join(self.out, info.name), data)
+            infos.append(info)
+        return tuple(infos)
+
+    def _stored_noises(self) -> Iterator[tuple[NoiseInfo, bytes]]:
+        rate_hz, num_samples = self.features.sample_rate_hz, self.features.num_samples
         for noise in self.noises:
-            (recording,) = load_noises((noise.path,), rate_hz, self.features.num_samples)
+            (recording,) = load_noises((noise.path,), rate_hz, num_samples, (self.noise_versions[noise.path],))
             samples = to_pcm16(recording)
             data = canonical_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
             name = f"{NOISE_NAME}/{'-'.join(noise.splits)}/{noise.name}.wav"
-            make_folder(parent_and_name(join(self.out, name))[0])
-            write_bytes(join(self.out, name), data)
             digest = hashlib.sha256(data).hexdigest()
-            stored.append(NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), sha256=digest))
-        return tuple(stored)
+            yield NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), sha256=digest), data
+
+
+def read_records(folder: str) -> Iterator[ShardRecord]:
+    """Read the records in a progress folder; a damaged one is left out, so that its shard is made again."""
+    names = [name for name in list_names(folder) if ".tfrecord" in name and name.endswith(".json")]
+    for content in read_many(join(folder, name) for name in names):
+        record = None if isinstance(content, Exception) else parse_record(content)
+        if record:
+            yield record
 
 
 def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], *augment: Any) -> dict[str, Any]:

@@ -23,11 +23,15 @@ MIN_SHARDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """One shard to make: its file name, its split, and its clips in the order in which they are written."""
+    """One shard to make: its file name, its split, and its clips in the order in which they are written.
+
+    `may_be_unchanged`: the shard exists, and some of its source files have another version.
+    """
 
     name: str
     split: str
     clips: tuple[Clip, ...]
+    may_be_unchanged: bool = False
 
 
 def choose_num_shards(manifest: Manifest, features: FeatureConfig, shards: ShardConfig) -> int:

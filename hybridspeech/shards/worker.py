@@ -8,34 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.audio.decode import load_decoder
-from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, to_json
-from hybridspeech.errors import ShardError
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
+from hybridspeech.errors import AudioError, HybridspeechError, ShardError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_ahead
 from hybridspeech.shards.index import PROGRESS_NAME
 from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.sources import sound_hash
 from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.locations import join
-from hybridspeech.storage.objects import delete_files, write_bytes
+from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardMaker:
     """Makes the shards of some tasks. It is picklable and imports no TensorFlow; an engine calls it in a worker.
 
-    `key` is a text of all settings that decide the bytes of the shards. `noises` are the paths of the background noise
-    for augmented copies.
+    `key` is a text of all settings that decide the bytes of the shards. `noises` are paths and versions of the background
+    noise for augmented copies.
     """
 
     out: str
@@ -43,43 +44,78 @@ class ShardMaker:
     shards: ShardConfig
     key: str
     augment: AugmentConfig = NO_AUGMENTATION
-    noises: tuple[str, ...] = ()
+    noises: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
         """Make the shards, write their records to _progress, and return the records."""
         return [self.make(task) for task in tasks]
 
     def make(self, task: ShardTask) -> ShardRecord:
-        """Make one shard, and write its record to _progress.
+        """Make one shard, and write its record to _progress; if no sound has changed since, only renew the record.
 
         Raises
         ------
         ShardError: the shard or its record can't be written.
         """
         record_path = join(self.out, PROGRESS_NAME, f"{task.name}.json")
-        delete_files([record_path])  # a record of the same shard with other clips is no longer true
-        extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
+        before = parse_record(read_bytes(record_path)) if task.may_be_unchanged and is_file(record_path) else None
+        record = self._unchanged(task, before) if before else None
+        if record is None:
+            delete_files([record_path])  # a record of the same shard with other clips is no longer true
+            record = self._make(task)
+        with translate_write_errors(self.out):
+            write_bytes(record_path, json.dumps(to_json(record)))
+        return record
 
-        recorded = read_ahead(task.clips, self.features)
+    def _make(self, task: ShardTask) -> ShardRecord:
+        extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
+        recorded, hashes = read_ahead(task.clips, self.features), dict[str, str]()
 
         def read(clip: Clip) -> np.ndarray:
             wave = recorded(clip)
+            hashes[clip.clip_id] = sound_hash(wave)
             return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
 
         with ShardWriter(join(self.out, task.name), self.shards, self.features.shape) as writer:
             rejects = [reject for reject in encode_clips(task.clips, extractor, writer.encoder, read) if reject]
         assert writer.info is not None
-        record = ShardRecord(key=self.key_of(task), info=writer.info, rejects=tuple(rejects))
-        with translate_write_errors(self.out):
-            write_bytes(record_path, json.dumps(to_json(record)))
-        return record
+        hashes |= {reject.clip_id: reject.reason for reject in rejects}
+        noises = zip(self.noises, augmenter.noises, strict=True) if augmenter and augmenter.noises else ()
+        return ShardRecord(
+            key=self.key_of(task),
+            info=writer.info,
+            rejects=tuple(rejects),
+            sources={clip.clip_id: (clip.version, hashes[clip.clip_id]) for clip in task.clips},
+            noises={path: (version, sound_hash(recording)) for (path, version), recording in noises},
+        )
+
+    def _unchanged(self, task: ShardTask, before: ShardRecord) -> ShardRecord | None:
+        """Read again what has another version; return the record with the new versions, or None if a sound differs."""
+        if before.key != self.key_of(task):
+            return None
+        suspects = [clip for clip in task.clips if before.sources.get(clip.clip_id, ("", ""))[0] != clip.version]
+        read = read_ahead(suspects, self.features)
+        hashes = {clip.clip_id: hash_or_reason(read, clip) for clip in suspects}
+        if any(before.sources.get(clip_id, ("", ""))[1] != found for clip_id, found in hashes.items()):
+            return None
+        noises = self._augmenter_noises() if before.noises else ()
+        now = {path: (version, sound_hash(wave)) for (path, version), wave in zip(self.noises, noises, strict=False)}
+        if {path: found for path, (_, found) in now.items()} != {p: found for p, (_, found) in before.noises.items()}:
+            return None
+        sources = {clip.clip_id: (clip.version, before.sources[clip.clip_id][1]) for clip in task.clips}
+        return replace(before, sources=sources, noises=now)
 
     def _augmenter(self, task: ShardTask) -> Augmenter | None:
         if not any(clip.copy for clip in task.clips):
             return None
-        rate_hz = self.features.sample_rate_hz
-        noises = load_noises(self.noises, rate_hz, self.features.num_samples) if self.augment.needs_noise else ()
-        return Augmenter(self.augment, sample_rate_hz=rate_hz, seed=self.shards.seed, noises=noises)
+        noises = self._augmenter_noises() if self.augment.needs_noise else ()
+        return Augmenter(
+            self.augment, sample_rate_hz=self.features.sample_rate_hz, seed=self.shards.seed, noises=noises
+        )
+
+    def _augmenter_noises(self) -> tuple[np.ndarray, ...]:
+        paths, versions = (tuple(column) for column in zip(*self.noises, strict=True))
+        return load_noises(paths, self.features.sample_rate_hz, self.features.num_samples, versions)
 
     def key_of(self, task: ShardTask) -> str:
         """Return a hash of all that decides the bytes of a shard, apart from the audio."""
@@ -87,7 +123,7 @@ class ShardMaker:
             (clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path, clip.copy, clip.excerpt)
             for clip in task.clips
         ]
-        noises = self.noises if self.augment.needs_noise else ()
+        noises = [path for path, _ in self.noises] if self.augment.needs_noise else ()
         return hashlib.sha256(json.dumps([self.key, task.name, clips, noises]).encode()).hexdigest()
 
 
@@ -95,6 +131,22 @@ def prepare_worker() -> None:
     """Import the decoder and load the compiled kernel of the default features; for a process that will fork workers."""
     load_decoder()
     FeatureExtractor(FeatureConfig())
+
+
+def parse_record(content: bytes) -> ShardRecord | None:
+    """Return the record of a finished shard; None if it is damaged: then the shard is made again."""
+    try:
+        return from_json(ShardRecord, json.loads(content))
+    except (ValueError, TypeError, RecursionError, HybridspeechError):
+        return None
+
+
+def hash_or_reason(read: Callable[[Clip], np.ndarray], clip: Clip) -> str:
+    """Return the hash of the sound of a clip, or the reason why it can't be used."""
+    try:
+        return sound_hash(read(clip))
+    except AudioError as error:
+        return error.reason
 
 
 @contextmanager

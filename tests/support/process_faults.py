@@ -52,8 +52,13 @@ def write_clips(root: Path, num_speakers: int) -> Path:
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """Every file below a folder: its bytes by its relative path, and nothing for an empty folder but its name."""
-    return {str(path.relative_to(out)): path.read_bytes() if path.is_file() else b"" for path in sorted(out.rglob("*"))}
+    """Bytes of every file below a folder by its relative path, without the records of a resume; b"" for a folder."""
+    paths = [path.relative_to(out) for path in sorted(out.rglob("*"))]
+    return {
+        str(path): (out / path).read_bytes() if (out / path).is_file() else b""
+        for path in paths
+        if path.parts[0] != PROGRESS_NAME or path.suffix != ".json"
+    }
 
 
 def num_finished(out: Path) -> int:
