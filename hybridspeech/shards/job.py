@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,8 +28,10 @@ from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, 
 from hybridspeech.shards.label_counts import read_rejects
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
+from hybridspeech.shards.shared_storage import SharedStorage, probed_storage, wait_until_complete
 from hybridspeech.shards.sources import file_versions, with_versions
-from hybridspeech.shards.worker import ShardMaker, hash_or_reason, parse_record, translate_write_errors
+from hybridspeech.shards.worker import ShardMaker, hash_or_reason, parse_record
+from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.storage.locations import is_url, join, parent_and_name
 from hybridspeech.storage.objects import (
     delete_below,
@@ -207,16 +209,19 @@ class PreprocessJob:
         Raises
         ------
         TooManyRejectsError: no clip can be used, or more clips were rejected than allowed.
-        EngineError: the engine failed. ShardError: the output can't be written.
+        EngineError: the engine failed. ShardError: the output can't be written. ConfigError: a worker does not share the
+        storage of the driver.
         """
         stages = chain(["shards"], repeat("equal shards"))
         planned = plan_shards(self.manifest.clips, self.shards)
-        records = make_balanced(planned, self.shards, lambda tasks: self._run(engine, tasks, next(stages)))
+        with probed_storage(self.out, self.manifest.clips) as storage:
+            make = partial(self._run, engine, storage)
+            records = make_balanced(planned, self.shards, lambda tasks: make(tasks, next(stages)))
         if not records:
             raise TooManyRejectsError(self.rejects.summary())
         return records
 
-    def _run(self, engine: Engine, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
+    def _run(self, engine: Engine, storage: SharedStorage, tasks: Sequence[ShardTask], stage: str) -> list[ShardRecord]:
         """Return the records of `tasks`, in order; make only the shards without a valid record."""
         maker = ShardMaker(
             out=self.out,
@@ -224,6 +229,7 @@ class PreprocessJob:
             shards=self.shards,
             key=json.dumps(self.settings, sort_keys=True),
             augment=self.augment,
+            storage=storage,
             noises=tuple((n.path, self.noise_versions[n.path]) for n in self.noises if "training" in n.splits),
         )
         sizes = {stat.name: stat.num_bytes for stat in list_files(self.out)}
@@ -271,6 +277,10 @@ class PreprocessJob:
         Parameters
         ----------
         check_claim : raises if the output is no longer this job's
+
+        Raises
+        ------
+        ShardError: the driver does not see all shards, or the output can't be written.
         """
         index = ShardIndex(
             features=self.features,
@@ -290,6 +300,7 @@ class PreprocessJob:
             self.sweep()
             old = [name for name in self.records if name not in expected]
             delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in old)
+            wait_until_complete(index, records, self.out)
             check_claim()
             index.save(self.out)
         return index

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,14 +18,16 @@ from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.audio.decode import load_decoder
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
-from hybridspeech.errors import AudioError, HybridspeechError, ShardError
+from hybridspeech.errors import AudioError, HybridspeechError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_ahead
 from hybridspeech.shards.index import PROGRESS_NAME
 from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.shared_storage import SharedStorage
 from hybridspeech.shards.sources import sound_hash
+from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
@@ -45,9 +47,17 @@ class ShardMaker:
     key: str
     augment: AugmentConfig = NO_AUGMENTATION
     noises: tuple[tuple[str, str], ...] = ()
+    storage: SharedStorage | None = None
 
     def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
-        """Make the shards, write their records to _progress, and return the records."""
+        """Make the shards, write their records to _progress, and return the records.
+
+        Raises
+        ------
+        ConfigError: this worker does not share the storage of the driver. ShardError: a file can't be written.
+        """
+        if self.storage:
+            self.storage.check()
         return [self.make(task) for task in tasks]
 
     def make(self, task: ShardTask) -> ShardRecord:
@@ -87,6 +97,7 @@ class ShardMaker:
             rejects=tuple(rejects),
             sources={clip.clip_id: (clip.version, hashes[clip.clip_id]) for clip in task.clips},
             noises={path: (version, sound_hash(recording)) for (path, version), recording in noises},
+            host=socket.gethostname(),
         )
 
     def _unchanged(self, task: ShardTask, before: ShardRecord) -> ShardRecord | None:
@@ -147,13 +158,3 @@ def hash_or_reason(read: Callable[[Clip], np.ndarray], clip: Clip) -> str:
         return sound_hash(read(clip))
     except AudioError as error:
         return error.reason
-
-
-@contextmanager
-def translate_write_errors(out: str) -> Iterator[None]:
-    """Raise ShardError with the output folder, the reason and the remedy if a file of the output can't be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ShardError(f"{out}: can't be written: {reason}; free space there, then --resume") from error

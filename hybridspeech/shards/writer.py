@@ -23,10 +23,11 @@ from types import TracebackType
 
 import numpy as np
 
-from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.errors import ConfigError
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo, split_of
 from hybridspeech.shards.tfrecord import TEXT_ENCODING, RecordBuffer
+from hybridspeech.shards.write_errors import write_error
 from hybridspeech.storage.locations import is_url, parent_and_name
 from hybridspeech.storage.objects import upload
 
@@ -138,7 +139,7 @@ class ShardWriter:
         try:
             self._file = self._temporary.open("xb", buffering=0)
         except OSError as error:
-            raise self._translated(error) from error
+            raise write_error(self.path, error) from error
         return self
 
     def write(self, clip_id: str, label: int, label_name: str, speaker: str, spectrogram: np.ndarray) -> None:
@@ -151,7 +152,7 @@ class ShardWriter:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise self._translated(error) from error
+            raise write_error(self.path, error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -172,10 +173,5 @@ class ShardWriter:
                 os.fsync(self._file.fileno())
                 self._temporary.replace(self.path)
         except OSError as error:
-            raise self._translated(error) from error
+            raise write_error(self.path, error) from error
         self.info = info
-
-    def _translated(self, error: OSError) -> ShardError:
-        return ShardError(
-            f"{self.path}: can't be written: {error.strerror}; free space or choose another output folder"
-        )

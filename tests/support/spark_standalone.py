@@ -7,20 +7,25 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
 from hybridspeech.clusters.environment import LOOPBACK, find_spark, spark_environment
 from hybridspeech.processes.supervision import end_all, process_tree
+from support.own_folder import own_folder
 
 DEPLOY = "org.apache.spark.deploy"
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder: Path, num_workers: int = 2) -> Iterator[str]:
-    """URL of a master with workers of one core and 1 GiB each; all processes have ended afterwards."""
+def standalone_cluster(folder: Path, num_workers: int = 2, private: Path | None = None) -> Iterator[str]:
+    """URL of a master with workers of one core and 1 GiB each; all processes have ended afterwards.
+
+    `private` is a folder that each worker has for itself: it sees an empty one there (needs root).
+    """
+    prefix = own_folder(private, hostname="elsewhere") if private else []
     started: list[subprocess.Popen[bytes]] = []
     listen = ["--host", LOOPBACK, "--port", "0", "--webui-port", "0"]
     try:
@@ -28,7 +33,7 @@ def standalone_cluster(folder: Path, num_workers: int = 2) -> Iterator[str]:
         url = _wait_for(r"Starting Spark master at (spark://\S+)", folder / "master.log")
         logs = [folder / f"worker-{i}.log" for i in range(num_workers)]
         resources = ["--cores", "1", "--memory", "1G", "--work-dir", str(folder / "work")]
-        started += [_start(f"{DEPLOY}.worker.Worker", [*listen, *resources, url], log) for log in logs]
+        started += [_start(f"{DEPLOY}.worker.Worker", [*listen, *resources, url], log, prefix) for log in logs]
         for log in logs:
             _wait_for(r"(Successfully registered with master)", log)
         yield url
@@ -37,10 +42,10 @@ def standalone_cluster(folder: Path, num_workers: int = 2) -> Iterator[str]:
         end_all(processes, terminate_s=10)
 
 
-def _start(daemon: str, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+def _start(daemon: str, arguments: list[str], log: Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
-            [str(find_spark() / "bin" / "spark-class"), daemon, *arguments],
+            [*prefix, str(find_spark() / "bin" / "spark-class"), daemon, *arguments],
             env={**os.environ, **spark_environment(log.parent)},
             stdin=subprocess.DEVNULL,
             stdout=output,
