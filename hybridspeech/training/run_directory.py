@@ -164,9 +164,11 @@ class RunDirectory:
         return replace(plan, model=replace(plan.model, name=model or name))
 
     def _check_sizes(self, plan: TrainPlan) -> None:
-        """Raise RunError if the sizes in the plan do not fit together, or exceed those of a record."""
+        """Raise RunError if the plan is not resolved, or its sizes do not fit together or exceed those of a record."""
         given = (plan.model.input_shape, plan.model.num_labels)
         expected = (plan.features.shape, len(plan.labels))
+        if None in vars(plan.model).values():
+            raise RunError(f"{self.plan_path}: is damaged (the model has settings without a value); train again")
         if given != expected:
             raise RunError(
                 f"{self.plan_path}: is damaged (input shape and labels are {given}, but should be {expected})"

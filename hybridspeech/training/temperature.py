@@ -125,7 +125,7 @@ def read_calibration(path: Path) -> Calibration:
         valid = 0 < float(calibration.temperature) < np.inf
     except FileNotFoundError:
         return Calibration()
-    except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise RunError(f"{path}: can't be read ({error}); remove it to use temperature 1, or train again") from error
     if not valid:
         raise RunError(f"{path}: temperature is {calibration.temperature}; expected more than 0; train again")
