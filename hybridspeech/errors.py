@@ -22,11 +22,26 @@ translated once, where the library is called, with ``raise ... from``. Knows not
 
 from __future__ import annotations
 
+import errno
+
+_REMEDIES = {
+    errno.ENOENT: "the folder does not exist (any more): create it again",
+    errno.ENOTDIR: "a part of this path is not a folder: choose another location",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "change the permissions",
+    errno.EPERM: "change the permissions",
+}
+
 
 class HybridspeechError(Exception):
     """Base of all errors of this package; `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+
+def remedy_of(error: OSError) -> str:
+    """Return what to do about a file that can't be written."""
+    return _REMEDIES.get(error.errno or 0, "free space there")
 
 
 def reason_of(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hybridspeech.corpora.redirects import open_url
-from hybridspeech.errors import ConfigError, DownloadError
+from hybridspeech.errors import ConfigError, DownloadError, remedy_of
 
 OnBytes = Callable[[int, int], None]
 """Called with the number of bytes received and expected (0 if unknown)."""
@@ -108,7 +108,9 @@ def fetch(
             part.replace(path)
         return path.stat().st_size
     except OSError as error:
-        raise DownloadError(f"{error.filename or part}: can't write there ({error.strerror}); free space") from error
+        raise DownloadError(
+            f"{error.filename or part}: can't write there ({error.strerror}); {remedy_of(error)}"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -9,17 +9,21 @@ from hybridspeech.config import check, check_choice
 
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-"""The labels of the usual Speech Commands task: ten words, anything else, and no word at all (arXiv:1804.03209)."""
+"""Labels of the usual Speech Commands task: ten words, all other words, and silence (arXiv:1804.03209)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestConfig:
-    """How labels, speakers and splits are decided.
+    """Settings of labels, speakers and splits.
 
-    `split` "auto" takes the column of a table, else the published lists, else the hash rule. Percentages are of
-    speakers. `task` says which labels there are: "all" folders, "12" (the ten command words of Speech Commands with
-    _unknown_ and _silence_), or "words:yes,no,..."; a list may name _unknown_ and _silence_ too. These two are as many as
-    `unknown_percentage` and `silence_percentage` of the clips of the chosen words, in each split; `seed` draws them.
+    `split` "auto" is the column of a table, else the published lists, else the hash rule. The percentages of validation
+    and testing are fractions of the speakers. `task` selects the labels: "all" words, "12" (the ten command words of Speech
+    Commands, _unknown_ and _silence_), or "words:yes,no,...", which may contain _unknown_ and _silence_. In each split,
+    their numbers are `unknown_percentage` and `silence_percentage` of the clips of the chosen words; `seed` draws them.
+
+    Raises
+    ------
+    ConfigError: a value is out of range.
     """
 
     split: Literal["auto", "lists", "hash", "column", "none"] = "auto"
@@ -44,7 +48,7 @@ class ManifestConfig:
 
     @property
     def words(self) -> tuple[str, ...] | None:
-        """The labels that the task asks for, as given; None for all that are there."""
+        """Labels of the task, as given; None for all labels of the source."""
         if self.task == "12":
             return TWELVE
         kind, _, listed = self.task.partition(":")

@@ -135,7 +135,9 @@ def test_an_old_shard_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match=r"nowhere.*can't be written: No such file"):
+    with pytest.raises(
+        ShardError, match=r"nowhere.*can't be written: No such file or directory; the folder does not exist"
+    ):
         ShardWriter(tmp_path / "nowhere" / shard_name("training", 0, 1), PLAIN, SHAPE).__enter__()
 
 
