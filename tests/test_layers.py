@@ -34,6 +34,8 @@ HOMES = {
     "pyspark": {"clusters", "engines", "backends", "feeds"},
     "ray": {"clusters", "engines", "backends", "feeds"},
     "raydp": {"clusters", "engines", "backends", "feeds"},
+    "tf2onnx": {"models"},
+    "onnxruntime": {"models"},
     "tensorflowonspark": {"backends", "feeds"},
     "librosa": {"features", "evaluation"},
     "numba": {"features"},

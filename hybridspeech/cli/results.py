@@ -90,9 +90,9 @@ def predict_command(
 @with_settings(SETTINGS)
 def export_command(
     run: Run,
-    out: Annotated[Path, argument("OUT", "Folder (savedmodel) or file (keras, tflite) to create.")],
+    out: Annotated[Path, argument("OUT", "Folder (savedmodel) or file (keras, tflite, onnx) to create.")],
     *,
-    format: Annotated[Literal["savedmodel", "keras", "tflite", "tflite-int8"], option("Format.", OUTPUT)] = (
+    format: Annotated[Literal["savedmodel", "keras", "tflite", "tflite-int8", "onnx"], option("Format.", OUTPUT)] = (
         "savedmodel"
     ),
     calibrate: Annotated[

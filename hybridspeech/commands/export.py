@@ -90,8 +90,8 @@ def export(
     Parameters
     ----------
     run : run directory of a finished training
-    out : folder (savedmodel) or file (*.keras, *.tflite) to write
-    format : savedmodel, keras, tflite or tflite-int8
+    out : folder (savedmodel) or file (*.keras, *.tflite, *.onnx) to write
+    format : savedmodel, keras, tflite, tflite-int8 or onnx
     calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
     measure : shards of waveforms; the exported model is measured on their testing clips
     card : Markdown file for a model card, with the accuracy of the last evaluation of the testing split

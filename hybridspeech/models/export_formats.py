@@ -6,9 +6,10 @@
 | keras | a file of tf_keras, without Lambda code | in its zip archive | `tf_keras.models.load_model` |
 | tflite | a file of builtin operations | in the zip archive at its end | `tf.lite.Interpreter` |
 | tflite-int8 | tflite; the network computes in int8, the features in float32 | the same | the same |
+| onnx | a file of ONNX operations | in its metadata | `onnxruntime.InferenceSession` |
 
 Every format maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to `probabilities`, float32
-[shape=(batch, num_labels)], by the signature `serving_default` (keras: by calling the model). `labels.txt` has one label
+[shape=(batch, num_labels)], by the signature `serving_default` (keras, onnx: by the model itself). `labels.txt` has one label
 per line; `deployment.json` has the labels, the sample rate, the number of samples, and the names of input and output. None
 needs this package. A TFLite file starts with a batch of 1; its signature runner accepts any batch size.
 """
@@ -16,6 +17,7 @@ needs this package. A TFLite file starts with a batch of 1; its signature runner
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ import numpy as np
 from hybridspeech.config import FeatureConfig
 from hybridspeech.models.frontend import FRONT_END_NAME, INPUT_NAME, front_end
 from hybridspeech.models.quantization import to_int8
+from hybridspeech.registry import requires
 
 if TYPE_CHECKING:
     import tf_keras
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 LABELS_NAME, DEPLOYMENT_NAME = "labels.txt", "deployment.json"
 OUTPUT_NAME, SIGNATURE, METADATA_SIGNATURE = "probabilities", "serving_default", "metadata"
 MODEL_NAME = "classifier"
+ONNX_OPSET = 18
 
 Precision = Literal["float32", "float64"]
 Classify = Callable[[np.ndarray], np.ndarray]
@@ -187,11 +191,41 @@ def _read_tflite(path: Path) -> Classify:
     return lambda waves: np.asarray(runner(**{INPUT_NAME: waves})[OUTPUT_NAME])
 
 
+def _write_onnx(source: ExportSource, path: Path) -> None:
+    """Write with the matrix of the Fourier transform: tf2onnx converts no FFT whose real and imaginary parts are used."""
+    with requires("onnx", "format onnx"):
+        import tf2onnx
+    import tensorflow as tf
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    classifier = _classifier(source, "float32", "matrix")
+    spec = [tf.TensorSpec((None, source.features.num_samples), tf.float32, name=INPUT_NAME)]
+    classify = tf.function(lambda waveform: {OUTPUT_NAME: classifier(waveform, training=False)}, input_signature=spec)
+    model, _ = tf2onnx.convert.from_function(classify, input_signature=spec, opset=ONNX_OPSET)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    for name, text in source.assets().items():
+        model.metadata_props.add(key=name, value=text)
+    path.write_bytes(model.SerializeToString())
+
+
+def _read_onnx(path: Path) -> Classify:
+    """Read with one thread, as on a small device."""
+    with requires("onnx", "format onnx"):
+        import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda waves: np.asarray(session.run([OUTPUT_NAME], {INPUT_NAME: waves})[0])
+
+
 FORMATS = {
     "savedmodel": ExportFormat("", _write_savedmodel, _read_savedmodel),
     "keras": ExportFormat(".keras", _write_keras, _read_keras),
     "tflite": ExportFormat(".tflite", _write_tflite, _read_tflite),
     "tflite-int8": ExportFormat(".tflite", _write_tflite_int8, _read_tflite, is_quantized=True),
+    "onnx": ExportFormat(".onnx", _write_onnx, _read_onnx),
 }
 
 
