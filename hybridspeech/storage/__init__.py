@@ -1,1 +1,1 @@
-"""Where locations are opened, listed, locked and written: no other package renames, locks or publishes a file of one."""
+"""Access to locations (local folders and URLs): no other package opens, renames or locks a file of a location."""

@@ -1,6 +1,6 @@
-"""Files of a location: list, read, write whole, create exclusively, delete. Knows nothing of their content.
+"""Files of a location: list, read, write atomically, create exclusively, delete. Knows nothing of their content.
 
-The same functions serve local paths and URLs. A local path never imports fsspec. A writer's file is seen whole or not at all:
+The same functions serve local paths and URLs. A local path never imports fsspec. A reader sees the complete file or none:
 a local one is published by rename, an object is uploaded in one request and its size is compared afterwards.
 
 A missing file is a FileNotFoundError everywhere. Other errors of a local path are OSErrors, those of a store StorageErrors.
@@ -151,7 +151,7 @@ def read_many(locations: Iterable[str], in_flight: int = READS_IN_FLIGHT) -> Ite
 
 
 def write_bytes(location: str, content: str | bytes) -> None:
-    """Write a file whole, in place of one that is there; the folder of a local path must exist."""
+    """Write a file atomically; it replaces an existing one. The folder of a local path must exist."""
     data = content.encode() if isinstance(content, str) else content
     if not is_url(location):
         write_atomically(Path(location), data)
@@ -182,7 +182,7 @@ def upload(path: Path, location: str) -> None:
 
 
 def download(location: str, path: Path, num_bytes: int | None = None) -> None:
-    """Copy a file of a URL to a local path, which exists only once it is whole.
+    """Copy a file of a URL to a local path, which appears only when it is complete.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def create_exclusively(location: str, content: bytes) -> bool:
 
 
 def delete_files(locations: Iterable[str]) -> None:
-    """Delete files; those that do not exist are passed over."""
+    """Delete files; missing ones are ignored."""
     by_root: dict[str, tuple[Store, list[str]]] = {}
     for location in locations:
         if not is_url(location):

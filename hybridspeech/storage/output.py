@@ -1,4 +1,4 @@
-"""Who may write into an output: not over other people's files, and not two jobs at once.
+"""Permission to write an output: never over files of other programs, and only one job at a time.
 
 Knows nothing of what is written there.
 """
@@ -38,18 +38,18 @@ def claim_output(
     resume: bool,
     timing: LockTiming = LockTiming(),  # noqa: B008 - frozen
 ) -> Iterator[CheckClaim]:
-    """Hold `out` for this job: make it, empty it if asked to, and keep other jobs out until the context ends.
+    """Lock `out` for this job: create it, empty it with `overwrite`, and refuse other jobs until the context ends.
 
     Parameters
     ----------
-    marks : names by which an output of the same verb, whole or unfinished, is known; only such an output is ever emptied
-    ours : patterns of the names that this verb writes; of an object store, nothing else is deleted
+    marks : names that identify an output of the same verb, complete or unfinished; no other output is ever emptied
+    ours : patterns of the names that this verb writes; nothing else is deleted from an object store
     overwrite, resume : what to do with an output that exists; without either, an output that is not empty is refused
 
     Raises
     ------
-    OutputExistsError: the output is not empty. ConfigError: it is not ours to empty, not writable, or another job has it.
-    StorageError: the store can't be reached, or refuses.
+    OutputExistsError: the output is not empty. ConfigError: it is not an output of this verb, not writable, or
+    locked by another job. StorageError: the store can't be reached, or refuses the request.
     """
     if overwrite and resume:
         raise ConfigError("both overwrite and resume were given; choose one")
@@ -61,7 +61,7 @@ def claim_output(
     out = Path(out)
     with _locked(out):
         try:
-            _make_room(out, marks, overwrite, resume)
+            _empty_folder(out, marks, overwrite, resume)
             yield lambda: None
         finally:
             (out / LOCK_NAME).unlink(missing_ok=True)
@@ -98,7 +98,7 @@ def _empty_store(out: str, marks: tuple[str, ...], ours: tuple[str, ...], overwr
 def may_write(
     out: str | Path, there: list[str], mark: str | None, marks: tuple[str, ...], *, overwrite: bool, resume: bool
 ) -> bool:
-    """Whether a job may write into an output as it is; false: it has to be emptied first.
+    """Tell whether a job may write into an output as it is; if not, the output must be emptied first.
 
     Raises
     ------
@@ -114,13 +114,13 @@ def may_write(
         )
     if mark is None or not (overwrite or resume):
         raise OutputExistsError(
-            f"{out}: is not empty; choose another folder, or add --overwrite (--resume goes on with it)"
+            f"{out}: is not empty; choose another folder, or add --overwrite (--resume continues it)"
         )
     return False
 
 
 def _locked(out: Path) -> TextIO:
-    """The lock's file, open and held until it is closed."""
+    """Open and lock the lock file; closing it ends the lock."""
     while True:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -137,10 +137,10 @@ def _locked(out: Path) -> TextIO:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), (out / LOCK_NAME).stat()):
                 return lock
-        lock.close()  # a job that ended meanwhile has removed this file: the next one locks another
+        lock.close()  # another job has ended and removed this file since it was opened: try again with the new file
 
 
-def _make_room(out: Path, marks: tuple[str, ...], overwrite: bool, resume: bool) -> None:
+def _empty_folder(out: Path, marks: tuple[str, ...], overwrite: bool, resume: bool) -> None:
     there = sorted(path for path in out.iterdir() if path.name != LOCK_NAME)
     mark = next((out / name for name in (EMPTYING_NAME, *marks) if out / name in there), None)
     names = [path.name for path in there]

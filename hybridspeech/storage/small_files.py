@@ -1,4 +1,4 @@
-"""Small files that a reader sees whole or not at all. Knows nothing of what is in them."""
+"""Atomic writes of small files. Knows nothing of their content."""
 
 from __future__ import annotations
 
