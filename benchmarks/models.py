@@ -88,14 +88,15 @@ def _noise(peers: Sequence[PeerResult]) -> Iterator[str]:
     yield "\n## Background noise, and calibration\n"
     yield (
         "Accuracy with background noise that is not used in training, by signal-to-noise ratio; and the expected "
-        "calibration error.\n"
+        "calibration error, before and after temperature scaling.\n"
     )
-    yield f"| network | {''.join(f'{level} dB | ' for level in levels)}calibration error |"
-    yield f"|---|{'---:|' * len(levels)}---:|"
+    yield f"| network | {''.join(f'{level} dB | ' for level in levels)}calibration error | after scaling |"
+    yield f"|---|{'---:|' * len(levels)}---:|---:|"
     for peer in peers:
         facts = _median(peer)
         noisy = "".join(f"{100 * facts['noise'][level]:.1f} % | " for level in levels)
-        yield f"| {peer.name} | {noisy}{facts.get('calibration_error', float('nan')):.3f} |"
+        scaled = f"{facts['scaled_calibration_error']:.3f}" if "scaled_calibration_error" in facts else "not measured"
+        yield f"| {peer.name} | {noisy}{facts.get('calibration_error', float('nan')):.3f} | {scaled} |"
 
 
 def _median(peer: PeerResult) -> Mapping[str, Any]:

@@ -66,7 +66,9 @@ def measure(
         "epochs": len(result.history),
         "train_s": seconds,
         "examples_per_s": result.examples_per_s,
-        "calibration_error": tested.ece,
+        "calibration_error": tested.uncalibrated.ece,
+        "scaled_calibration_error": tested.ece,
+        "temperature": tested.temperature,
         "noise": {f"{each.level:g}": each.accuracy for each in tested.robustness if each.disturbance == "noise"},
         "exports": {format: _exported(run, source, format, scratch / name) for format, name in EXPORTS.items()},
     }

@@ -1,1 +1,1 @@
-"""Evaluation of trained networks: metrics, confidence intervals, robustness, exported models, plots."""
+"""Evaluation of trained networks: metrics, confidence intervals, robustness, exported models, plots, reports."""

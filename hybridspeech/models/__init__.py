@@ -1,1 +1,1 @@
-"""Networks, the features as a layer, and the forms in which a network is exported."""
+"""Networks, the features as a Keras model, export formats, and quantisation."""

@@ -19,6 +19,7 @@ FACTS = {
     "epochs": 60,
     "train_s": 300.0,
     "calibration_error": 0.05,
+    "scaled_calibration_error": 0.02,
     "noise": {"20": 0.9, "0": 0.5},
     "exports": {
         "tflite": {"accuracy": 0.93, "num_bytes": 490_000, "latency_ms": 1.4},
@@ -48,8 +49,8 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
     text = (tmp_path / "models.md").read_text()
     assert "| dscnn | tflite | 93.0 % | 0.49 MB | 1.4 ms |" in text
     assert "| dscnn | tflite-int8 | refused: the labels / differ | | |" in text
-    assert "| network | 20 dB | 0 dB | calibration error |" in text
-    assert "| dscnn | 90.0 % | 50.0 % | 0.050 |" in text
+    assert "| network | 20 dB | 0 dB | calibration error | after scaling |" in text
+    assert "| dscnn | 90.0 % | 50.0 % | 0.050 | 0.020 |" in text
 
 
 def test_a_network_that_failed_says_why(tmp_path: Path) -> None:
