@@ -240,6 +240,7 @@ class ClusterConfig:
     master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor; backend "tfos"
     ray_address : Ray cluster to join; None: start one on this machine
     threads_per_worker : threads of TensorFlow; None: the cores of this machine divided by the workers, or the executor's
+    shard_cache : disk space per worker for shards of an object store, such as "16g"; the rest is fetched again
     start_timeout_s : longest time until every worker runs, in seconds
     stall_timeout_s : longest time without progress, in seconds
     verbose : show the logs of Spark, Ray and TensorFlow
@@ -252,6 +253,7 @@ class ClusterConfig:
     ray_address: str | None = None
     threads_per_worker: int | None = None
     executor_memory: str = "1g"
+    shard_cache: str = "16g"
     start_timeout_s: float = 300.0
     stall_timeout_s: float = 300.0
     verbose: bool = False

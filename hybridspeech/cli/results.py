@@ -14,6 +14,7 @@ from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
 from hybridspeech.errors import counted
+from hybridspeech.storage.locations import parent_and_name
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
@@ -171,7 +172,7 @@ def _print_evaluation(result: EvaluateResult) -> None:
             "uncalibrated": f"ECE {result.uncalibrated.ece:.4f}, loss {result.uncalibrated.loss:.4f} nats",
             "task": f"{counted(len(result.labels), 'label')}: {', '.join(result.labels)}",
             "clips": _clips(result),
-            "files": result.files.metrics.parent,
+            "files": parent_and_name(result.files.metrics)[0],
         }
     )
     print_table(

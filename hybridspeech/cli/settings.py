@@ -163,6 +163,7 @@ SETTINGS: Settings = {
         "conf": _CONF,
         "executor_memory": Setting("Memory of an executor's JVM (tfos).", CLUSTER),
         "ray_address": _RAY_ADDRESS,
+        "shard_cache": Setting("Disk space per worker for shards of an object store.", CLUSTER),
         "max_restarts": Setting("Number of restarts from the last checkpoint after a failure.", FAULTS),
         "start_timeout_s": Setting("Maximum time until all workers run, in seconds.", FAULTS, name="start_timeout"),
         "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),

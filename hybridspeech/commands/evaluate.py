@@ -26,8 +26,10 @@ from hybridspeech.evaluation.summary import EvaluateResult, EvaluationFiles, sum
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.storage.locations import refuse_urls
-from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.shards.local_copies import fetched_split
+from hybridspeech.storage.copies import fetched, uploaded
+from hybridspeech.storage.locations import is_url, join, normalized, refuse_urls
+from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory
 from hybridspeech.training.temperature import read_calibration
 
 __all__ = ["EvaluateResult", "EvaluationFiles", "evaluate"]
@@ -50,7 +52,7 @@ def evaluate(
 
     Parameters
     ----------
-    run : run directory of a finished training
+    run : run directory of a finished training; a local path or a URL, as `shards` and `out`
     shards : folder written by `preprocess`, with the labels and features of the run
     split : training, validation or testing
     batch_size : number of clips in memory at a time
@@ -67,41 +69,46 @@ def evaluate(
     damaged. ConfigError: run and shards do not fit, the split is empty, or robustness can't be measured. AudioError: a
     noise recording can't be read.
     """
-    refuse_urls(RUN=run, SHARDS=shards, out=out, report=report, audio=audio)
-    directory, folder = RunDirectory(run), Path(shards)
-    plan = directory.require_finished(model)
-    index = ShardIndex.load(folder)
-    check_fit(plan, index, split, directory.path, folder)
+    refuse_urls(report=report, audio=audio)
     if batch_size < 1:
         raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
-    noise_paths = split_noises(index, folder, split) if robustness else ()
-    temperature = read_calibration(directory.calibration_path).temperature
-    on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
-    with requires("train", "evaluate"):
-        from hybridspeech.training.trained_model import load_model
+    place = str(out) if out else join(run, RunDirectory(run).evaluation_dir(split).name)
+    shown = normalized(place) if is_url(place) else Path(place).absolute()
+    with (
+        fetched(run, *FINISHED_RUN_NAMES) as local_run,
+        fetched_split(shards, split) as folder,
+        uploaded(place) as files,
+    ):
+        directory = RunDirectory(local_run)
+        plan, index = directory.require_finished(model), ShardIndex.load(folder)
+        check_fit(plan, index, split, directory.path, folder)
+        noise_paths = split_noises(index, folder, split) if robustness else ()
+        temperature = read_calibration(directory.calibration_path).temperature
+        on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
+        with requires("train", "evaluate"):
+            from hybridspeech.training.trained_model import load_model
 
-        network = load_model(directory, plan, calibrated=False)
-    transform = ClipTransform(index.features, plan.features)
-    num_clips = index.splits[split]
-    classify = _counted(network.predict_on_batch, num_clips, "evaluate", on_progress)
-    uncalibrated = predict_split(classify, folder, index, split, transform, batch_size)
-    if not np.isfinite(uncalibrated.probabilities).all():
-        raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
-    target = Path(out) if out else directory.evaluation_dir(split)
-    predictions = uncalibrated.calibrated(temperature)
-    metrics = summarize(
-        predictions, uncalibrated, plan.labels, index.digest, directory.path.absolute(), target.absolute()
-    )
-    metrics = replace(metrics, warnings=data_warnings(index, predictions))
-    if robustness:
-        recordings = read_recordings(folder, index, split, batch_size)
-        classify = _counted(network.predict_on_batch, NUM_DISTURBANCES * num_clips, "robustness", on_progress)
-        disturbed = measure_robustness(classify, recordings, noise_paths, plan.features)
-        metrics = replace(metrics, robustness=disturbed)
-    write_files(metrics, predictions)
-    if report:
-        source = ClipSource(shards=folder, index=index, features=plan.features, audio=Path(audio) if audio else None)
-        write_evaluation_report(Path(report), metrics, predictions, plan, source)
+            network = load_model(directory, plan, calibrated=False)
+        num_clips = index.splits[split]
+        classify = _counted(network.predict_on_batch, num_clips, "evaluate", on_progress)
+        transform = ClipTransform(index.features, plan.features)
+        uncalibrated = predict_split(classify, folder, index, split, transform, batch_size)
+        if not np.isfinite(uncalibrated.probabilities).all():
+            raise RunError(f"{run}: the network gives probabilities that are not finite; train again")
+        predictions = uncalibrated.calibrated(temperature)
+        run_shown = normalized(run) if is_url(run) else directory.path.absolute()
+        metrics = summarize(predictions, uncalibrated, plan.labels, index.digest, run_shown, shown)
+        metrics = replace(metrics, warnings=data_warnings(index, predictions))
+        if robustness:
+            recordings = read_recordings(folder, index, split, batch_size)
+            classify = _counted(network.predict_on_batch, NUM_DISTURBANCES * num_clips, "robustness", on_progress)
+            disturbed = measure_robustness(classify, recordings, noise_paths, plan.features)
+            metrics = replace(metrics, robustness=disturbed)
+        write_files(metrics, predictions, files)
+        if report:
+            sounds = Path(audio) if audio else None
+            source = ClipSource(shards=folder, index=index, features=plan.features, audio=sounds)
+            write_evaluation_report(Path(report), metrics, predictions, plan, source)
     return metrics
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,12 @@ from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.storage.locations import refuse_urls
+from hybridspeech.shards.local_copies import fetched_split
+from hybridspeech.storage.copies import fetched, upload_files
+from hybridspeech.storage.locations import is_url, normalized, parent_and_name, refuse_urls
+from hybridspeech.storage.objects import delete_below, is_file, list_files, list_names
 from hybridspeech.training.plan import TrainPlan
-from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -89,7 +93,7 @@ def export(
 
     Parameters
     ----------
-    run : run directory of a finished training
+    run : run directory of a finished training; a local path or a URL, as `out`, `calibrate` and `measure`
     out : folder (savedmodel) or file (*.keras, *.tflite, *.onnx) to write
     format : savedmodel, keras, tflite, tflite-int8 or onnx
     calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
@@ -105,13 +109,22 @@ def export(
     OutputExistsError: `out` or `card` exists. ConfigError: the format is unknown, `out` has a wrong name, or the shards do
     not fit. ShardError: they are damaged.
     """
-    refuse_urls(RUN=run, OUT=out, calibrate=calibrate, measure=measure, card=card, data=data)
+    refuse_urls(card=card, data=data)
+    if any(map(is_url, (str(run), str(out), str(calibrate or ""), str(measure or "")))):
+        options: dict[str, Any] = {
+            "format": format,
+            "card": card,
+            "data": data,
+            "model": model,
+            "on_progress": on_progress,
+        }
+        return _export_urls(run, out, calibrate, measure, overwrite, options)
     directory, target = RunDirectory(run), Path(out).absolute()
     plan = directory.require_finished(model)
     _check_target(target, format, overwrite)
     if card and Path(card).exists() and not overwrite:
         raise OutputExistsError(f"{card}: exists already; choose another name, or add --overwrite")
-    metrics = read_json(evaluation_files(directory.evaluation_dir(MEASURED_SPLIT)).metrics) if card else {}
+    metrics = read_json(Path(evaluation_files(directory.evaluation_dir(MEASURED_SPLIT)).metrics)) if card else {}
     facts = read_json(Path(data) / DOWNLOAD_NAME) if card and data else {}
     waves = _calibration_waves(plan, directory.path, format, calibrate)
     measured_on = _measured_index(plan, directory.path, measure)
@@ -145,6 +158,48 @@ def export(
     if card:
         write_model_card(Path(card), _model_card(result, plan, metrics, facts))
     return result
+
+
+def _export_urls(
+    run: str | Path,
+    out: str | Path,
+    calibrate: str | Path | None,
+    measure: str | Path | None,
+    overwrite: bool,
+    options: dict[str, Any],
+) -> ExportResult:
+    """Export with local copies of what is on an object store, and upload the result."""
+    with ExitStack() as stack:
+        local_run = stack.enter_context(fetched(run, *FINISHED_RUN_NAMES))
+        local: dict[str, Any] = {"calibrate": calibrate, "measure": measure}
+        for name, split in (("calibrate", "training"), ("measure", MEASURED_SPLIT)):
+            if (shards := local[name]) is not None:
+                local[name] = stack.enter_context(fetched_split(shards, split))
+        if not is_url(out):
+            return export(local_run, out, **local, overwrite=overwrite, **options)
+        url = normalized(out)
+        _check_url(url, options["format"], overwrite)
+        target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hybridspeech-export-"))) / Path(url).name
+        result = export(local_run, target, **local, **options)
+        delete_below(url)
+        folder, names = (target, _names_below(target)) if target.is_dir() else (target.parent, [target.name])
+        upload_files(folder, names, url if target.is_dir() else parent_and_name(url)[0])
+        return replace(result, path=url)
+
+
+def _check_url(url: str, format: str, overwrite: bool) -> None:
+    """Check that a URL may be written; errors as `export`."""
+    existing = [url] if is_file(url) else list_names(url)
+    if existing and not overwrite:
+        raise OutputExistsError(f"{url}: exists already; choose another name, or add --overwrite")
+    if existing and existing != [url] and "saved_model.pb" not in existing:
+        raise ConfigError(f"{url}: is not a {format} export, so it is not overwritten; choose another name")
+
+
+def _names_below(folder: Path) -> list[str]:
+    """Files of a SavedModel; the one that makes it loadable comes last."""
+    names = [stat.name for stat in list_files(str(folder))]
+    return sorted(names, key=lambda name: name == "saved_model.pb")
 
 
 def _model_card(result: ExportResult, plan: TrainPlan, metrics: dict[str, Any], facts: dict[str, Any]) -> ModelCard:

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.audio.decode import read_clip
+from hybridspeech.audio.decode import decode, read_clip
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
-from hybridspeech.config import OnProgress, Progress, silent, to_json
+from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent, to_json
 from hybridspeech.errors import AudioError, ConfigError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
-from hybridspeech.storage.locations import refuse_urls
+from hybridspeech.storage.copies import fetched
+from hybridspeech.storage.locations import is_url, join, normalized
+from hybridspeech.storage.objects import is_file, list_files, read_many
 from hybridspeech.training.plan import TrainPlan
-from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory
 
 if TYPE_CHECKING:
     import tf_keras
@@ -72,9 +74,9 @@ def predict(
 
     Parameters
     ----------
-    run : run directory of a finished training
-    files : audio files, and folders; a folder is searched at any depth for files with one of AUDIO_SUFFIXES, in the order
-        of their names
+    run : run directory of a finished training; a local path or a URL
+    files : audio files, and folders, local or URLs; a folder is searched at any depth for files with one of
+        AUDIO_SUFFIXES, in the order of their names
     top_k : number of labels in each prediction
     batch_size : number of files in memory at a time
     model : "module:function" of a custom network, which is imported only if it is named here
@@ -85,35 +87,38 @@ def predict(
     first prediction.
     """
     given = list(files)
-    refuse_urls(RUN=run)
-    for file in given:
-        refuse_urls(FILES=file)
-    directory = RunDirectory(run)
-    plan = directory.require_finished(model)
     if top_k < 1 or batch_size < 1:
         raise ConfigError(f"top_k is {top_k} and batch size {batch_size}; expected 1 or more")
-    paths = [path for file in given for path in _audio_files(Path(file))]
-    if not paths:
-        raise ConfigError("no file was given; name audio files, or folders that contain some")
-    on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
-    with requires("train", "predict"):
-        from hybridspeech.training.trained_model import load_model
+    with fetched(run, *FINISHED_RUN_NAMES) as local_run:
+        directory = RunDirectory(local_run)
+        plan = directory.require_finished(model)
+        paths = [path for file in given for path in _audio_files(file)]
+        if not paths:
+            raise ConfigError("no file was given; name audio files, or folders that contain some")
+        on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
+        with requires("train", "predict"):
+            from hybridspeech.training.trained_model import load_model
 
-        network = load_model(directory, plan)
+            network = load_model(directory, plan)
     return _predict(network, plan, paths, top_k, batch_size, on_progress)
 
 
-def _audio_files(given: Path) -> list[Path]:
-    """Return the file itself, or the audio files of a folder.
+def _audio_files(given: str | Path) -> list[str]:
+    """Return the file itself, or the audio files of a folder or below a URL.
 
     Raises
     ------
     ConfigError: the folder contains none.
     """
-    if not given.is_dir():
-        return [given]
-    found = [Path(folder) / name for folder, _, names in os.walk(given) for name in names]
-    audio = sorted(path for path in found if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."))
+    location = normalized(given) if is_url(given) else str(given)
+    if is_url(location) and not is_file(location):
+        names = [stat.name for stat in list_files(location)]
+        found = [(join(location, name), name.rpartition("/")[2]) for name in names]
+    elif Path(location).is_dir():
+        found = [(str(Path(folder) / name), name) for folder, _, names in os.walk(location) for name in names]
+    else:
+        return [location]
+    audio = sorted(path for path, name in found if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith("."))
     if not audio:
         raise ConfigError(
             f"{given}: no audio file in this folder; expected names that end in {', '.join(AUDIO_SUFFIXES)}"
@@ -121,24 +126,42 @@ def _audio_files(given: Path) -> list[Path]:
     return audio
 
 
+def _read_clips(paths: Sequence[str], features: FeatureConfig) -> Iterator[np.ndarray | AudioError]:
+    """Yield the waveform of each file, or why it is unusable; files of an object store are requested ahead."""
+    contents = read_many(path for path in paths if is_url(path))
+    for path in paths:
+        try:
+            if not is_url(path):
+                yield read_clip(path, features)
+                continue
+            content = next(contents)
+            if isinstance(content, FileNotFoundError):
+                raise AudioError("missing", f"{path}: no such file")
+            if isinstance(content, Exception):
+                raise content
+            yield decode(content, features, path)
+        except AudioError as error:
+            yield error
+
+
 def _predict(
     model: tf_keras.Model,
     plan: TrainPlan,
-    paths: Sequence[Path],
+    paths: Sequence[str],
     top_k: int,
     batch_size: int,
     on_progress: OnProgress,
 ) -> Iterator[Prediction]:
     extractor = FeatureExtractor(plan.features)
+    waves = _read_clips(paths, plan.features)
     for first in range(0, len(paths), batch_size):
         batch = paths[first : first + batch_size]
         errors, spectrograms = [], []
-        for path in batch:
-            try:
-                spectrograms.append(extractor(read_clip(path, plan.features)).copy())
-                errors.append("")
-            except AudioError as error:
-                errors.append(str(error))
+        for _ in batch:
+            wave = next(waves)
+            errors.append(str(wave) if isinstance(wave, AudioError) else "")
+            if not isinstance(wave, AudioError):
+                spectrograms.append(extractor(wave).copy())
         probabilities = model.predict_on_batch(np.stack(spectrograms)[..., np.newaxis]) if spectrograms else np.empty(0)
         if not np.isfinite(probabilities).all():
             raise RunError(f"{plan.run}: the network gives probabilities that are not finite; train again")
@@ -146,12 +169,12 @@ def _predict(
         on_progress(Progress(stage="predict", done=first + len(batch), total=len(paths), unit="files"))
         for path, message in zip(batch, errors, strict=True):
             if message:
-                yield Prediction(path=str(path), error=message)
+                yield Prediction(path=path, error=message)
             else:
                 yield _prediction(path, next(answers), plan.labels, top_k)
 
 
-def _prediction(path: Path, probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> Prediction:
+def _prediction(path: str, probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> Prediction:
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     top = tuple(Candidate(label=labels[i], probability=float(probabilities[i])) for i in best)
-    return Prediction(path=str(path), label=top[0].label, probability=top[0].probability, top=top)
+    return Prediction(path=path, label=top[0].label, probability=top[0].probability, top=top)

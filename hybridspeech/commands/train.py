@@ -38,7 +38,8 @@ def train(
 
     Parameters
     ----------
-    shards : folder that `preprocess` has written; every worker must reach it under the same path
+    shards : folder or URL that `preprocess` has written; every worker must reach it. Shards of an object store are copied to
+        each worker's disk before they are needed
     run : run directory to make, on storage that every worker reaches; `resume` continues from its last checkpoint
     features : features that the network takes, for waveform shards; None: log-mel, or the stored features. Sample rate
         and clip duration are those of the shards
@@ -52,7 +53,7 @@ def train(
     OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
     KeyboardInterrupt: after a checkpoint is saved, if that took no longer than some seconds.
     """
-    refuse_urls(SHARDS=shards, RUN=run)
+    refuse_urls(RUN=run)
     started_at = time.time()
     cluster = cluster or ClusterConfig()
     starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend

@@ -15,6 +15,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,45 +24,45 @@ from hybridspeech.config import to_json
 from hybridspeech.evaluation.metrics import speaker_metrics
 from hybridspeech.evaluation.plots import plot_confusion, plot_reliability
 from hybridspeech.evaluation.predictions import Predictions
-from hybridspeech.evaluation.summary import EvaluateResult
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.evaluation.summary import EvaluateResult, EvaluationFiles, evaluation_files
+from hybridspeech.storage.objects import write_bytes
 
 
-def write_files(metrics: EvaluateResult, predictions: Predictions) -> None:
-    """Write all files of an evaluation; an earlier evaluation in the same folder is replaced.
+def write_files(metrics: EvaluateResult, predictions: Predictions, folder: Path) -> None:
+    """Write all files of an evaluation into a local folder; an earlier evaluation there is replaced.
 
     Raises
     ------
     ConfigError: a plot can't be written.
     """
-    files, labels = metrics.files, metrics.labels
-    files.metrics.parent.mkdir(parents=True, exist_ok=True)
+    files, labels = evaluation_files(folder), metrics.labels
+    folder.mkdir(parents=True, exist_ok=True)
     for earlier in (files.metrics, files.robustness):
-        earlier.unlink(missing_ok=True)
-    write_atomically(files.predictions, _csv(*_prediction_rows(predictions, labels)))
+        Path(earlier).unlink(missing_ok=True)
+    write_bytes(str(files.predictions), _csv(*_prediction_rows(predictions, labels)))
     speakers = speaker_metrics(predictions.correct, predictions.speakers)
     rows: list[list[Any]] = [[each.speaker, each.num_clips, f"{each.accuracy:.6f}"] for each in speakers]
-    write_atomically(files.speakers, _csv(["speaker", "clips", "accuracy"], rows))
+    write_bytes(str(files.speakers), _csv(["speaker", "clips", "accuracy"], rows))
     rows = [[label, *row] for label, row in zip(labels, metrics.confusion, strict=True)]
-    write_atomically(files.confusion_csv, _csv(["label", *labels], rows))
-    _plot(metrics)
+    write_bytes(str(files.confusion_csv), _csv(["label", *labels], rows))
+    _plot(metrics, files)
     if metrics.robustness:
-        write_atomically(files.robustness, _csv(*_robustness_rows(metrics)))
+        write_bytes(str(files.robustness), _csv(*_robustness_rows(metrics)))
     content = {**to_json(metrics), "speakers": to_json(speakers)}
-    write_atomically(files.metrics, json.dumps(content, indent=2) + "\n")
+    write_bytes(str(files.metrics), json.dumps(content, indent=2) + "\n")
 
 
-def _plot(metrics: EvaluateResult) -> None:
+def _plot(metrics: EvaluateResult, files: EvaluationFiles) -> None:
     low, high = metrics.accuracy_ci95
     title = (
         f"{metrics.split}: {100 * metrics.accuracy:.1f} % of {metrics.num_clips:,} clips "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
     )
-    plot_confusion(np.asarray(metrics.confusion), metrics.labels, title, metrics.files.confusion_png)
+    plot_confusion(np.asarray(metrics.confusion), metrics.labels, title, Path(files.confusion_png))
     plot_reliability(
         [(each.confidence, each.accuracy, each.num_clips) for each in metrics.reliability if each.num_clips],
         f"{metrics.split}: expected calibration error {100 * metrics.ece:.1f} %",
-        metrics.files.reliability_png,
+        Path(files.reliability_png),
     )
 
 

@@ -21,19 +21,20 @@ from hybridspeech.evaluation.metrics import (
 )
 from hybridspeech.evaluation.predictions import Predictions
 from hybridspeech.evaluation.robustness import RobustnessMetrics
+from hybridspeech.storage.locations import is_url, join
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationFiles:
-    """Paths of the files of an evaluation; `robustness` exists only if robustness was measured."""
+    """Paths or URLs of the files of an evaluation; `robustness` exists only if robustness was measured."""
 
-    metrics: Path
-    confusion_csv: Path
-    confusion_png: Path
-    predictions: Path
-    speakers: Path
-    reliability_png: Path
-    robustness: Path
+    metrics: Path | str
+    confusion_csv: Path | str
+    confusion_png: Path | str
+    predictions: Path | str
+    speakers: Path | str
+    reliability_png: Path | str
+    robustness: Path | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +71,30 @@ class EvaluateResult:
     warnings: tuple[str, ...] = ()
 
 
-def evaluation_files(folder: Path) -> EvaluationFiles:
-    """Return the paths of the files of an evaluation in `folder`."""
+def evaluation_files(folder: Path | str) -> EvaluationFiles:
+    """Return the files of an evaluation in `folder`, a local path or a URL."""
+
+    def place(name: str) -> Path | str:
+        return join(folder, name) if is_url(folder) else Path(folder) / name
+
     return EvaluationFiles(
-        metrics=folder / "metrics.json",
-        confusion_csv=folder / "confusion.csv",
-        confusion_png=folder / "confusion.png",
-        predictions=folder / "predictions.csv",
-        speakers=folder / "speakers.csv",
-        reliability_png=folder / "reliability.png",
-        robustness=folder / "robustness.csv",
+        metrics=place("metrics.json"),
+        confusion_csv=place("confusion.csv"),
+        confusion_png=place("confusion.png"),
+        predictions=place("predictions.csv"),
+        speakers=place("speakers.csv"),
+        reliability_png=place("reliability.png"),
+        robustness=place("robustness.csv"),
     )
 
 
 def summarize(
-    predictions: Predictions, uncalibrated: Predictions, labels: Sequence[str], digest: str, run: Path, folder: Path
+    predictions: Predictions,
+    uncalibrated: Predictions,
+    labels: Sequence[str],
+    digest: str,
+    run: Path | str,
+    folder: Path | str,
 ) -> EvaluateResult:
     """Compute all metrics of the predictions on a split, without robustness.
 

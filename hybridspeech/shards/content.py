@@ -14,6 +14,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.shards.tfrecord import FOOTER_BYTES, HEADER_BYTES, MAX_RECORD_BYTES
+from hybridspeech.storage.locations import join
 
 
 def check_record_lengths(path: str | Path) -> None:
@@ -49,7 +50,7 @@ def read_checked(folder: str | Path, index: ShardIndex, shard: ShardInfo) -> Ite
     ShardError: as `read_shard`; or a label is not in the index, a value is not finite, an example has another number of
     values, or the shard has another number of examples. The message names shard and record.
     """
-    path, num_values = Path(folder) / shard.name, int(np.prod(index.features.shape))
+    path, num_values = join(folder, shard.name), int(np.prod(index.features.shape))
     count = 0
     for count, example in enumerate(read_shard(path), 1):
         record = f"{path}: record {count - 1} ({example.clip_id})"

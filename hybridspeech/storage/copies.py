@@ -47,6 +47,8 @@ class LocalCopies:
         self._on_the_way: set[str] = set()
         self._errors: dict[str, Exception] = {}
         self._closed = False
+        self.error: Exception | None = None
+        """What `path` has raised last, for a caller that has called it through another library."""
 
     def __enter__(self) -> LocalCopies:
         for number in range(FETCHES_IN_FLIGHT):
@@ -85,7 +87,8 @@ class LocalCopies:
             self._changed.wait_for(lambda: name in self._there or name in self._errors)
             self._awaited.remove(name)
             if name in self._errors:
-                raise self._errors[name]
+                self.error = self._errors[name]
+                raise self.error
             if name in self._order:
                 self._order.remove(name)
             self._recent.append(name)
@@ -162,6 +165,20 @@ def fetched(location: str | Path, *parts: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hybridspeech-copy-") as folder:
         fetch_files(str(location), wanted, Path(folder))
         yield Path(folder)
+
+
+@contextmanager
+def uploaded(location: str | Path) -> Iterator[Path]:
+    """Give a local folder to write into; without an error its files are uploaded at the end.
+
+    A local location is given as it is.
+    """
+    if not is_url(location):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="hybridspeech-upload-") as folder:
+        yield Path(folder)
+        upload_files(Path(folder), [stat.name for stat in list_files(folder)], str(location))
 
 
 def upload_files(folder: Path, names: Iterable[str], location: str) -> None:

@@ -20,7 +20,9 @@ from hybridspeech.errors import ShardError
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.shards.content import check_record_lengths, find_problem
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.local_copies import ShardFolder
 from hybridspeech.shards.names import ShardInfo
+from hybridspeech.storage.copies import LocalCopies
 from hybridspeech.training.partition import count_steps, rank_shards
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class EpochInput:
     label_weights: Sequence[float] = ()
 
 
-def worker_dataset(folder: str | Path, index: ShardIndex, split: str, epoch: EpochInput) -> tf.data.Dataset:
+def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, epoch: EpochInput) -> tf.data.Dataset:
     """Return one rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
 
     Returns
@@ -68,7 +70,10 @@ def worker_dataset(folder: str | Path, index: ShardIndex, split: str, epoch: Epo
     if epoch.shuffle:
         seed, number, buffer = epoch.shuffle
         generator = np.random.default_rng([seed, number, epoch.rank])
-        shuffled = _read(folder, index, [shards[i] for i in generator.permutation(len(shards))], interleave=True)
+        order = [shards[i] for i in generator.permutation(len(shards))]
+        if isinstance(folder, LocalCopies):
+            folder.expect([shard.name for shard in order])
+        shuffled = _read(folder, index, order, interleave=True)
         shuffled = shuffled.shuffle(buffer, seed=int(generator.integers(1 << 62)), reshuffle_each_iteration=False)
     num_examples = sum(shard.num_examples for shard in shards)
     num_fill = count_steps(index, split, epoch.num_workers, epoch.batch_size) * epoch.batch_size - num_examples
@@ -177,7 +182,7 @@ def parse_examples(index: ShardIndex, records: Any) -> dict[str, Any]:
 
 
 def _read(
-    folder: str | Path, index: ShardIndex, shards: Sequence[ShardInfo], *, interleave: bool = False
+    folder: ShardFolder | Path, index: ShardIndex, shards: Sequence[ShardInfo], *, interleave: bool = False
 ) -> tf.data.Dataset:
     """Return the serialised examples of shards; reading fails if a shard has another number of examples than the index."""
     import tensorflow as tf
@@ -185,16 +190,17 @@ def _read(
     compression = "GZIP" if index.shards_config.compression == "gzip" else ""
 
     def check(path: bytes) -> bytes:
-        check_record_lengths(os.fsdecode(path))
-        return path
+        local = folder.path(os.fsdecode(path)) if isinstance(folder, LocalCopies) else os.fsdecode(path)
+        if not compression:
+            check_record_lengths(local)
+        return os.fsencode(local)
 
     def read(path: Any, num_examples: Any) -> Any:
-        if not compression:
-            path = tf.ensure_shape(tf.numpy_function(check, (path,), tf.string), ())
+        path = tf.ensure_shape(tf.numpy_function(check, (path,), tf.string), ())
         records = tf.data.TFRecordDataset(path, compression_type=compression, buffer_size=1 << 20)
         return records.apply(tf.data.experimental.assert_cardinality(num_examples))
 
-    paths = [str(Path(folder) / shard.name) for shard in shards]
+    paths = [shard.name if isinstance(folder, LocalCopies) else str(Path(folder) / shard.name) for shard in shards]
     counts = np.array([shard.num_examples for shard in shards], np.int64)
     files = tf.data.Dataset.from_tensor_slices((paths, counts))
     if not interleave:
@@ -204,7 +210,10 @@ def _read(
 
 @contextmanager
 def shard_errors(
-    folder: str | Path, index: ShardIndex, shards: Sequence[ShardInfo], on_shard: Callable[[], None] = lambda: None
+    folder: ShardFolder | Path,
+    index: ShardIndex,
+    shards: Sequence[ShardInfo],
+    on_shard: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """Replace TensorFlow's errors on the content of shards by a ShardError that names shard and record.
 
@@ -226,6 +235,8 @@ def shard_errors(
         tf.errors.OutOfRangeError,
         tf.errors.UnknownError,
     ) as error:
+        if isinstance(folder, LocalCopies):
+            raise (folder.error or error) from error
         problem = find_problem(folder, index, shards, on_shard)
         if not problem:
             raise

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from hybridspeech.processes.resources import parse_memory_size
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.local_copies import open_shards
 from hybridspeech.training.checkpoints import Place, best_of, published
 from hybridspeech.training.epoch import run_epoch
 from hybridspeech.training.plan import TrainPlan, WorkerReport
@@ -32,8 +35,14 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     context.report("import")
     configure_tensorflow(plan)
     strategy = make_strategy(context.num_workers)
-    with StallMonitor(context, quiet_s=plan.cluster.stall_timeout_s / 3) as monitor:
-        rank = build_rank(plan, context, strategy, monitor)
+    context.report("data")
+    index = ShardIndex.load(plan.shards)
+    cache_bytes = parse_memory_size(plan.cluster.shard_cache, "shard cache")
+    with (
+        StallMonitor(context, quiet_s=plan.cluster.stall_timeout_s / 3) as monitor,
+        open_shards(plan.shards, index, cache_bytes) as shards,
+    ):
+        rank = build_rank(plan, context, strategy, monitor, index, shards)
         start = _restore(rank)
         history = list[Mapping[str, float]](context.run.read_metrics()[: start.epochs])
         first_step_at = 0.0

@@ -18,6 +18,7 @@ from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
+from hybridspeech.storage.locations import normalized
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.partition import rank_shards
 from hybridspeech.training.recipes import DataSummary, resolve, summary_of
@@ -132,10 +133,10 @@ def shards_data(index: ShardIndex, shards: str | Path, num_workers: int) -> Trai
         )
     return TrainingData(
         summary=summary_of(index),
-        shards=str(Path(shards).absolute()),
+        shards=normalized(shards),
         digest=index.digest,
         labels=index.labels,
-        training_counts=lambda: [splits.get("training", 0) for splits in count_labels(Path(shards), index).values()],
+        training_counts=lambda: [splits.get("training", 0) for splits in count_labels(shards, index).values()],
     )
 
 

@@ -11,6 +11,7 @@ from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.models.build import build_model
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.local_copies import ShardFolder
 from hybridspeech.training.checkpoints import Checkpoints
 from hybridspeech.training.dataset import EpochInput, shard_errors, worker_dataset
 from hybridspeech.training.optimizer import compile_model
@@ -31,6 +32,7 @@ class Rank:
 
     Parameters
     ----------
+    shards : where the shards are read
     transform : from stored clips to inputs of the network
     model : compiled
     metrics : cross-entropy and accuracy of the epoch
@@ -43,6 +45,7 @@ class Rank:
     monitor: StallMonitor
     stop_check: StopCheck
     index: ShardIndex
+    shards: ShardFolder
     transform: ClipTransform
     model: tf_keras.Model
     metrics: list[tf_keras.metrics.Metric]
@@ -72,7 +75,7 @@ class Rank:
     def shard_errors(self, split: str) -> AbstractContextManager[None]:
         """Return a context that names a damaged shard of this rank; see `dataset.shard_errors`."""
         shards = rank_shards(self.index, split, self.context.rank, self.context.num_workers)
-        return shard_errors(self.plan.shards, self.index, shards, lambda: self.context.report("data"))
+        return shard_errors(self.shards, self.index, shards, lambda: self.context.report("data"))
 
     def _data(self, split: str, **options: Any) -> Any:
         workers = self.context.num_workers
@@ -85,25 +88,28 @@ class Rank:
         )
 
         def make(_: Any = None) -> tf.data.Dataset:
-            dataset = worker_dataset(self.plan.shards, self.index, split, epoch_input)
+            dataset = worker_dataset(self.shards, self.index, split, epoch_input)
             return self.monitor.count_batches(dataset) if split == "training" else dataset
 
         return make() if workers == 1 else self.strategy.distribute_datasets_from_function(make)
 
 
 def build_rank(
-    plan: TrainPlan, context: WorkerContext, strategy: tf.distribute.Strategy, monitor: StallMonitor
+    plan: TrainPlan,
+    context: WorkerContext,
+    strategy: tf.distribute.Strategy,
+    monitor: StallMonitor,
+    index: ShardIndex,
+    shards: ShardFolder,
 ) -> Rank:
-    """Load the index, and build and compile the network.
+    """Build and compile the network.
 
     Raises
     ------
-    ShardError: the index is damaged. ConfigError: as `build_model`.
+    ConfigError: as `build_model`.
     """
     import tensorflow as tf
 
-    context.report("data")
-    index = ShardIndex.load(plan.shards)
     transform = make_transform(plan, index)
     context.report("build")
     with strategy.scope():
@@ -126,6 +132,7 @@ def build_rank(
         monitor=monitor,
         stop_check=StopCheck(context),
         index=index,
+        shards=shards,
         transform=transform,
         model=model,
         metrics=metrics,

@@ -30,6 +30,8 @@ from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.worker_status import WorkerStatus
 
 PLAN_NAME = "plan.json"
+FINISHED_RUN_NAMES = (PLAN_NAME, "labels.txt", "metrics.jsonl", "model/", "evaluation-testing/metrics.json")
+"""What other verbs read of a finished run."""
 MAX_INPUT_VALUES = 1 << 26
 """Values of one spectrogram; a record of a shard can not hold more."""
 

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.commands.download import download
-from hybridspeech.commands.evaluate import evaluate
-from hybridspeech.commands.export import export
-from hybridspeech.commands.predict import predict
 from hybridspeech.commands.run import run
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import train
@@ -29,16 +26,9 @@ def test_a_local_path_is_no_url(location: str) -> None:
 
 
 REFUSING: dict[str, Callable[[], object]] = {
-    "train SHARDS": lambda: train(URL, "run"),
     "train RUN": lambda: train("shards", URL),
     "run SOURCE": lambda: run(URL, "run"),
     "run RUN": lambda: run("words", URL),
-    "evaluate RUN": lambda: evaluate(URL, "shards"),
-    "evaluate SHARDS": lambda: evaluate("run", URL),
-    "predict RUN": lambda: predict(URL, ["a.wav"]),
-    "predict FILES": lambda: predict("run", [URL]),
-    "export RUN": lambda: export(URL, "out"),
-    "export OUT": lambda: export("run", URL),
     "synthesize": lambda: synthesize(URL),
     "download": lambda: download("mini-speech-commands", URL),
 }

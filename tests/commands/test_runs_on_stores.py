@@ -1,0 +1,98 @@
+"""`train`, `evaluate`, `predict` and `export` with shards and runs on an object store: the numbers of local disks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hybridspeech as hs
+from hybridspeech.errors import OutputExistsError, WorkerError
+from hybridspeech.storage.copies import upload_files
+from hybridspeech.storage.locations import join, parent_and_name
+from hybridspeech.storage.objects import list_files, read_bytes, write_bytes
+
+pytestmark = pytest.mark.cluster
+FIT = hs.FitConfig(epochs=2, batch_size=8, deterministic=True, seed=3, shuffle_buffer=32)
+
+
+@pytest.fixture(scope="module")
+def shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("waveforms") / "shards"
+    hs.preprocess(
+        tones, out, engine="local", features=hs.FeatureConfig(kind="waveform"), shards=hs.ShardConfig(num_shards=4)
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def local(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A training on local disks."""
+    return hs.train(shards, tmp_path_factory.mktemp("runs") / "run", backend="local", fit=FIT)
+
+
+@pytest.fixture
+def stored_shards(shards: Path, s3_url: str) -> str:
+    return uploaded(shards, join(parent_and_name(s3_url)[0], "waveforms"))
+
+
+def uploaded(folder: Path, url: str) -> str:
+    if not list_files(url):
+        upload_files(folder, [stat.name for stat in list_files(str(folder))], url)
+    return url
+
+
+def curve(result: Any) -> list[dict[str, float]]:
+    times = ("seconds", "examples_per_s")
+    return [{name: value for name, value in row.items() if name not in times} for row in result.history]
+
+
+@pytest.mark.parametrize("cache", ["16g", "1m"])
+def test_the_curve_of_stored_shards_is_that_of_local_ones(
+    cache: str, stored_shards: str, local: Any, tmp_path: Path
+) -> None:
+    cluster = hs.ClusterConfig(shard_cache=cache)
+    stored = hs.train(stored_shards, tmp_path / "run", backend="local", fit=FIT, cluster=cluster)
+    assert curve(stored) == curve(local)
+
+
+def test_a_stored_shard_that_has_changed_is_named(shards: Path, s3_url: str, tmp_path: Path) -> None:
+    url = uploaded(shards, join(s3_url, "damaged"))
+    name = next(stat.name for stat in list_files(url) if stat.name.startswith("training-00002"))
+    damaged = bytearray(read_bytes(join(url, name)))
+    damaged[5000] ^= 1
+    write_bytes(join(url, name), bytes(damaged))
+    with pytest.raises(WorkerError, match=rf"ShardError: {url}/{name}: its content has changed"):
+        hs.train(url, tmp_path / "run", backend="local", fit=FIT)
+
+
+def test_a_stored_run_is_evaluated_used_and_exported(
+    local: Any, tones: Path, stored_shards: str, s3_url: str, tmp_path: Path
+) -> None:
+    run = uploaded(Path(local.run_dir), join(s3_url, "run"))
+    expected = hs.evaluate(local.run_dir, local_shards(local), out=tmp_path / "e")
+    found = hs.evaluate(run, stored_shards)
+    assert replace(found, run="", files=expected.files) == replace(expected, run="")
+    assert found.files.metrics == join(run, "evaluation-testing/metrics.json")
+    assert json.loads(read_bytes(str(found.files.metrics)))["files"]["metrics"] == found.files.metrics
+    clips = uploaded(tones / "low", join(s3_url, "clips"))
+    answers = list(hs.predict(run, [clips]))
+    assert [answer.probability for answer in answers] == [
+        answer.probability for answer in hs.predict(local.run_dir, [tones / "low"])
+    ]
+    assert answers[0].path.startswith(clips)
+    for format, name in (("savedmodel", "model"), ("tflite", "model.tflite")):
+        exported = hs.export(run, join(s3_url, name), format=format)
+        assert exported.path == join(s3_url, name)
+        assert sum(stat.num_bytes for stat in list_files(join(s3_url, name))) in (exported.num_bytes, 0)
+    with pytest.raises(OutputExistsError, match="exists already"):
+        hs.export(run, join(s3_url, "model"))
+    assert hs.export(run, join(s3_url, "model"), overwrite=True).max_difference < 1e-3
+
+
+def local_shards(result: Any) -> str:
+    plan = json.loads((Path(result.run_dir) / "plan.json").read_text())
+    return str(plan["shards"])
