@@ -12,17 +12,20 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import cloudpickle
 
 from hybridspeech.config import from_json, to_json
-from hybridspeech.errors import BackendError, WorkerError, one_line
+from hybridspeech.errors import BackendError, ConfigError, WorkerError, one_line
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import Worker, WorkerContext
+
+if TYPE_CHECKING:
+    from hybridspeech.shards.shared_storage import SharedStorage
 
 __all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "first_failure"]
 
@@ -100,6 +103,29 @@ def _redirect_output(log: Path) -> None:
 def forget(plan: TrainPlan) -> None:
     """Remove what the ranks of an earlier run have said: it would be taken for this one's."""
     RunDirectory(plan.run).status.clear(plan.cluster.num_workers)
+
+
+def host_without(storage: SharedStorage) -> str:
+    """Return the name of this host if it does not see a folder of the driver, else an empty text."""
+    try:
+        storage.check()
+    except ConfigError:
+        return socket.gethostname()
+    return ""
+
+
+def check_hosts(run: RunDirectory, answers: Iterable[str]) -> None:
+    """Check the answers of `host_without` of all hosts.
+
+    Raises
+    ------
+    BackendError: a host does not see the run directory.
+    """
+    if hosts := sorted({answer for answer in answers if answer}):
+        raise BackendError(
+            f"{run.path}: is not on shared storage: {', '.join(hosts)} can not see what the driver ({socket.gethostname()}) "
+            "writes there; give a folder that all hosts mount at the same path"
+        )
 
 
 def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> WorkerError | None:

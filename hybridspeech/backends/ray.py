@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, execute_apart
+from hybridspeech.backends.base import Worker, check_hosts, execute_apart, host_without
 from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.clusters.environment import LOOPBACK, ray_environment, refusals
 from hybridspeech.config import ClusterConfig
@@ -99,7 +99,34 @@ def _environment(cluster: ClusterConfig) -> dict[str, str]:
 def drive(job: Job) -> None:
     """The driver process: start or join Ray, run the workers, wait until they have ended."""
     with connected(job.plan.cluster):
+        check_shared(job.plan)
         _train(job)
+
+
+def check_shared(plan: TrainPlan) -> None:
+    """Check that every node of a Ray that is joined sees the run directory.
+
+    Raises
+    ------
+    BackendError: a node does not see it, or does not answer.
+    """
+    if plan.cluster.ray_address is None:
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from hybridspeech.shards.shared_storage import probed_storage
+
+    run = RunDirectory(plan.run)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    with probed_storage(str(run.workers_dir), ()) as storage:
+        task = ray.remote(num_cpus=0)(host_without)
+        asked = [task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
+        try:
+            answers = ray.get([each.remote(storage) for each in asked], timeout=plan.cluster.start_timeout_s)
+        except Exception as error:
+            raise BackendError(f"a node of Ray does not answer: {one_line(error)}") from error
+    check_hosts(run, answers)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, execute_apart
+from hybridspeech.backends.base import Worker, check_hosts, execute_apart, host_without
 from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
 from hybridspeech.clusters.environment import (
     LIGHT_JVM,
@@ -32,6 +32,7 @@ from hybridspeech.patches.pyspark_context import count_executors
 from hybridspeech.patches.tensorflowonspark import patch_nodes, recorded_error
 from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.training.plan import TrainPlan, WorkerReport
+from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.1
 SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one
@@ -180,6 +181,8 @@ def spark_of(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
         raise BackendError(f"Spark could not start at master {_master(cluster)}: {cause}{advice}") from error
     try:
         _await_executors(context, job)
+        if not is_here(cluster):
+            _check_shared(context, job.plan)
         yield context
     finally:
         context.stop()
@@ -206,6 +209,17 @@ def _await_executors(context: Any, job: Job) -> None:
                 f"{cluster.executor_memory} each; free or add some, lower --num-workers or raise the start time-out"
             )
         time.sleep(POLL_S)
+
+
+def _check_shared(context: Any, plan: TrainPlan) -> None:
+    """Raise BackendError if an executor does not see the run directory; a barrier stage runs on all at the same time."""
+    from hybridspeech.shards.shared_storage import probed_storage
+
+    run, workers = RunDirectory(plan.run), plan.cluster.num_workers
+    with failures_told(), probed_storage(str(run.workers_dir), ()) as storage:
+        tasks = context.parallelize(range(workers), workers).barrier()
+        answers = tasks.mapPartitions(lambda _: [host_without(storage)]).collect()
+    check_hosts(run, answers)
 
 
 def _train(context: Any, job: Job) -> None:

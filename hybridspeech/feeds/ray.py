@@ -22,7 +22,7 @@ import pyarrow
 
 from hybridspeech.backends.base import Worker, execute_apart
 from hybridspeech.backends.launch import Job
-from hybridspeech.backends.ray import OBJECT_STORE_BYTES, connected, fit, launch
+from hybridspeech.backends.ray import OBJECT_STORE_BYTES, check_shared, connected, fit, launch
 from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, spark_environment
 from hybridspeech.config import ClusterConfig, EngineConfig
 from hybridspeech.engines.raydp import spark_on_ray
@@ -82,6 +82,7 @@ def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
     os.environ.update(spark_environment(scratch, loopback=here))  # Ray's processes start JVMs too
     skip_tensorflow_import()
     with connected(cluster, more_cpus=SPARE_CPUS, object_store_bytes=store_bytes):
+        check_shared(job.plan)
         datasets: list[list[Any]] = [[] for _ in range(cluster.num_workers)]
         feeding = Feeding(source, job.plan)
         with spark_on_ray(_engine_config(cluster, scratch), to_datasets=True) as context:

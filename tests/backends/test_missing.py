@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import stat
 import subprocess
@@ -11,11 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.own_folder import own_folder
+from support.spark_standalone import standalone_cluster
 
 from hybridspeech.backends import BACKENDS
+from hybridspeech.backends.base import check_hosts, host_without
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, JavaError
+from hybridspeech.shards.shared_storage import probed_storage
 from hybridspeech.training.plan import TrainPlan, WorkerReport
+from hybridspeech.training.run_directory import RunDirectory
 
 OTHER_PYTHON = """#!{python}
 import runpy, sys
@@ -109,3 +115,30 @@ def test_a_wrong_java_is_said_with_the_versions_that_suit(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(hidden))
     with pytest.raises(JavaError, match=r"found Java 21 at .*; Spark needs Java 8, 11 or 17; set JAVA_HOME to one"):
         run("tfos", tmp_path)
+
+
+def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> None:
+    code = (
+        "import pickle, sys; from hybridspeech.backends.base import host_without; "
+        "print(host_without(pickle.loads(bytes.fromhex(sys.argv[1]))))"
+    )
+    with probed_storage(str(tmp_path), ()) as storage:
+        command = [*own_folder(tmp_path, "elsewhere"), sys.executable, "-c", code, pickle.dumps(storage).hex()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        answers = [host_without(storage), done.stdout.strip()]
+    assert answers == ["", "elsewhere"]
+    check_hosts(RunDirectory(tmp_path), [""])
+    with pytest.raises(BackendError, match=rf"{tmp_path}: is not on shared storage: elsewhere can not see"):
+        check_hosts(RunDirectory(tmp_path), answers)
+
+
+@pytest.mark.cluster
+def test_a_run_directory_that_is_not_on_shared_storage_ends_before_training(tmp_path: Path) -> None:
+    """Each executor has another, empty folder at the place of the run directory."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    with (
+        standalone_cluster(tmp_path, num_workers=2, private=shared) as master,
+        pytest.raises(BackendError, match=rf"{shared}/run: is not on shared storage: elsewhere can not see"),
+    ):
+        run("tfos", shared, master=master, num_workers=2)
