@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -73,16 +74,18 @@ def predict_command(
     """Predict the labels of audio files. Exit code 1 if a file is unusable."""
     from hybridspeech.commands.predict import predict
 
-    unusable, rows = 0, []
+    unusable, rows = list[str](), []
     with ProgressReporter() as report:
         for prediction in predict(run, files, top_k=top_k, model=model, on_progress=report):
-            unusable += prediction.error is not None
+            if prediction.error:
+                unusable.append(f"{prediction.path}: {prediction.error}")
             if json:
                 print_json(prediction.line())
             else:
                 rows.append(_row(prediction))
     if not json:
         print_table(("file", "label", "probability", "other labels"), rows)
+        sys.stderr.writelines(f"unusable: {item}\n" for item in unusable)
     if unusable:
         raise typer.Exit(1)
 
@@ -150,7 +153,7 @@ def export_command(
 def _row(prediction: Prediction) -> tuple[str, str, str, str]:
     """Return the row of one file."""
     if prediction.error:
-        return prediction.path, "unusable", "", prediction.error
+        return prediction.path, "(unusable)", "", ""
     others = ", ".join(f"{item.label} {item.probability:.3f}" for item in prediction.top[1:])
     return prediction.path, str(prediction.label), f"{prediction.probability:.3f}", others
 

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from hybridspeech.config import to_json
 
 NUMBER = re.compile(r"(-?[\d.,]+( %)?)?")
+COLUMN_GAP = 2
 PIPE_WIDTH = 10_000
 """Columns of a table that is not printed on a terminal: no row is wrapped."""
 
@@ -41,21 +42,41 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on stdout, numbers right-aligned. In a file or a pipe, each row is one line, whatever its length."""
-    from rich import box
+    """Print a table on stdout, numbers right-aligned. In a file or a pipe, each row is one line, whatever its length.
+
+    On a terminal that is too narrow, cells are wrapped between words, and the last columns are omitted if that is not enough.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    is_terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, padding=(0, 2, 0, 0))
-    cells = [[str(cell) for cell in row] for row in rows]
-    for number, name in enumerate(header):
-        is_number = all(NUMBER.fullmatch(row[number]) for row in cells)
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=not is_terminal, overflow="fold")
-    for row in cells:
+    columns = [[name, *(str(row[number]) for row in rows)] for number, name in enumerate(header)]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
+    widths = _column_widths(columns, width)
+    for (name, *cells), column_width in zip(columns, widths, strict=False):
+        is_number = all(NUMBER.fullmatch(cell) for cell in cells)
+        table.add_column(name, justify="right" if is_number else "left", width=column_width, overflow="fold")
+    for row in zip(*(cells for _, *cells in columns[: len(widths)]), strict=True):
         table.add_row(*row)
-    console = Console(file=sys.stdout, markup=False, highlight=False, width=None if is_terminal else PIPE_WIDTH)
-    console.print(table)
+    Console(file=sys.stdout, markup=False, highlight=False, width=width).print(table)
+
+
+def _column_widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the widths of the first columns whose longest words fit beside each other; of the first one in any case.
+
+    The space that is left widens the columns in their order, up to their longest cells.
+    """
+    longest_words = [max((len(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
+    longest_cells = [max(map(len, cells)) for cells in columns]
+    widths = longest_words
+    while len(widths) > 1 and sum(widths) + COLUMN_GAP * len(widths) > width:
+        widths = widths[:-1]
+    left = max(width - sum(widths) - COLUMN_GAP * len(widths), 0)
+    for number, longest in enumerate(longest_cells[: len(widths)]):
+        widened = min(longest - widths[number], left)
+        widths[number] += widened
+        left -= widened
+    return widths
 
 
 def wrapped(text: str, stream: TextIO, indent: int) -> str:
