@@ -32,7 +32,7 @@ class ShardRecord:
 
     `key` is a hash of all that decides the bytes of the shard apart from the audio, or empty. `sources` holds version and
     hash of the sound of each clip, by its id, and `noises` those of the background noise of augmented copies, by path; the
-    hash of a reject is its reason. `host` is the name of the host that made the shard.
+    hash of a reject is its reason. `source` is the location of the source, `host` the name of the host that made the shard.
     """
 
     key: str = ""
@@ -40,6 +40,7 @@ class ShardRecord:
     rejects: tuple[Reject, ...] = ()
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     noises: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    source: str = ""
     host: str = ""
 
 

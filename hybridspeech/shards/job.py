@@ -32,7 +32,7 @@ from hybridspeech.shards.shared_storage import SharedStorage, probed_storage, wa
 from hybridspeech.shards.sources import file_versions, with_versions
 from hybridspeech.shards.worker import ShardMaker, hash_or_reason, parse_record
 from hybridspeech.shards.write_errors import translate_write_errors
-from hybridspeech.storage.locations import is_url, join, parent_and_name
+from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
 from hybridspeech.storage.objects import (
     delete_below,
     delete_files,
@@ -158,18 +158,31 @@ class PreprocessJob:
         return is_current and self._has_same_noises(index) and self._has_same_rejects()
 
     def _has_versions_of_now(self, record: ShardRecord) -> bool:
-        return not self._changed_clips(record) and all(
-            self.noise_versions.get(path) == version for path, (version, _) in record.noises.items()
+        return (
+            record.source == self._source
+            and not self._changed_clips(record)
+            and all(self.noise_versions.get(path) == version for path, (version, _) in record.noises.items())
         )
 
     def _changed_clips(self, record: ShardRecord) -> list[str]:
         return [clip_id for clip_id, (version, _) in record.sources.items() if self._versions.get(clip_id) != version]
 
     @cached_property
+    def _source(self) -> str:
+        """The folder or URL of the clips."""
+        place = normalized(self.manifest.source)
+        return parent_and_name(place)[0] if is_file(place) else place
+
+    @cached_property
     def _versions(self) -> dict[str, str]:
         return {clip.clip_id: clip.version for clip in self.manifest.clips}
 
     def _report_changes(self) -> None:
+        moved = sorted({record.source for record in self.records.values() if record.sources} - {self._source})
+        if moved:
+            message = f"the shards in {self.out} were made from {moved[0]}: reading all clips again"
+            self.on_progress(Progress(stage="manifest", message=message))
+            return
         num_changed = len({clip_id for record in self.records.values() for clip_id in self._changed_clips(record)})
         if num_changed:
             are = "source file has" if num_changed == 1 else "source files have"
@@ -229,11 +242,13 @@ class PreprocessJob:
             shards=self.shards,
             key=json.dumps(self.settings, sort_keys=True),
             augment=self.augment,
+            source=self._source,
             storage=storage,
             noises=tuple((n.path, self.noise_versions[n.path]) for n in self.noises if "training" in n.splits),
         )
         sizes = {stat.name: stat.num_bytes for stat in list_files(self.out)}
         todo = [state for task in tasks if (state := self._if_unfinished(task, maker.key_of(task), sizes))]
+        rechecked = {task.name for task in todo if task.may_be_unchanged}
         total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
         self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
@@ -246,7 +261,8 @@ class PreprocessJob:
                 self.rejects.add(record.rejects)
                 num_clips = record.info.num_examples + len(record.rejects)
                 done += num_clips
-                self.num_computed += 0 if before and before.info == record.info else num_clips
+                is_unchanged = record.info.name in rechecked and before is not None and before.info == record.info
+                self.num_computed += 0 if is_unchanged else num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
             with translate_write_errors(self.out):
                 self.rejects.check()

@@ -37,14 +37,15 @@ from hybridspeech.storage.objects import delete_files, is_file, read_bytes, writ
 class ShardMaker:
     """Makes the shards of some tasks. It is picklable and imports no TensorFlow; an engine calls it in a worker.
 
-    `key` is a text of all settings that decide the bytes of the shards. `noises` are paths and versions of the background
-    noise for augmented copies.
+    `key` is a text of all settings that decide the bytes of the shards. `source` is the folder or URL of the clips.
+    `noises` are paths and versions of the background noise for augmented copies.
     """
 
     out: str
     features: FeatureConfig
     shards: ShardConfig
     key: str
+    source: str = ""
     augment: AugmentConfig = NO_AUGMENTATION
     noises: tuple[tuple[str, str], ...] = ()
     storage: SharedStorage | None = None
@@ -97,6 +98,7 @@ class ShardMaker:
             rejects=tuple(rejects),
             sources={clip.clip_id: (clip.version, hashes[clip.clip_id]) for clip in task.clips},
             noises={path: (version, sound_hash(recording)) for (path, version), recording in noises},
+            source=self.source,
             host=socket.gethostname(),
         )
 
@@ -104,17 +106,19 @@ class ShardMaker:
         """Read again what has another version; return the record with the new versions, or None if a sound differs."""
         if before.key != self.key_of(task):
             return None
-        suspects = [clip for clip in task.clips if before.sources.get(clip.clip_id, ("", ""))[0] != clip.version]
+        is_moved = before.source != self.source  # equal times prove nothing: archives may have one time for all files
+        known = {clip_id: "" if is_moved else version for clip_id, (version, _) in before.sources.items()}
+        suspects = [clip for clip in task.clips if known.get(clip.clip_id, "") != clip.version]
         read = read_ahead(suspects, self.features)
         hashes = {clip.clip_id: hash_or_reason(read, clip) for clip in suspects}
         if any(before.sources.get(clip_id, ("", ""))[1] != found for clip_id, found in hashes.items()):
             return None
         noises = self._augmenter_noises() if before.noises else ()
         now = {path: (version, sound_hash(wave)) for (path, version), wave in zip(self.noises, noises, strict=False)}
-        if {path: found for path, (_, found) in now.items()} != {p: found for p, (_, found) in before.noises.items()}:
+        if [found for _, found in now.values()] != [found for _, found in before.noises.values()]:
             return None
         sources = {clip.clip_id: (clip.version, before.sources[clip.clip_id][1]) for clip in task.clips}
-        return replace(before, sources=sources, noises=now)
+        return replace(before, sources=sources, noises=now, source=self.source)
 
     def _augmenter(self, task: ShardTask) -> Augmenter | None:
         if not any(clip.copy for clip in task.clips):
@@ -131,11 +135,14 @@ class ShardMaker:
     def key_of(self, task: ShardTask) -> str:
         """Return a hash of all that decides the bytes of a shard, apart from the audio."""
         clips = [
-            (clip.clip_id, clip.label, clip.label_name, clip.speaker, clip.path, clip.copy, clip.excerpt)
+            (clip.clip_id, clip.label, clip.label_name, clip.speaker, self._below(clip.path), clip.copy, clip.excerpt)
             for clip in task.clips
         ]
-        noises = [path for path, _ in self.noises] if self.augment.needs_noise else ()
+        noises = [self._below(path) for path, _ in self.noises] if self.augment.needs_noise else ()
         return hashlib.sha256(json.dumps([self.key, task.name, clips, noises]).encode()).hexdigest()
+
+    def _below(self, path: str) -> str:
+        return path.removeprefix(f"{self.source}/")
 
 
 def prepare_worker() -> None:

@@ -81,6 +81,26 @@ def test_another_source_of_the_same_names_is_noticed(source: Path, tmp_path: Pat
     assert again.digest == make(tmp_path / "other", tmp_path / "fresh").digest
 
 
+def test_another_source_with_the_same_names_sizes_and_times_is_noticed(source: Path, tmp_path: Path) -> None:
+    """As archives with one time for all files leave them."""
+    shutil.copytree(source, tmp_path / "other")
+    change_in_place(tmp_path / "other/yes/4.wav")
+    for path in (*source.rglob("*.wav"), *(tmp_path / "other").rglob("*.wav")):
+        os.utime(path, ns=(0, 0))
+    make(source, tmp_path / "out")
+    times = times_of(tmp_path / "out")
+    again = make(tmp_path / "other", tmp_path / "out", resume=True)
+    assert again.digest == make(tmp_path / "other", tmp_path / "fresh").digest
+    assert sum(times_of(tmp_path / "out")[name] != times[name] for name in times) == 1
+
+
+def test_a_source_that_was_moved_changes_no_shard(source: Path, tmp_path: Path) -> None:
+    before, times = make(source, tmp_path / "out"), times_of(tmp_path / "out")
+    source.rename(tmp_path / "moved")
+    again = make(tmp_path / "moved", tmp_path / "out", resume=True)
+    assert (again.digest, times_of(tmp_path / "out")) == (before.digest, times)
+
+
 def test_a_time_alone_changes_no_shard(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before, times = make(source, out), times_of(out)
