@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,14 @@ LEFT, TOP, WIDTH, HEIGHT = 44, 12, 300, 220
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line: `points` are (x, y), 0 to 1; `bars` the (low, high) of each, if any; `style` "before" or "after"."""
+    """A line through `points`, (x, y), each 0 to 1. `style` is "before" or "after".
+
+    `bars` are (low, high) of each point, if any. `weights` set the area of the dots; without them all are alike.
+    """
 
     points: Sequence[tuple[float, float]]
     style: str
+    weights: Sequence[float] = ()
     bars: Sequence[tuple[float, float]] = ()
 
 
@@ -42,9 +47,12 @@ def line_chart(
             _line(x, low, x, high, each.style) for (x, _), (low, high) in zip(each.points, each.bars, strict=False)
         ]
         corners = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in each.points)
-        parts.append(element("polyline", points=corners, class_=each.style))
+        parts.append(element("polyline", points=corners, class_=each.style + (" weighted" if each.weights else "")))
+        weights = each.weights or [0.0] * len(each.points)
+        radii = [3 + 9 * math.sqrt(weight / max(sum(weights), 1)) for weight in weights]
         parts += [
-            element("circle", cx=f"{_x(x):.1f}", cy=f"{_y(y):.1f}", r=3, class_=each.style) for x, y in each.points
+            element("circle", cx=f"{_x(x):.1f}", cy=f"{_y(y):.1f}", r=f"{radius:.1f}", class_=each.style)
+            for (x, y), radius in zip(each.points, radii, strict=True)
         ]
     box = f"0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 46}"
     return element("svg", *parts, viewBox=box, role="img", aria_label=f"{labels[1]} by {labels[0]}")

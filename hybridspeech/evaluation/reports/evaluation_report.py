@@ -121,7 +121,11 @@ def _speaker_table(records: Sequence[SpeakerMetrics]) -> Html:
 def _calibration(result: EvaluateResult) -> list[Html]:
     before, after = result.uncalibrated, result
     series = [
-        Series(points=[(bin_.confidence, bin_.accuracy) for bin_ in bins if bin_.num_clips], style=style)
+        Series(
+            points=[(each.confidence, each.accuracy) for each in bins if each.num_clips],
+            weights=[each.num_clips for each in bins if each.num_clips],
+            style=style,
+        )
         for bins, style in ((before.reliability, "before"), (after.reliability, "after"))
     ]
     ticks = [(share, f"{100 * share:.0f} %") for share in (0, 0.25, 0.5, 0.75, 1)]
@@ -132,7 +136,9 @@ def _calibration(result: EvaluateResult) -> list[Html]:
     ]
     numbers = table(("", "calibration error (ECE)", "cross-entropy"), rows)
     note = element(
-        "p", "Accuracy of the clips whose highest probability is in the same of 15 bins; ideal on the diagonal."
+        "p",
+        "Accuracy of the clips whose highest probability is in the same of 15 bins. The area of a dot is the number of "
+        "clips; on the diagonal, probability and accuracy agree.",
     )
     return [note, element("div", element("figure", chart), numbers, class_="charts")]
 
