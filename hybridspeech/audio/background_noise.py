@@ -18,7 +18,7 @@ from hybridspeech.audio.decode import read_recording
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
 from hybridspeech.errors import AudioError
 from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
-from hybridspeech.storage.objects import is_file, list_names
+from hybridspeech.storage.objects import is_file, list_names, stat_file
 
 NOISE_FOLDER = "_background_noise_"
 
@@ -56,7 +56,6 @@ def _splits(count: int) -> list[tuple[str, ...]]:
     return [(name,) for name in names]
 
 
-@functools.lru_cache(maxsize=4)
 def load_noises(
     paths: tuple[str, ...], sample_rate_hz: int, num_samples: int, versions: tuple[str, ...] = ()
 ) -> tuple[np.ndarray, ...]:
@@ -64,7 +63,8 @@ def load_noises(
 
     Parameters
     ----------
-    versions : stand for size and modification time of the files; another version is read again
+    versions : texts for size and modification time of the files; a file with another version is read again. Without them,
+        the modification time of a local file is used
 
     Returns
     -------
@@ -74,6 +74,22 @@ def load_noises(
     ------
     AudioError: a recording can't be used, or is shorter than `num_samples`.
     """
+    known = versions if any(versions) else tuple(map(_local_version, paths))
+    return _load_noises(paths, sample_rate_hz, num_samples, known)
+
+
+def _local_version(path: str) -> str:
+    """A URL has none here: a request for each clip of silence would take longer than the rest."""
+    try:
+        return "" if is_url(path) else stat_file(path).version
+    except (OSError, ValueError):
+        return ""
+
+
+@functools.lru_cache(maxsize=4)
+def _load_noises(
+    paths: tuple[str, ...], sample_rate_hz: int, num_samples: int, versions: tuple[str, ...]
+) -> tuple[np.ndarray, ...]:
     recordings = tuple(read_recording(path, sample_rate_hz) for path in paths)
     for path, recording in zip(paths, recordings, strict=True):
         if recording.size < num_samples:

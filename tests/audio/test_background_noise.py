@@ -49,6 +49,14 @@ def test_recordings_are_read_whole_at_the_rate_of_the_clips(tmp_path: Path) -> N
         load_noises((str(path),), 16_000, 50_000)
 
 
+def test_a_recording_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "hum.wav"
+    for level in (0.25, 0.5):
+        soundfile.write(path, np.full(16_000, level, np.float32), 16_000, subtype="PCM_16")
+        (recording,) = load_noises((str(path),), 16_000, 16_000)
+        np.testing.assert_allclose(recording, level)
+
+
 def test_an_excerpt_is_any_part_of_any_recording() -> None:
     recordings = (np.arange(10), np.arange(100, 104))
     assert list(excerpt(recordings, 0.0, 0.0, 4)) == [0, 1, 2, 3]
