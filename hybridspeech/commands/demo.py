@@ -109,22 +109,11 @@ def demo(
             engine_config=EngineConfig(verbose=verbose),
             on_progress=on_progress,
         )
-        workers = 1 if backend == "local" else 2
-        _announce(on_progress, 3, f"train on {counted(workers, 'worker')} ({backend})")
-        trained = train(
-            shards,
-            run,
-            fit=FitConfig(epochs=EPOCHS, batch_size=BATCH_SIZE, augment=AugmentConfig(mixup_alpha=0.0), seed=seed),
-            cluster=ClusterConfig(num_workers=workers, verbose=verbose),
-            backend=backend,
-            on_progress=on_progress,
-        )
-        _announce(on_progress, 4, "evaluate on speakers that are not in the training data")
-        metrics = evaluate(run, shards, split="testing", on_progress=on_progress)
-        _announce(on_progress, 5, "export a SavedModel")
-        export(run, out / "savedmodel", on_progress=on_progress)
-        _announce(on_progress, 6, "predict")
-        heard = _predict_some(run, audio)
+        cluster = ClusterConfig(num_workers=1 if backend == "local" else 2, verbose=verbose)
+        fit = FitConfig(epochs=EPOCHS, batch_size=BATCH_SIZE, augment=AugmentConfig(mixup_alpha=0.0), seed=seed)
+        _announce(on_progress, 3, f"train on {counted(cluster.num_workers, 'worker')} ({backend})")
+        trained = train(shards, run, fit=fit, cluster=cluster, backend=backend, on_progress=on_progress)
+        metrics, heard = _use(run, shards, audio, on_progress)
     return DemoResult(
         out=str(out),
         backend=backend,
@@ -134,6 +123,18 @@ def demo(
         metrics=metrics,
         heard=heard,
     )
+
+
+def _use(
+    run: Path, shards: Path, audio: Path, on_progress: OnProgress
+) -> tuple[EvaluateResult, tuple[Prediction, ...]]:
+    """Evaluate and export the run, and predict some clips with it."""
+    _announce(on_progress, 4, "evaluate on speakers that are not in the training data")
+    metrics = evaluate(run, shards, split="testing", on_progress=on_progress)
+    _announce(on_progress, 5, "export a SavedModel")
+    export(run, run.with_name("savedmodel"), on_progress=on_progress)
+    _announce(on_progress, 6, "predict")
+    return metrics, _predict_some(run, audio)
 
 
 def _announce(on_progress: OnProgress, step: int, what: str) -> None:

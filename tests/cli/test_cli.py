@@ -85,6 +85,19 @@ def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
     assert re.search(r"^epoch 1/1: loss \d\.\d+, accuracy 0\.\d+, val_loss", err, flags=re.MULTILINE)
 
 
+@pytest.mark.cluster
+def test_training_prints_no_message_of_tensorflow(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hybridspeech", "train", str(shards), str(tmp_path / "run"), "--backend", "local"]
+    done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    expected = (
+        r"dscnn on |starting 1 worker|importing TensorFlow|reading the index|compiling the network|epoch 1/1: |calibrat"
+    )
+    assert [line for line in done.stderr.splitlines() if not re.match(expected, line)] == []
+    assert [line.split()[0] for line in done.stdout.splitlines()][:2] == ["best", "last"]
+    assert done.stdout.splitlines()[-1].split()[:3] == ["next", "hybridspeech", "evaluate"]
+
+
 def test_evaluate_prints_its_result_as_json(run: Path, shards: Path) -> None:
     code, out, _ = hybridspeech("evaluate", run, shards, "--json")
     result = json.loads(out)
