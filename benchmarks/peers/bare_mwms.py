@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from hybridspeech.backends.base import Worker, collect, execute, forget
 from hybridspeech.backends.launch import worker_environment
-from hybridspeech.clusters.environment import LOOPBACK
+from hybridspeech.clusters.addresses import LOOPBACK
 from hybridspeech.config import from_json, to_json
 from hybridspeech.training.loop import run_worker
 from hybridspeech.training.plan import TrainPlan, WorkerReport

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch
 from benchmarks.reference import HOP_LENGTH, N_FFT
-from hybridspeech.clusters.environment import loopback_conf, spark_environment
+from hybridspeech.clusters.spark_settings import loopback_settings, spark_environment
 from hybridspeech.processes.environment import environment
 from hybridspeech.processes.resources import num_cores
 
@@ -44,7 +44,7 @@ def run(source: Path, out: Path) -> Stage:
         scratch.mkdir()
         java = {"spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:-UsePerfData"}
         conf = SparkConf().setMaster(f"local[{num_cores()}]").setAppName("original")
-        context = SparkContext(conf=conf.setAll(list({**loopback_conf(scratch), **java}.items())))
+        context = SparkContext(conf=conf.setAll(list({**loopback_settings(scratch), **java}.items())))
         try:
             watch.started()
             files = context.binaryFiles(f"file://{source}/[^_]*/*.wav")

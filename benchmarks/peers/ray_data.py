@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.peers.pipeline import Stage, Stopwatch, list_clips, some
 from hybridspeech.audio.decode import read_clip
-from hybridspeech.clusters.environment import ray_environment
+from hybridspeech.clusters.ray_session import ray_environment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.features.extractor import spectrogram
 from hybridspeech.processes.environment import SINGLE_THREADED

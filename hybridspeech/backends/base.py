@@ -1,8 +1,8 @@
-"""The second seam: who starts the training workers. Knows nothing of models, shards or TensorFlow.
+"""The seam to training backends: who starts the training workers. Knows nothing of models, shards and TensorFlow.
 
-A backend knows placement, rendezvous (the TF_CONFIG environment variable), supervision and collection. What runs on
-both sides of every backend stands here: `execute` on the worker's side, `collect` and `first_failure` on the driver's.
-Both talk through one small status file per rank in the run directory, so that a worker's last words survive its death.
+A backend knows placement, rendezvous (the environment variable TF_CONFIG), supervision and collection. What is the same in
+every backend is here: `execute` on the worker's side, `collect` and `first_failure` on the driver's. Both sides use one
+small status file per rank in the run directory, so that the cause of a failure is known when the process has ended.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "first_failure"]
 
 
-DISK_IS_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
-"""What Python, TensorFlow and HDF5 all say, each in an error of its own."""
+DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+"""Part of the messages of Python, TensorFlow and HDF5, each in an error class of its own."""
 
 
 class TrainingBackend(Protocol):
@@ -40,7 +40,7 @@ class TrainingBackend(Protocol):
     name: ClassVar[str]
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        """Run worker(plan, context) once per rank; reports ordered by rank.
+        """Run worker(plan, context) once per rank, and return the reports ordered by rank.
 
         For num_workers > 1 TF_CONFIG is in the environment of every worker before `worker` is called.
         `worker` is picklable by cloudpickle. After an error the process can run again, and nothing is left running.
@@ -54,40 +54,40 @@ class TrainingBackend(Protocol):
 
 
 def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
-    """The worker's side of every backend: run `worker`, and leave its state, report or failure in the status file."""
-    run = RunDirectory(plan.run)
-    run.status.reserve_failure_record(rank)
-    run.status.write(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
-    context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=run)
+    """Run `worker` in this process, and write its state, its report or its failure to the status file of the rank."""
+    status = RunDirectory(plan.run).status
+    status.reserve_failure_record(rank)
+    status.write(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
+    context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=RunDirectory(plan.run))
     try:
         report = worker(plan, context)
     except BaseException as error:
-        run.status.write_failure(rank, cause=cause_of(error), traceback=traceback.format_exc())
+        status.write_failure(rank, cause=cause_of(error), traceback=traceback.format_exc())
         raise
-    run.status.write(rank, state="finished", report=to_json(report))
+    status.write(rank, state="finished", report=to_json(report))
     return report
 
 
 def cause_of(error: BaseException) -> str:
-    """The error in one line; of a full disk, which anything may run into, with what to do."""
+    """Return an error in one line; of a full disk, which every library reports in its own way, with advice."""
     line = one_line(error)
-    if any(sign in line for sign in DISK_IS_FULL):
-        return f"RunError: the disk is full ({line[:500]}); make room, and --resume goes on from the last checkpoint"
+    if any(message in line for message in DISK_FULL):
+        return f"RunError: the disk is full ({line[:500]}); free space, and --resume continues from the last checkpoint"
     return line
 
 
-def execute_apart(packed: bytes, plan: TrainPlan, rank: int, *given: object) -> None:
-    """`execute` where the process is the worker's own: its output goes to the rank's log.
+def execute_in_worker_process(pickled_worker: bytes, plan: TrainPlan, rank: int, *arguments: object) -> None:
+    """Run `execute` in a process of the worker's own, and append the process's output to the log of the rank.
 
     Parameters
     ----------
-    packed : the worker function by cloudpickle; it is opened here and not before, so that nobody else needs its imports
-    given : further arguments for it, after the plan and the context
+    pickled_worker : worker function by cloudpickle; it is unpickled here only, where its imports are needed
+    arguments : further arguments for it, after the plan and the context
     """
     _redirect_output(RunDirectory(plan.run).log_path(rank))
     if plan.cluster.num_workers == 1:
-        os.environ.pop("TF_CONFIG", None)  # a cluster of one is none
-    execute(lambda plan, context: cloudpickle.loads(packed)(plan, context, *given), plan, rank)
+        os.environ.pop("TF_CONFIG", None)  # one worker needs no collectives
+    execute(lambda plan, context: cloudpickle.loads(pickled_worker)(plan, context, *arguments), plan, rank)
 
 
 def _redirect_output(log: Path) -> None:
@@ -100,8 +100,8 @@ def _redirect_output(log: Path) -> None:
     os.close(file)
 
 
-def forget(plan: TrainPlan) -> None:
-    """Remove what the ranks of an earlier run have said: it would be taken for this one's."""
+def clear_status(plan: TrainPlan) -> None:
+    """Remove the status files of an earlier attempt."""
     RunDirectory(plan.run).status.clear(plan.cluster.num_workers)
 
 
@@ -129,12 +129,11 @@ def check_hosts(run: RunDirectory, answers: Iterable[str]) -> None:
 
 
 def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> WorkerError | None:
-    """The earliest failure of all ranks, if any.
+    """Return the earliest failure of all ranks, if there is one.
 
     Parameters
     ----------
-    lost : ranks whose process is gone although they have written neither report nor failure, and when they were last
-        seen, in seconds since the epoch
+    lost : ranks whose process has ended without a report or a failure record, and the Unix time when they were last seen
     """
     run = RunDirectory(plan.run)
     failed = []
@@ -144,7 +143,7 @@ def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> W
             failed.append((status["failed_at"], rank, status["cause"]))
         elif lost and rank in lost:
             process = f"process {status.get('pid')} on {status.get('host')}"
-            cause = f"its {process} was killed or ended without a word; its last output is in {run.log_path(rank)}"
+            cause = f"its {process} was killed or ended without an error; its last output is in {run.log_path(rank)}"
             failed.append((lost[rank], rank, cause))
     if not failed:
         return None
@@ -153,7 +152,7 @@ def first_failure(plan: TrainPlan, lost: Mapping[int, float] | None = None) -> W
 
 
 def collect(plan: TrainPlan) -> list[WorkerReport]:
-    """Reports of all ranks, in order.
+    """Return the reports of all ranks, ordered by rank.
 
     Raises
     ------

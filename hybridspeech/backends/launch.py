@@ -1,8 +1,8 @@
-"""A backend's driver in a process of its own, watched from here.
+"""Runs a backend's driver in a process of its own, and supervises it from the caller's process.
 
-Drivers of clusters spoil the process they run in: TensorFlowOnSpark exits it, arms alarms and keeps globals; one JVM,
-one Ray and one set of TensorFlow collectives fit into it. So each run gets a fresh one, and the caller's own Spark, Ray
-or TensorFlow does not matter. `python -m hybridspeech.backends.launch FOLDER` is its entry.
+Drivers of clusters change the process they run in: TensorFlowOnSpark exits it, sets alarms and keeps globals; a process can
+hold one JVM, one Ray and one set of TensorFlow collectives. So each run has a new process, independent of the caller's own
+Spark, Ray or TensorFlow. `python -m hybridspeech.backends.launch FOLDER` is its entry point. Knows nothing of Spark and Ray.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import cloudpickle
 
-from hybridspeech.backends.base import Worker, collect, forget
-from hybridspeech.backends.stop import stop_in_order
-from hybridspeech.backends.watch import Watch
+from hybridspeech.backends.base import clear_status, collect
+from hybridspeech.backends.interrupt import stop_after_checkpoint
+from hybridspeech.backends.rank_monitor import RankMonitor
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.environment import python_path
@@ -33,8 +33,8 @@ from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.2
-LAST_WORD_S = 5.0
-"""How long a driver that is late may take to say why, once the caller has lost patience."""
+DRIVER_ERROR_WAIT_S = 5.0
+"""How long to wait, after a time-out, for the driver's own error, which names the cause."""
 NOT_INHERITED = (
     "TF_CONFIG",
     "PYSPARK_GATEWAY_PORT",
@@ -42,32 +42,36 @@ NOT_INHERITED = (
     "PYSPARK_PIN_THREAD",
     "SPARK_ENV_LOADED",
 )
-"""Variables by which a caller's own cluster would reach into the driver process."""
+"""Environment variables of a caller's own cluster, which must not reach the driver process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a driver gets: the plan, and the worker function by cloudpickle, which only workers open.
+    """What a driver gets.
 
-    After `start_by`, seconds since the epoch, a driver that waits for room should say what is missing: the caller is
-    about to lose patience, and knows less.
+    Parameters
+    ----------
+    worker : worker function by cloudpickle; only workers unpickle it
+    start_by : Unix time at which a driver that waits for resources raises an error, shortly before the caller's time-out
     """
 
     plan: TrainPlan
-    packed: bytes
+    worker: bytes
     start_by: float
 
 
+WorkerFunction = Callable[..., WorkerReport]
+"""A Worker, or a worker function with further arguments, which its driver supplies."""
 Driver = Callable[[Job], None]
-"""A module-level function; it starts the workers, returns when they have ended, and may die at any time."""
+"""A module-level function. It starts the workers, returns when they have ended, and may be killed at any time."""
 
 
 def check_installed(extra: str, backend: str, packages: Sequence[str]) -> None:
-    """Look for the packages of a backend without importing them.
+    """Check that the packages of a backend are installed, without importing them.
 
     Raises
     ------
-    MissingExtraError: one is not there.
+    MissingExtraError: one is missing.
     """
     with requires(extra, f"backend {backend!r}"):
         for package in packages:
@@ -76,11 +80,11 @@ def check_installed(extra: str, backend: str, packages: Sequence[str]) -> None:
 
 
 def worker_environment(cluster: ClusterConfig, *, joined: bool) -> dict[str, str]:
-    """Environment variables of every worker; they are read when TensorFlow is imported.
+    """Return the environment variables of every worker; they must be set before TensorFlow is imported.
 
     Parameters
     ----------
-    joined : whether the cluster is somebody else's, and its workers' share of cores is not ours to say
+    joined : whether the cluster was running before, so that the cores of its hosts are unknown here
     """
     threads = cluster.threads_per_worker or (None if joined else max(1, num_cores() // cluster.num_workers))
     return {
@@ -100,7 +104,7 @@ class Launch:
     ----------
     advice : what to do if too few workers start
     environment : variables for the driver process
-    leave_s : how long the driver may take to leave a cluster in good order; 0 if the cluster ends with it
+    leave_s : how long the driver may take to disconnect from a running cluster; 0 if the cluster ends with the driver
     """
 
     driver: Driver
@@ -109,77 +113,77 @@ class Launch:
     leave_s: float = 0.0
 
 
-def run_apart(launch: Launch, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-    """Run the driver in a process of its own until all ranks have reported; reports ordered by rank.
+def run_apart(launch: Launch, plan: TrainPlan, worker: WorkerFunction) -> list[WorkerReport]:
+    """Run the driver in a process of its own until all ranks have reported; return the reports ordered by rank.
 
     Raises
     ------
     WorkerError, BackendError: as `TrainingBackend.run`. HybridspeechError: as the driver raised it.
     KeyboardInterrupt: after the ranks have saved a checkpoint, or had time for it.
     """
-    forget(plan)
+    clear_status(plan)
     log = RunDirectory(plan.run).launcher_log_path
     log.touch()
     variables = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     variables |= {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", **launch.environment}
-    show = _follow(log) if plan.cluster.verbose else _keep_quiet
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-job-") as folder:  # readable by this user only
+    show = _follow(log) if plan.cluster.verbose else _show_nothing
+    with tempfile.TemporaryDirectory(prefix="hybridspeech-job-") as folder:  # only this user can read it
         start_by = time.time() + 0.9 * plan.cluster.start_timeout_s
-        job = Job(plan=plan, packed=cloudpickle.dumps(worker), start_by=start_by)
+        job = Job(plan=plan, worker=cloudpickle.dumps(worker), start_by=start_by)
         (Path(folder) / "job.pickle").write_bytes(pickle.dumps((launch.driver, job)))
         command = [sys.executable, "-m", "hybridspeech.backends.launch", folder]
         with GuardedProcess(command, env=variables, log=log, terminate_s=launch.leave_s) as process:
-            watch = Watch(plan, f"{launch.advice}; the output is in {log}")
+            monitor = RankMonitor(plan, f"{launch.advice}; the output is in {log}")
             try:
-                code = _supervise(process, watch, show)
+                code = _supervise(process, monitor, show)
             except KeyboardInterrupt:
-                stop_in_order(watch, is_over=lambda: process.poll() is not None)
+                stop_after_checkpoint(monitor, is_over=lambda: process.poll() is not None)
                 raise
             except WorkerError:
                 raise
-            except BackendError:  # the driver may know better what is missing, and be about to say it
-                process.wait(min(LAST_WORD_S, plan.cluster.start_timeout_s / 2))
-                _pass_on(Path(folder))
+            except BackendError:  # the driver may know the cause, and be about to report it
+                process.wait(min(DRIVER_ERROR_WAIT_S, plan.cluster.start_timeout_s / 2))
+                _raise_driver_error(Path(folder))
                 raise
             if code is not None:
-                watch.conclude()
-                _explain(Path(folder), code, log)
+                monitor.raise_failure()
+                _raise_driver_end(Path(folder), code, log)
             process.wait(launch.leave_s)
     return collect(plan)
 
 
-def _supervise(process: GuardedProcess, watch: Watch, show: Callable[[], None]) -> int | None:
+def _supervise(process: GuardedProcess, monitor: RankMonitor, show: Callable[[], None]) -> int | None:
     """Return None when all ranks have finished, or the driver's exit code when it has ended before."""
     while True:
-        code = process.poll()  # before looking: what the ranks said until then will be seen
-        finished = watch.look()
+        code = process.poll()  # before the poll of the ranks: it then includes all that they wrote until the end
+        finished = monitor.poll()
         show()
         if finished or code is not None:
             return None if finished else code
         time.sleep(POLL_S)
 
 
-def _explain(folder: Path, code: int, log: Path) -> None:
-    """Raise why the driver has failed, if it has."""
-    _pass_on(folder)
+def _raise_driver_end(folder: Path, code: int, log: Path) -> None:
+    """Raise the reason why the driver has failed, if it has."""
+    _raise_driver_error(folder)
     if code:
         tail = " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-        raise BackendError(f"the driver process ended with code {code}; its last words in {log} are: {tail}")
+        raise BackendError(f"the driver process ended with code {code}; the last lines of {log} are: {tail}")
 
 
-def _pass_on(folder: Path) -> None:
-    """Raise what the driver left as its error, if it left one."""
-    letter = folder / "error.pickle"
-    if letter.exists():
-        raise pickle.loads(letter.read_bytes())
+def _raise_driver_error(folder: Path) -> None:
+    """Raise the error that the driver has left, if it has left one."""
+    path = folder / "error.pickle"
+    if path.exists():
+        raise pickle.loads(path.read_bytes())
 
 
-def _keep_quiet() -> None:
+def _show_nothing() -> None:
     pass
 
 
 def _follow(log: Path) -> Callable[[], None]:
-    """A function that passes what has been added to `log` since its last call to standard error."""
+    """Return a function that copies what was added to `log` since its last call to standard error."""
     position = log.stat().st_size
 
     def show() -> None:
@@ -194,18 +198,18 @@ def _follow(log: Path) -> Callable[[], None]:
 
 
 def main(folder: Path) -> int:
-    """The driver process: read the job, run its driver, leave the error if there is one."""
-    letter = folder / "job.pickle"
-    driver, job = pickle.loads(letter.read_bytes())
-    letter.unlink()
+    """Run the driver process: read the job, run its driver, and leave the error if there is one."""
+    path = folder / "job.pickle"
+    driver, job = pickle.loads(path.read_bytes())
+    path.unlink()
     try:
         driver(job)
     except BaseException as error:  # noqa: BLE001 - all are passed on: TensorFlowOnSpark raises SystemExit
         traceback.print_exc()
-        known = isinstance(error, HybridspeechError)
+        is_ours = isinstance(error, HybridspeechError)
         draft = folder / "error.draft"
-        left = error if known else BackendError(f"the driver process failed: {one_line(error)}")
-        draft.write_bytes(pickle.dumps(left))
+        passed_on = error if is_ours else BackendError(f"the driver process failed: {one_line(error)}")
+        draft.write_bytes(pickle.dumps(passed_on))
         draft.rename(folder / "error.pickle")
         return 1
     return 0

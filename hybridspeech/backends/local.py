@@ -1,17 +1,17 @@
-"""The reference backend: one worker, in this process. What it returns is right; the others must agree with it."""
+"""The reference backend: one worker, in this process. The other backends must return the same numbers."""
 
 from __future__ import annotations
 
 import os
 from typing import ClassVar
 
-from hybridspeech.backends.base import Worker, cause_of, collect, execute, forget
+from hybridspeech.backends.base import Worker, cause_of, clear_status, collect, execute
 from hybridspeech.errors import ConfigError, WorkerError
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 
 
 class LocalBackend:
-    """Calls the worker, and nothing else: no processes, no supervision, Ctrl-C passes through."""
+    """Calls the worker and does nothing else: no processes, no supervision; Ctrl-C passes through."""
 
     name: ClassVar[str] = "local"
 
@@ -27,13 +27,13 @@ class LocalBackend:
                 f"backend 'local' trains in one process, and num_workers is {plan.cluster.num_workers}; "
                 "use --backend tfos or --backend ray, or --num-workers 1"
             )
-        forget(plan)
-        surroundings = os.environ.pop("TF_CONFIG", None)
+        clear_status(plan)
+        tf_config = os.environ.pop("TF_CONFIG", None)
         try:
             execute(worker, plan, rank=0)
         except (Exception, SystemExit) as error:
             raise WorkerError(0, cause_of(error)) from error
         finally:
-            if surroundings is not None:
-                os.environ["TF_CONFIG"] = surroundings
+            if tf_config is not None:
+                os.environ["TF_CONFIG"] = tf_config
         return collect(plan)

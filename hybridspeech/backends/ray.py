@@ -1,36 +1,41 @@
-"""Training workers on Ray, placed and introduced to each other by TensorflowTrainer of Ray Train.
+"""Training workers as Ray actors, placed and connected by TensorflowTrainer of Ray Train. Knows nothing of models and shards.
 
-Besides this module only `feeds.ray` knows it.
+Besides this module only `feeds.ray` knows Ray Train.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, check_hosts, execute_apart, host_without
-from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
-from hybridspeech.clusters.environment import LOOPBACK, ray_environment, refusals
+from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, host_without
+from hybridspeech.backends.launch import (
+    Driver,
+    Job,
+    Launch,
+    WorkerFunction,
+    check_installed,
+    run_apart,
+    worker_environment,
+)
+from hybridspeech.clusters.ray_session import RaySettings, ray_session
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, one_line
-from hybridspeech.patches.ray_core import local_options
 from hybridspeech.patches.ray_train import skip_tensorflow_import
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-OBJECT_STORE_BYTES = 80 * 1024**2  # nothing but the worker function goes through it; Ray's least is 75 MiB
+OBJECT_STORE_BYTES = 80 * 1024**2
+"""Only the worker function goes through the object store; Ray's minimum is 75 MiB."""
 
 
 class RayBackend:
-    """One worker per Ray actor: in a Ray started here, or in the cluster at `cluster.ray_address`."""
+    """Runs one worker per Ray actor: in a Ray that is started here, or in the cluster at `cluster.ray_address`."""
 
     name: ClassVar[str] = "ray"
 
@@ -46,59 +51,56 @@ class RayBackend:
 
 def launch(
     plan: TrainPlan,
-    worker: Worker,
+    worker: WorkerFunction,
     driver: Driver,
-    needs: Sequence[str] = (),
-    environment: Mapping[str, str] = _NOTHING,
+    packages: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> list[WorkerReport]:
-    """Check what can be checked, and run `driver` apart; as `RayBackend.run`.
+    """Check the settings, and run `driver` in a process of its own; otherwise as `RayBackend.run`.
 
     Parameters
     ----------
-    needs : packages, besides those of every run on Ray
-    environment : variables for the driver process, besides those
+    packages : further packages that the driver needs
+    environment : further variables for the driver process
     """
     cluster = plan.cluster
-    check_installed("ray", RayBackend.name, ("ray", "tensorflow", *needs))
-    apart = Launch(
+    check_installed("ray", RayBackend.name, ("ray", "tensorflow", *packages))
+    settings = Launch(
         driver=driver,
         advice=(
             f"each worker needs {_cpus(cluster)} free CPU(s) of the Ray at {cluster.ray_address or 'this machine'} "
             "and the run directory at the same path: free some, lower --num-workers, or raise the start time-out"
         ),
-        environment={**_environment(cluster), **environment},
+        environment={**_environment(cluster), **(environment or {})},
         leave_s=0.0 if cluster.ray_address is None else 20.0,
     )
-    return run_apart(apart, plan, worker)
+    return run_apart(settings, plan, worker)
 
 
 def _cpus(cluster: ClusterConfig) -> int:
-    """CPUs that a worker holds. In a Ray of our own one is as good as many: it is book-keeping, not a limit."""
+    """Return the CPUs that a worker reserves; in a Ray that is started here one is enough: Ray does not limit their use."""
     return 1 if cluster.ray_address is None else cluster.threads_per_worker or 1
 
 
 def _environment(cluster: ClusterConfig) -> dict[str, str]:
-    """Variables that must stand before Ray is imported."""
+    """Return variables that must be set before Ray is imported."""
     always = {
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(cluster.start_timeout_s),
-        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else what a worker prints stands twice in its log
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else the output of a worker is in its log twice
         "RAY_TRAIN_METRICS_ENABLED": "0",
     }
     if cluster.ray_address is not None:
         return always
     return {
         **always,
-        **ray_environment(),
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less
-        "RAY_prestart_worker_first_driver": "0",  # the workers have surroundings of their own: these would idle
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home directory
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # saves a process
+        "RAY_prestart_worker_first_driver": "0",  # training workers have another environment: these would be idle
     }
 
 
 def drive(job: Job) -> None:
-    """The driver process: start or join Ray, run the workers, wait until they have ended."""
-    with connected(job.plan.cluster):
+    """Run the driver process: start or join Ray, run the workers, and wait until they have ended."""
+    with connected(job.plan.cluster, LocalRay()):
         check_shared(job.plan)
         _train(job)
 
@@ -129,71 +131,43 @@ def check_shared(plan: TrainPlan) -> None:
     check_hosts(run, answers)
 
 
-@contextmanager
-def connected(
-    cluster: ClusterConfig, more_cpus: int = 0, object_store_bytes: int = OBJECT_STORE_BYTES
-) -> Iterator[None]:
-    """Connected to the Ray that is joined, or to one that is started here; it has CPUs for all workers.
+@dataclass(frozen=True, kw_only=True)
+class LocalRay:
+    """What a Ray that is started here has besides the CPUs of its workers; a Ray that is joined ignores it."""
 
-    Parameters
-    ----------
-    more_cpus, object_store_bytes : of a Ray that is started here: CPUs besides the workers', and its store
+    more_cpus: int = 0
+    object_store_bytes: int = OBJECT_STORE_BYTES
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def connected(cluster: ClusterConfig, local: LocalRay) -> Iterator[Mapping[str, str]]:
+    """Connect to the Ray of a ClusterConfig, with CPUs for all workers; yields as `ray_session`.
 
     Raises
     ------
     BackendError: Ray can't be started or joined, or has too few CPUs.
     """
+    settings = RaySettings(
+        address=cluster.ray_address,
+        num_cpus=max(num_cores(), cluster.num_workers) + local.more_cpus,
+        object_store_bytes=local.object_store_bytes,
+        environment=local.environment,
+        runtime_env={
+            "env_vars": worker_environment(cluster, joined=cluster.ray_address is not None),
+            "worker_process_setup_hook": f"{skip_tensorflow_import.__module__}.{skip_tensorflow_import.__name__}",
+        },
+        verbose=True,  # to the log of this process
+        error=BackendError,
+    )
+    with ray_session(settings, Path.cwd()) as variables:
+        _check_cpus(cluster)
+        yield variables
+
+
+def _check_cpus(cluster: ClusterConfig) -> None:
     import ray
 
-    _check_reachable(cluster)
-    try:
-        _connect(ray, cluster, more_cpus, object_store_bytes)
-    except Exception as error:
-        where = f"be joined at {cluster.ray_address}" if cluster.ray_address else "start"
-        advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
-        raise BackendError(f"Ray could not {where}: {one_line(error)}{advice}") from error
-    try:
-        _check_cpus(ray, cluster)
-        yield
-    finally:
-        if cluster.ray_address is not None:
-            ray.shutdown()  # a Ray of our own ends with this process
-
-
-def _check_reachable(cluster: ClusterConfig) -> None:
-    """Refuse in seconds an address that nobody answers at; Ray itself takes minutes."""
-    address = cluster.ray_address or ""
-    reasons = refusals((host, int(port)) for host, port in re.findall(r"^(?:ray://)?([^:/]+):(\d+)$", address))
-    if reasons:
-        raise BackendError(f"no Ray answers at {reasons[0]}; start it, mend --ray-address, or leave it out")
-
-
-def _connect(ray: Any, cluster: ClusterConfig, more_cpus: int, object_store_bytes: int) -> None:
-    joined = cluster.ray_address is not None
-    surroundings = {
-        "env_vars": worker_environment(cluster, joined=joined),
-        "worker_process_setup_hook": "hybridspeech.patches.ray_train.skip_tensorflow_import",
-    }
-    if joined:
-        ray.init(address=cluster.ray_address, runtime_env=surroundings)
-        return
-    settings = {
-        "runtime_env": surroundings,
-        "address": "local",
-        "num_cpus": max(num_cores(), cluster.num_workers) + more_cpus,
-        "num_gpus": 0,
-        "include_dashboard": False,
-        "object_store_memory": object_store_bytes,
-        **local_options(Path.cwd(), LOOPBACK),
-    }
-    try:
-        ray.init(**settings)
-    except Exception:  # noqa: BLE001 - it gives up after 30 s on a busy machine, in several ways; once more
-        ray.shutdown()
-        ray.init(**settings)
-
-
-def _check_cpus(ray: Any, cluster: ClusterConfig) -> None:
     found, wanted = int(ray.cluster_resources().get("CPU", 0)), cluster.num_workers * _cpus(cluster)
     if found < wanted:
         raise BackendError(
@@ -206,27 +180,27 @@ def _train(job: Job) -> None:
     skip_tensorflow_import()
     from ray.train import get_context
 
-    plan, packed = job.plan, job.packed
+    plan, worker = job.plan, job.worker
 
     def loop() -> None:
-        execute_apart(packed, plan, get_context().get_world_rank())
+        execute_in_worker_process(worker, plan, get_context().get_world_rank())
 
     fit(plan, loop)
 
 
 def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
-    """Run `loop` in every worker through TensorflowTrainer; `data` is what that takes of datasets.
+    """Run `loop` in every worker through TensorflowTrainer; `data` are its arguments about datasets.
 
     Raises
     ------
-    BackendError: Ray Train failed; the cause is in the words of the ranks.
+    BackendError: Ray Train failed; the status files of the ranks have the cause.
     """
     skip_tensorflow_import()
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
 
-    joined = plan.cluster.ray_address is not None
-    storage = RunDirectory(plan.run).workers_dir / "ray" if joined else Path.cwd() / "storage"
+    is_joined = plan.cluster.ray_address is not None
+    storage = RunDirectory(plan.run).workers_dir / "ray" if is_joined else Path.cwd() / "storage"
     trainer = TensorflowTrainer(
         loop,
         scaling_config=ScalingConfig(

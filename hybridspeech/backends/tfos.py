@@ -1,12 +1,11 @@
-"""Training workers on Spark executors, placed and introduced to each other by TensorFlowOnSpark.
+"""Training workers on Spark executors, placed and connected by TensorFlowOnSpark. Knows nothing of models and shards.
 
-TensorFlowOnSpark 2.2.5 is used through `TFCluster.run`, here in InputMode.TENSORFLOW. Its traps (exits, alarms, globals,
-a service open to everybody) end here. Besides this module only `feeds.tfos` knows it.
+TensorFlowOnSpark 2.2.5 is used through `TFCluster.run`, here in InputMode.TENSORFLOW; `patches.tensorflowonspark` secures
+it. Besides this module only `feeds.tfos` knows it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import sys
@@ -16,31 +15,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, check_hosts, execute_apart, host_without
-from hybridspeech.backends.launch import Driver, Job, Launch, check_installed, run_apart, worker_environment
-from hybridspeech.clusters.environment import (
-    LIGHT_JVM,
-    LOOPBACK,
+from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, host_without
+from hybridspeech.backends.launch import (
+    Driver,
+    Job,
+    Launch,
+    WorkerFunction,
+    check_installed,
+    run_apart,
+    worker_environment,
+)
+from hybridspeech.clusters.addresses import LOOPBACK
+from hybridspeech.clusters.spark_settings import (
+    driver_jvm_settings,
     executor_environment,
-    loopback_conf,
-    refusals,
-    spark_environment,
+    has_executors,
+    is_started_here,
+    loopback_settings,
 )
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, one_line
-from hybridspeech.patches.pyspark_context import count_executors
 from hybridspeech.patches.tensorflowonspark import patch_nodes, recorded_error
 from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.1
-SMALLEST_EXECUTOR_MB = 450  # below, Spark refuses to start one
+MIN_EXECUTOR_MB = 450
+"""Spark refuses to start an executor with less."""
 RESERVATION_TIMEOUT_S = 180.0
 
 
 class TFoSBackend:
-    """One worker per Spark executor: of a `local-cluster` started here, or of the cluster at `cluster.master`."""
+    """Runs one worker per Spark executor: of a `local-cluster` started here, or of the cluster at `cluster.master`."""
 
     name: ClassVar[str] = "tfos"
 
@@ -49,43 +56,38 @@ class TFoSBackend:
 
         Raises
         ------
-        MissingExtraError, ConfigError: before anything starts. JavaError: no Java that Spark can use.
+        MissingExtraError, ConfigError: before anything starts. JavaError: there is no Java that Spark can use.
         """
         return launch(plan, worker, drive)
 
 
-def launch(plan: TrainPlan, worker: Worker, driver: Driver) -> list[WorkerReport]:
-    """Check what can be checked, and run `driver` apart; as `TFoSBackend.run`."""
+def launch(plan: TrainPlan, worker: WorkerFunction, driver: Driver) -> list[WorkerReport]:
+    """Check the settings, and run `driver` in a process of its own; otherwise as `TFoSBackend.run`."""
     cluster = plan.cluster
     check_installed("tfos", TFoSBackend.name, ("pyspark", "tensorflowonspark", "tensorflow"))
     check_master(cluster)
-    apart = Launch(
+    settings = Launch(
         driver=driver,
         advice=(
             f"each worker needs an executor with {_cores(cluster)} core(s) and {cluster.executor_memory} of memory "
             f"at {_master(cluster)} and the run directory at the same path: free some, lower --num-workers, or "
             "raise the start time-out"
         ),
-        leave_s=0.0 if is_here(cluster) else 20.0,
+        leave_s=0.0 if is_started_here(_master(cluster)) else 20.0,
     )
-    return run_apart(apart, plan, worker)
-
-
-def is_here(cluster: ClusterConfig) -> bool:
-    """Whether the cluster lives in processes of the driver, and goes with it."""
-    return cluster.master is None or cluster.master.startswith("local")
+    return run_apart(settings, plan, worker)
 
 
 def _cores(cluster: ClusterConfig) -> int:
-    """Cores that a worker holds. Here one is as good as many: the count is Spark's book-keeping, not a limit."""
-    return 1 if is_here(cluster) else cluster.threads_per_worker or 1
+    """Return the cores that a worker reserves; on this machine one is enough, because Spark does not limit their use."""
+    return 1 if is_started_here(_master(cluster)) else cluster.threads_per_worker or 1
 
 
 def _memory_mb(cluster: ClusterConfig) -> int:
     megabytes = parse_memory_size(cluster.executor_memory, "executor memory") >> 20
-    if megabytes < SMALLEST_EXECUTOR_MB:
+    if megabytes < MIN_EXECUTOR_MB:
         raise ConfigError(
-            f"executor memory is {cluster.executor_memory!r}; expected {SMALLEST_EXECUTOR_MB}m or more, such as 2g"
+            f"executor memory is {cluster.executor_memory!r}; expected {MIN_EXECUTOR_MB}m or more, such as 2g"
         )
     return megabytes
 
@@ -95,14 +97,14 @@ def _master(cluster: ClusterConfig) -> str:
 
 
 def check_master(cluster: ClusterConfig) -> None:
-    """Refuse what can't work.
+    """Check the master and the executors before anything starts.
 
     Raises
     ------
-    ConfigError: the memory of an executor is too small or no size; several workers in one executor.
+    ConfigError: the memory of an executor is too small or no size, or several workers would share an executor.
     """
     _memory_mb(cluster)
-    if re.match(r"local(\[|$)", _master(cluster)) and cluster.num_workers > 1:
+    if not has_executors(_master(cluster)) and cluster.num_workers > 1:
         raise ConfigError(
             f"master {cluster.master!r} is one process, and backend 'tfos' needs an executor for each of "
             f"{cluster.num_workers} workers; leave --master out, or use local-cluster[{cluster.num_workers},1,2048]"
@@ -110,20 +112,20 @@ def check_master(cluster: ClusterConfig) -> None:
 
 
 def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
-    """Settings of the Spark application: exactly one slot in each of `num_workers` executors, and no second attempt.
+    """Return the settings of the Spark application: one slot in each of `num_workers` executors, and no second attempt.
 
-    `cluster.conf` overrides the ones that are a matter of taste.
+    `cluster.conf` overrides the settings that are not required.
     """
-    cores, here = str(_cores(cluster)), is_here(cluster)
-    wishes = {
+    cores, is_ours = str(_cores(cluster)), is_started_here(_master(cluster))
+    defaults = {
         "spark.app.name": "hybridspeech train",
         "spark.executor.memory": f"{_memory_mb(cluster)}m",
         "spark.ui.enabled": "false",
-        **({"spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}"} if here else {}),
-        **(loopback_conf(scratch) if here else {}),
-        **executor_environment(worker_environment(cluster, joined=not here)),
+        **({**driver_jvm_settings(scratch), **loopback_settings(scratch)} if is_ours else {}),
+        **executor_environment(worker_environment(cluster, joined=not is_ours)),
     }
-    needs = {
+    required = {
+        "spark.master": _master(cluster),
         "spark.executor.cores": cores,
         "spark.task.cpus": cores,
         "spark.cores.max": str(cluster.num_workers * int(cores)),
@@ -131,92 +133,60 @@ def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
         "spark.dynamicAllocation.enabled": "false",
         "spark.speculation": "false",
         "spark.task.maxFailures": "1",  # a second attempt would hide the cause for minutes
-        "spark.python.worker.reuse": "false",  # TensorFlow's collectives can be set up once in a process
+        "spark.python.worker.reuse": "false",  # TensorFlow's collectives can be configured once in a process
     }
-    return {**wishes, **cluster.conf, **needs}
-
-
-def _check_reachable(cluster: ClusterConfig) -> None:
-    """Refuse in seconds a standalone master that nobody answers for; Spark itself gives up after a minute."""
-    reasons = refusals(
-        (host, int(port)) for host, port in re.findall(r"(?:^spark://|,)([^:,]+):(\d+)", _master(cluster))
-    )
-    if reasons:
-        raise BackendError(
-            f"no Spark master answers at {', '.join(reasons)}; start it, or mend --master {cluster.master}"
-        )
+    return {**defaults, **cluster.conf, **required}
 
 
 def drive(job: Job) -> None:
-    """The driver process: start Spark, place the workers, wait until they have ended. Works in its scratch folder."""
-    with spark_of(job) as context:
+    """Run the driver process: start Spark and the workers, and wait until they have ended."""
+    with executors(job) as context:
         _train(context, job)
 
 
 @contextmanager
-def spark_of(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """A SparkContext with an executor for each worker; it has stopped afterwards.
+def executors(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """Open a SparkContext with an executor for each worker, with its files in the working directory.
 
     Parameters
     ----------
-    conf : settings that win over those of `spark_conf`
+    conf : settings that override those of `spark_conf`
 
     Raises
     ------
     BackendError: Spark or its executors do not start.
     """
-    cluster, scratch = job.plan.cluster, Path.cwd()
-    _check_reachable(cluster)
-    os.environ.update(spark_environment(scratch, loopback=is_here(cluster)))
-    os.environ["PYSPARK_PYTHON"] = cluster.conf.get("spark.pyspark.python", os.environ["PYSPARK_PYTHON"])
-    os.environ["SPARK_HOME"] = str(_linked_home(Path(os.environ["SPARK_HOME"]), scratch))
-    from pyspark import SparkConf, SparkContext
+    from hybridspeech.clusters.spark_session import SparkSettings, spark_session  # needs pyspark
 
-    settings = {**spark_conf(cluster, scratch), **(conf or {})}
-    try:
-        context = SparkContext(conf=SparkConf().setMaster(_master(cluster)).setAll(list(settings.items())))
-    except Exception as error:
-        cause = first_cause(str(error))
-        advice = "; choose another port, or leave the setting out" if "BindException" in cause else ""
-        raise BackendError(f"Spark could not start at master {_master(cluster)}: {cause}{advice}") from error
-    try:
-        _await_executors(context, job)
-        if not is_here(cluster):
+    cluster, scratch = job.plan.cluster, Path.cwd()
+    settings = SparkSettings(
+        conf={**spark_conf(cluster, scratch), **(conf or {})},
+        num_executors=cluster.num_workers if has_executors(_master(cluster)) else 0,
+        start_timeout_s=max(0.0, job.start_by - time.time()),
+        executor_advice=(
+            f"each needs {_cores(cluster)} core(s) and {cluster.executor_memory}; free or add some, lower --num-workers or "
+            "raise the start time-out"
+        ),
+        verbose=True,  # to the log of this process
+        error=BackendError,
+    )
+    with spark_session(settings, scratch) as context:
+        if not is_started_here(_master(cluster)):
             _check_shared(context, job.plan)
         yield context
-    finally:
-        context.stop()
-
-
-def _linked_home(home: Path, scratch: Path) -> Path:
-    """A SPARK_HOME of links: local-cluster executors write below it, and must not do so in the installed package."""
-    linked = scratch / "spark"
-    linked.mkdir()
-    for entry in home.iterdir():
-        if entry.name != "work":  # the folder that they write to
-            (linked / entry.name).symlink_to(entry)
-    return linked
-
-
-def _await_executors(context: Any, job: Job) -> None:
-    """Return when there are enough executors: the workers would wait for each other without a word."""
-    cluster = job.plan.cluster
-    wanted = cluster.num_workers if "local[" not in _master(cluster) else 0
-    while (found := count_executors(context)) < wanted:
-        if time.time() > job.start_by:
-            raise BackendError(
-                f"Spark at {_master(cluster)} gave {found} of {wanted} executors with {_cores(cluster)} core(s) and "
-                f"{cluster.executor_memory} each; free or add some, lower --num-workers or raise the start time-out"
-            )
-        time.sleep(POLL_S)
 
 
 def _check_shared(context: Any, plan: TrainPlan) -> None:
-    """Raise BackendError if an executor does not see the run directory; a barrier stage runs on all at the same time."""
+    """Check that every executor sees the run directory; a barrier stage runs on all at the same time.
+
+    Raises
+    ------
+    BackendError: one does not see it.
+    """
     from hybridspeech.shards.shared_storage import probed_storage
 
     run, workers = RunDirectory(plan.run), plan.cluster.num_workers
-    with failures_told(), probed_storage(str(run.workers_dir), ()) as storage:
+    with translated_errors(), probed_storage(str(run.workers_dir), ()) as storage:
         tasks = context.parallelize(range(workers), workers).barrier()
         answers = tasks.mapPartitions(lambda _: [host_without(storage)]).collect()
     check_hosts(run, answers)
@@ -225,22 +195,17 @@ def _check_shared(context: Any, plan: TrainPlan) -> None:
 def _train(context: Any, job: Job) -> None:
     """Run the workers through TensorFlowOnSpark.
 
-    `TFCluster.shutdown` is left out: with nothing to feed it only waits (10 s and more), starts a second round of
-    Python workers, arms an alarm and exits. Spark's own job says when the workers have ended.
+    `TFCluster.shutdown` is not called: with nothing to feed it only waits (10 s and more), starts a second round of
+    Python workers, sets an alarm and exits the process. Spark's own job ends when the workers have ended.
     """
-    with failures_told():
-        introduce(context, job.plan.cluster, Node(job, *secret_and_address(job.plan.cluster)), "TENSORFLOW")
+    with translated_errors():
+        start_nodes(context, job.plan.cluster, new_node(Node, job), "TENSORFLOW")
         while context.statusTracker().getActiveJobsIds():
             time.sleep(POLL_S)
 
 
-def secret_and_address(cluster: ClusterConfig) -> tuple[bytes, str | None]:
-    """What `patch_nodes` takes, for a new run."""
-    return secrets.token_bytes(32), LOOPBACK if is_here(cluster) else None
-
-
-def introduce(context: Any, cluster: ClusterConfig, node: Node, mode: str) -> Any:
-    """Start the nodes and let them know each other; the TFCluster. `mode` is the name of an InputMode."""
+def start_nodes(context: Any, cluster: ClusterConfig, node: Node, mode: str) -> Any:
+    """Start the nodes, and return the TFCluster when they have registered. `mode` is the name of an InputMode."""
     patch_nodes(node.key, node.address)
     from tensorflowonspark import TFCluster
 
@@ -257,26 +222,28 @@ def introduce(context: Any, cluster: ClusterConfig, node: Node, mode: str) -> An
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
-    """Turn whatever TensorFlowOnSpark raises, or notes in its global, into a BackendError with the cause.
+def translated_errors() -> Iterator[None]:
+    """Turn what TensorFlowOnSpark raises, or leaves in its module global, into a BackendError with the cause.
 
     Raises
     ------
-    ConfigError, TooManyRejectsError: pass as they are.
+    ConfigError, TooManyRejectsError: are not changed.
     """
     try:
         yield
     except (ConfigError, TooManyRejectsError):
         raise
     except (Exception, SystemExit) as error:
-        raise _failed(recorded_error() or one_line(error)) from error
-    if noted := recorded_error():
-        raise _failed(noted)
+        raise _backend_error(recorded_error() or one_line(error)) from error
+    if recorded := recorded_error():
+        raise _backend_error(recorded)
 
 
-def _failed(trace: str) -> BackendError:
-    """What TensorFlowOnSpark says, with what to do where that is known."""
-    cause, advice = first_cause(trace), ""
+def _backend_error(trace: str) -> BackendError:
+    """Return the error for a stack trace from TensorFlowOnSpark, with advice where the cause is known."""
+    from hybridspeech.clusters.spark_errors import trace_cause  # needs pyspark
+
+    cause, advice = trace_cause(trace) or " ".join(trace.split())[:300], ""
     missing = re.search(r"Cannot run program [^\n]*", trace)
     if missing or "PYTHON_VERSION_MISMATCH" in trace:
         cause, version = missing[0] if missing else cause, ".".join(map(str, sys.version_info[:2]))
@@ -284,16 +251,14 @@ def _failed(trace: str) -> BackendError:
     return BackendError(f"TensorFlowOnSpark failed: {cause}{advice}")
 
 
-def first_cause(text: str) -> str:
-    """The line of a Java and Python stack trace that names the Python error; without one, its beginning."""
-    match = re.search(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit)\b.*$", text, re.MULTILINE)
-    return match[0] if match else " ".join(text.split())[:300]
-
-
 class Node:
-    """What TensorFlowOnSpark calls on each executor, once the nodes know each other.
+    """The function that TensorFlowOnSpark calls on each executor when all nodes have registered.
 
-    It is unpickled there before any code of TensorFlowOnSpark runs, and prepares that process.
+    It is unpickled there before any code of TensorFlowOnSpark runs, and patches it in that process.
+
+    Parameters
+    ----------
+    key, address : as of `patch_nodes`
     """
 
     def __init__(self, job: Job, key: bytes, address: str | None) -> None:
@@ -307,8 +272,14 @@ class Node:
 
     def __call__(self, arguments: object, context: Any) -> None:
         rank = 0 if context.job_name == "chief" else 1 + context.task_index
-        execute_apart(self.job.packed, self.job.plan, rank, *self.given(context))
+        execute_in_worker_process(self.job.worker, self.job.plan, rank, *self.worker_arguments(context))
 
-    def given(self, context: Any) -> tuple[object, ...]:
-        """Further arguments for the worker function."""
+    def worker_arguments(self, context: Any) -> tuple[object, ...]:
+        """Return further arguments for the worker function."""
         return ()
+
+
+def new_node(kind: type[Node], job: Job) -> Any:
+    """Return a node of a new run: with a secret of its own, on loopback if all executors are on this machine."""
+    address = LOOPBACK if is_started_here(_master(job.plan.cluster)) else None
+    return kind(job, secrets.token_bytes(32), address)

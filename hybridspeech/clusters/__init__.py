@@ -1,1 +1,1 @@
-"""Sessions of Spark and Ray: start, join, check."""
+"""Sessions of Spark and Ray: start or join a cluster, check that it answers, and leave nothing behind."""

@@ -1,43 +1,39 @@
 """The Spark engine: on this machine, on a cluster, or in a session of the caller.
 
-Here is how a session opens and closes, and leaves nothing behind; what runs in it stands in `spark_job`. Knows nothing
-of audio, features or shards.
+What runs in a session is in `spark_job`; how a session starts and ends is in `clusters`. Knows nothing of audio, features
+and shards.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-import signal
-import sys
 import tempfile
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-import psutil
-from py4j.protocol import Py4JError
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from hybridspeech.clusters.environment import LIGHT_JVM, LOOPBACK, loopback_conf, refusals, spark_environment
+from hybridspeech.clusters.spark_session import SparkSettings, spark_session
+from hybridspeech.clusters.spark_settings import (
+    driver_jvm_settings,
+    has_executors,
+    is_on_this_machine,
+    loopback_settings,
+)
+from hybridspeech.clusters.spark_workers import start_python_workers, worker_settings
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark_job import cause, run_partitions, start_workers, worker_conf
+from hybridspeech.engines.spark_job import run_partitions
 from hybridspeech.errors import ConfigError, EngineError
-from hybridspeech.patches.pyspark_context import active_context as active_spark_context
-from hybridspeech.patches.pyspark_context import count_executors, current_gateway, exchange_gateway, start_jvm
-from hybridspeech.processes.environment import environment
-from hybridspeech.processes.supervision import end_all, process_tree
+from hybridspeech.patches.pyspark_context import active_context
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 EXECUTOR_TIMEOUT_S = 120.0
-"""How long a cluster may take to give the first executor."""
+"""How long the first executor of a cluster may take to register."""
 
 
 class SparkEngine:
@@ -59,7 +55,7 @@ class SparkEngine:
 
     @classmethod
     def from_session(cls, session: Any) -> SparkEngine:
-        """An engine on the caller's own SparkSession, which stays as it is and is left open.
+        """Return an engine on the caller's own SparkSession, which is not changed and is left open.
 
         Raises
         ------
@@ -75,8 +71,8 @@ class SparkEngine:
         return engine
 
     def _session(self) -> contextlib.AbstractContextManager[SparkContext]:
-        """The SparkContext to work in; leaving it closes what it started."""
-        context = self._given or active_context(self._config)
+        """Return the SparkContext to work in; leaving it closes what it started."""
+        context = self._given or matching_context(self._config)
         return own_context(self._config) if context is None else contextlib.nullcontext(context)
 
     def __enter__(self) -> SparkEngine:
@@ -103,12 +99,12 @@ class SparkEngine:
         return run_partitions(self._context, function, partitions, on_done)
 
 
-def asked_conf(config: EngineConfig) -> dict[str, str]:
-    """What the EngineConfig asks of Spark, as Spark settings.
+def requested_settings(config: EngineConfig) -> dict[str, str]:
+    """Return the Spark settings that an EngineConfig asks for.
 
     Raises
     ------
-    ConfigError: executors were asked for next to a ``local[...]`` master, which has none.
+    ConfigError: executors were asked for together with a ``local[...]`` master, which has none.
     """
     conf = dict(config.conf)
     cores = config.executor_cores or 1
@@ -121,7 +117,7 @@ def asked_conf(config: EngineConfig) -> dict[str, str]:
                 raise ConfigError(f"master {master} has no executors; leave out their number and cores, or the master")
             conf["spark.master"] = f"local[{(config.num_executors or 1) * cores}]"
         if config.executor_memory:
-            conf["spark.driver.memory"] = config.executor_memory  # the only process there is
+            conf["spark.driver.memory"] = config.executor_memory  # the driver's JVM is the only one
         return conf
     if config.num_executors:
         conf["spark.executor.instances"] = str(config.num_executors)
@@ -133,43 +129,32 @@ def asked_conf(config: EngineConfig) -> dict[str, str]:
     return conf
 
 
-def has_executors(master: str) -> bool:
-    """Whether tasks run in processes other than the driver's JVM."""
-    return re.fullmatch(r"local(\[.*\])?", master) is None
-
-
-def is_here(master: str) -> bool:
-    """Whether all processes of this master run on this machine."""
-    hosts = re.findall(r"(?:^spark://|,)([^:,]+)", master)
-    return master.startswith("local") or (bool(hosts) and set(hosts) <= {LOOPBACK, "localhost"})
-
-
-def full_conf(config: EngineConfig, scratch: Path) -> dict[str, str]:
-    """All settings of a session that is started here; what was asked for wins."""
-    asked = asked_conf(config)
-    master = asked.get("spark.master", "local[*]")
+def session_settings(config: EngineConfig, scratch: Path) -> dict[str, str]:
+    """Return all settings of a session that the engine starts; those of the EngineConfig win."""
+    requested = requested_settings(config)
+    master = requested.get("spark.master", "local[*]")
     return {
         "spark.master": master,
         "spark.app.name": "hybridspeech",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}",
-        **worker_conf(),
-        **(loopback_conf(scratch) if is_here(master) else {}),
-        **asked,
+        **driver_jvm_settings(scratch),
+        **worker_settings(),
+        **(loopback_settings(scratch) if is_on_this_machine(master) else {}),
+        **requested,
     }
 
 
-def active_context(config: EngineConfig) -> SparkContext | None:
-    """The SparkContext that is active in this process, if any.
+def matching_context(config: EngineConfig) -> SparkContext | None:
+    """Return the SparkContext that is active in this process, if there is one.
 
     Raises
     ------
-    EngineError: there is one, and its settings are not the ones asked for; Spark allows one in a process.
+    EngineError: there is one with other settings than those asked for; pyspark allows one in a process.
     """
-    context = active_spark_context()
+    context = active_context()
     if context is None:
         return None
-    for key, value in asked_conf(config).items():
+    for key, value in requested_settings(config).items():
         if context.getConf().get(key) != value:
             raise EngineError(
                 f"a SparkContext with {key}={context.getConf().get(key)} is active in this process, and {value} was "
@@ -180,118 +165,25 @@ def active_context(config: EngineConfig) -> SparkContext | None:
 
 @contextlib.contextmanager
 def own_context(config: EngineConfig) -> Iterator[SparkContext]:
-    """A SparkContext in a JVM of its own; both have ended, and their files are gone, afterwards.
+    """Open a session for this engine alone; nothing of it is left afterwards.
 
     Raises
     ------
     EngineError: Spark did not start; names the cause. JavaError: there is no Java for it.
     """
     with tempfile.TemporaryDirectory(prefix="hybridspeech-spark-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
-        conf = full_conf(config, scratch)
-        _check_reachable(conf["spark.master"])
-        with private_jvm():
-            context = _start(conf, scratch, verbose=config.verbose)
-            try:
-                wait_for_executor(context)
-                start_workers(context)
-                yield context
-            finally:
-                stop_context(context)
-
-
-def _start(conf: Mapping[str, str], scratch: Path, verbose: bool) -> SparkContext:
-    """Start a JVM and a SparkContext in it. Unless `verbose`, what they print goes to a log in `scratch`."""
-    variables = spark_environment(scratch, loopback=is_here(conf["spark.master"]))
-    variables["PYSPARK_PYTHON"] = conf.get("spark.pyspark.python", variables["PYSPARK_PYTHON"])
-    settings = SparkConf(loadDefaults=False).setAll(list(conf.items()))
-    log_path = scratch / "spark.log"
-    with log_path.open("wb") as log, environment(variables), unchanged_process():
-        output = {"stdout": 2} if verbose else {"stdout": log, "stderr": log}
-        try:
-            start_jvm(settings, output)
-            return SparkContext(conf=settings)
-        except (Py4JError, PySparkException, OSError, ValueError) as error:
-            reason = cause(error) if current_gateway() else _last_words(log_path) or cause(error)
-            raise EngineError(f"Spark did not start with master {conf['spark.master']}: {reason}") from error
-
-
-def _last_words(log: Path) -> str:
-    """What a JVM said that has ended before Spark could speak for it: its exception, else its last line."""
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
-    found = re.search(r"^(?:Exception in thread \S+ )?[\w.$]*(?:Exception|Error): *(.+)$", text, re.MULTILINE)
-    return found.group(1) if found else text.rpartition("\n")[2]
-
-
-@contextlib.contextmanager
-def private_jvm() -> Iterator[None]:
-    """Let pyspark start a new JVM, and end it afterwards; one that was there before is put aside and put back."""
-    submitted_before = _submitted()
-    before = exchange_gateway(None)
-    try:
-        yield
-    finally:
-        gateway = exchange_gateway(before)
-        if gateway is None:  # interrupted while it came up: pyspark does not know it yet
-            end_all([process for process in _submitted() if process not in submitted_before])
-        if gateway is not None and gateway.proc is not None:  # under spark-submit, the JVM is not ours to end
-            processes = process_tree(gateway.proc.pid)
-            with contextlib.suppress(Py4JError, OSError):
-                gateway.shutdown()
-            gateway.proc.stdin.close()  # what the JVM waits for to end
-            _, alive = psutil.wait_procs(processes, timeout=10)
-            end_all(alive)
-            gateway.proc.wait(timeout=10)
-
-
-def _submitted() -> list[psutil.Process]:
-    """The JVMs that pyspark has started from this process, also those that are still on their way to becoming one."""
-    found = []
-    for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if "spark" in " ".join(process.cmdline()).lower():
-                found.append(process)
-    return found
-
-
-@contextlib.contextmanager
-def unchanged_process() -> Iterator[None]:
-    """Undo what starting a SparkContext does to this process: a handler for Ctrl-C, and an entry in sys.path."""
-    path, handler = list(sys.path), signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
-def stop_context(context: SparkContext) -> None:
-    """Stop it; a JVM that has died already is no error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            context.stop()
-        except (Py4JError, OSError):  # pyspark has not forgotten it yet, and does so now that it has no JVM
-            context.stop()
-
-
-def _check_reachable(master: str) -> None:
-    """Refuse in seconds a standalone master that nobody answers for; Spark itself gives up after a minute."""
-    reasons = refusals((host, int(port)) for host, port in re.findall(r"(?:^spark://|,)([^:,]+):(\d+)", master))
-    if reasons:
-        raise EngineError(f"no Spark master answers at {', '.join(reasons)}; start it, or mend --master {master}")
-
-
-def wait_for_executor(context: SparkContext, timeout_s: float = EXECUTOR_TIMEOUT_S) -> None:
-    """Wait until a cluster has given one executor; without any, Spark would let the first job wait for ever."""
-    if not has_executors(context.master):
-        return
-    deadline = time.monotonic() + timeout_s
-    while count_executors(context) < 1:
-        if time.monotonic() > deadline:
-            raise EngineError(
-                f"{context.master} gave no executor within {timeout_s:.0f} s; it needs a live worker with free cores "
-                "and memory: ask for fewer with --executor-cores and --executor-memory, or stop other applications"
-            )
-        time.sleep(0.1)
+        conf = session_settings(config, Path(folder))
+        settings = SparkSettings(
+            conf=conf,
+            num_executors=1 if has_executors(conf["spark.master"]) else 0,
+            start_timeout_s=EXECUTOR_TIMEOUT_S,
+            executor_advice=(
+                "it needs a live worker with free cores and memory: ask for fewer with --executor-cores and "
+                "--executor-memory, or stop other applications"
+            ),
+            verbose=config.verbose,
+            error=EngineError,
+        )
+        with spark_session(settings, Path(folder)) as context:
+            start_python_workers(context)
+            yield context

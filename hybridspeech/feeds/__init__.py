@@ -1,6 +1,6 @@
-"""Backends whose workers are fed by Spark instead of reading shards: the table of them, by the backend's name.
+"""Backends whose workers are fed by Spark instead of reading shards, by the name of the backend.
 
-A feed joins an engine's session to a backend's workers, so this is the one place that knows both.
+A feed connects an engine's session to a backend's workers; only this package knows both.
 """
 
 from hybridspeech.feeds.base import ClipSource

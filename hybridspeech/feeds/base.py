@@ -1,12 +1,11 @@
-"""What every feed does, whoever carries the records: clips to chunks, the account of them, and the worker's end.
+"""What every feed does, independent of the cluster: clips to chunks, progress and rejects, and the worker's end.
 
-    driver     Feeding.prepare: which shards are made for which rank, and again where clips were rejected
-    executor   ClipSource.chunks: one shard's clips -> chunks of records
-    worker     Fed: chunks -> a store -> the worker function, which reads it like a folder of shards
+    driver     FeedJob.run: which shards are made for which rank, and again after clips were rejected
+    executor   ClipSource.chunks: the clips of one shard -> chunks of records
+    worker     FedWorker: chunks -> record store -> the worker function, which reads it like a folder of shards
 
-The plan of the shards decides which rank gets which clips in which order, as if the shards were on disk. So nothing
-depends on how Spark cuts its partitions, and the numbers are those of training from shards. Knows neither Spark, Ray nor
-TensorFlow.
+The plan of the shards decides which rank gets which clips in which order, as if the shards were on disk. So the result does
+not depend on Spark's partitions, and equals that of training from shards. Knows nothing of Spark, Ray and TensorFlow.
 """
 
 from __future__ import annotations
@@ -34,17 +33,20 @@ from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.worker import Worker, WorkerContext
 
 CHUNK_BYTES = 4 << 20
-SAY_S = 0.5
+REPORT_INTERVAL_S = 0.5
 
-Make = Callable[[list[list[ShardTask]], int], None]
-"""make(parts, generation): bring the shards of parts[rank] to that rank, and each one's ShardRecord to `Feeding.put`."""
+MakeShards = Callable[[list[list[ShardTask]], int], None]
+"""make(parts, generation): send the shards of parts[rank] to that rank, and call `FeedJob.put` with their ShardRecords."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
-    """What is to be fed: the clips in the places that `preprocess` would give them, and how they are encoded.
+    """The clips to feed, in the shards in which `preprocess` would store them, and how they are encoded.
 
-    `max_rejects` as in `preprocess`.
+    Parameters
+    ----------
+    labels : in index order
+    max_rejects : as in `preprocess`
     """
 
     tasks: tuple[ShardTask, ...]
@@ -55,42 +57,42 @@ class ClipSource:
 
     @property
     def num_clips(self) -> int:
-        """Clips of all shards."""
+        """Number of clips of all shards."""
         return sum(len(task.clips) for task in self.tasks)
 
     def training_counts(self) -> list[int]:
-        """Training clips of each label, in index order; some may turn out to be unusable."""
+        """Count the training clips of each label, in index order; some may turn out to be unusable."""
         counts = Counter(clip.label for task in self.tasks if task.split == "training" for clip in task.clips)
         return [counts[label] for label in range(len(self.labels))]
 
     def chunks(self, tasks: Iterable[ShardTask], generation: int) -> Iterator[Chunk | ShardRecord]:
-        """On an executor: the chunks of each shard, in order, and then its record."""
+        """Yield the chunks of each shard, in order, and then its record; called on an executor."""
         extractor = FeatureExtractor(self.features)
         for task in tasks:
-            pieces = _Pieces(task.name, generation)
-            encoder = ShardEncoder(task.name, self.shards, self.features.shape, pieces.pending.extend)
+            buffer = _ChunkBuffer(task.name, generation)
+            encoder = ShardEncoder(task.name, self.shards, self.features.shape, buffer.pending.extend)
             rejects: list[Reject] = []
             for reject in encode_clips(task.clips, extractor, encoder):
                 if reject:
                     rejects.append(reject)
                 else:
-                    pieces.num_records += 1
-                if len(pieces.pending) >= CHUNK_BYTES:
-                    yield pieces.cut()
+                    buffer.num_records += 1
+                if len(buffer.pending) >= CHUNK_BYTES:
+                    yield buffer.take()
             info = encoder.finish()
-            yield pieces.cut()
+            yield buffer.take()
             yield ShardRecord(info=info, rejects=tuple(rejects))
 
 
-class _Pieces:
-    """One shard's bytes, of which the head is cut off again and again."""
+class _ChunkBuffer:
+    """The bytes of one shard that are not in a chunk yet."""
 
     def __init__(self, shard: str, generation: int) -> None:
         self.pending = bytearray()
         self.num_records = 0
         self._shard, self._generation, self._offset = shard, generation, 0
 
-    def cut(self) -> Chunk:
+    def take(self) -> Chunk:
         chunk = Chunk(
             shard=self._shard,
             generation=self._generation,
@@ -104,8 +106,8 @@ class _Pieces:
         return chunk
 
 
-class Feeding:
-    """The driver's account of one feed: what has been made, what was rejected, how far it is."""
+class FeedJob:
+    """One feed on the driver: which shards were made, which clips were rejected, and its progress."""
 
     def __init__(self, source: ClipSource, plan: TrainPlan) -> None:
         self._source, self._plan = source, plan
@@ -118,23 +120,23 @@ class Feeding:
             advice="run it again",
         )
         self._generation = 0
-        self._said_at, self._done = 0.0, 0
+        self._reported_at, self._num_done = 0.0, 0
 
     def put(self, record: ShardRecord) -> None:
-        """A shard has been made; called from any one thread at a time."""
+        """Record that a shard was made; called from one thread at a time."""
         self._records[record.info.name] = record
-        self._done += record.info.num_examples + len(record.rejects)
-        if time.monotonic() - self._said_at > SAY_S:
-            self._say("running")
+        self._num_done += record.info.num_examples + len(record.rejects)
+        if time.monotonic() - self._reported_at > REPORT_INTERVAL_S:
+            self._report("running")
 
-    def prepare(self, make: Make) -> ShardIndex:
-        """Bring every usable clip to its rank; the index of the shards that the ranks then hold.
+    def run(self, make: MakeShards) -> ShardIndex:
+        """Send every usable clip to its rank; return the index of the shards that the ranks then have.
 
         Raises
         ------
         TooManyRejectsError. ConfigError: too few clips of a split for so many workers.
         """
-        self._say("running")
+        self._report("running")
 
         def make_round(tasks: list[ShardTask]) -> list[ShardRecord]:
             self._generation += 1
@@ -143,7 +145,7 @@ class Feeding:
             lost = [task.name for task in tasks if task.name not in self._records]
             if lost:
                 raise BackendError(
-                    f"no word of {len(lost)} shards that were fed (the first is {lost[0]}); run it again"
+                    f"the records of {len(lost)} shards that were fed are missing (the first is {lost[0]}); run it again"
                 )
             records = [self._records[task.name] for task in tasks]
             self._rejects.add(reject for record in records for reject in record.rejects)
@@ -161,55 +163,60 @@ class Feeding:
         )
         workers = self._plan.cluster.num_workers
         if not index.of_split("training"):
-            raise ConfigError(f"no clip for training is left; {self._rejects.summary()}")
+            raise ConfigError(f"no clip for training is usable; {self._rejects.summary()}")
         for split in index.splits:
             rank_shards(index, split, 0, workers)
         steps = count_steps(index, "training", workers, self._plan.fit.batch_size)
-        self._say("finished", num_rejects=len(self._rejects), splits=index.splits, steps=steps)
+        self._report("finished", num_rejects=len(self._rejects), splits=index.splits, steps=steps)
         return index
 
     def _parts(self, tasks: Sequence[ShardTask]) -> list[list[ShardTask]]:
-        """The shards of each rank: those that `rank_shards` gives it."""
+        """Return the shards of each rank, as `rank_shards` divides them."""
         workers = self._plan.cluster.num_workers
         return [[task for task in tasks if number_of(task.name) % workers == rank] for rank in range(workers)]
 
-    def _say(self, state: str, **fields: object) -> None:
-        self._said_at = time.monotonic()
-        done = min(self._done, self._source.num_clips)
+    def _report(self, state: str, **fields: object) -> None:
+        self._reported_at = time.monotonic()
+        done = min(self._num_done, self._source.num_clips)
         self._run.status.write_feed(state=state, done=done, total=self._source.num_clips, **fields)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fed:
-    """A worker function that is given what arrives, and lets `worker` read it like a folder of shards."""
+class FedWorker:
+    """A worker function with a third argument, the fed items, which `worker` reads like a folder of shards.
+
+    Parameters
+    ----------
+    memory_bytes : how much of the records is kept in memory; the rest goes to a scratch file
+    """
 
     worker: Worker
     memory_bytes: int
 
-    def __call__(self, plan: TrainPlan, context: WorkerContext, arriving: Iterable[Chunk | ShardIndex]) -> WorkerReport:
-        """Keep the chunks until the index comes, which is the last; then work."""
+    def __call__(self, plan: TrainPlan, context: WorkerContext, items: Iterable[Chunk | ShardIndex]) -> WorkerReport:
+        """Store the chunks until the index arrives, which is the last item; then run `worker`."""
         context.report("feed")
         with RecordStore(self.memory_bytes) as store:
-            index = _receive(store, context, arriving)
-            mine = [
+            index = _receive(store, context, items)
+            own = [
                 shard
                 for split in index.splits
                 for shard in rank_shards(index, split, context.rank, context.num_workers)
             ]
-            folder = store.publish(index, mine)
+            folder = store.publish(index, own)
             report = self.worker(replace(plan, shards=str(folder)), context)
             held = {"memory_bytes": store.memory_bytes, "spilled_bytes": store.spilled_bytes}
             return replace(report, values={**report.values, **held})
 
 
-def _receive(store: RecordStore, context: WorkerContext, arriving: Iterable[Chunk | ShardIndex]) -> ShardIndex:
-    said_at, num_records = 0.0, 0
-    for item in arriving:
+def _receive(store: RecordStore, context: WorkerContext, items: Iterable[Chunk | ShardIndex]) -> ShardIndex:
+    reported_at, num_records = 0.0, 0
+    for item in items:
         if isinstance(item, ShardIndex):
             return item
         store.put(item)
         num_records += item.num_records
-        if time.monotonic() - said_at > SAY_S:
-            said_at = time.monotonic()
+        if time.monotonic() - reported_at > REPORT_INTERVAL_S:
+            reported_at = time.monotonic()
             context.run.status.write(context.rank, received=num_records)
-    raise BackendError("the feed ended without a word of what it was; run it again")
+    raise BackendError("the feed ended without the index of its shards; run it again")

@@ -1,34 +1,36 @@
 """Spark on Ray -> DataFrame -> Ray Dataset -> TensorflowTrainer: features by RayDP, records through Ray's object store.
 
     Spark executors (Ray actors)   clips -> chunks, as Arrow batches of a DataFrame
-    Ray's object store             one Dataset a rank, materialised; it spills to disk when it is full
-    workers                        get_dataset_shard of their rank -> a store of their own
+    Ray's object store             one Dataset per rank, materialised; Ray spills it to disk when the store is full
+    workers                        get_dataset_shard of their rank -> record store
 
-Spark has ended, and its CPUs are free again, when the workers start. A rank is given a Dataset of its own: Ray Train would
-deal out a common one in equal parts, and drop what is left over.
+Spark has ended, and its CPUs are free, when the workers start. Each rank has a Dataset of its own, because Ray Train would
+divide a common one into equal parts and drop the rest.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import pyarrow
 
-from hybridspeech.backends.base import Worker, execute_apart
+from hybridspeech.backends.base import Worker, execute_in_worker_process
 from hybridspeech.backends.launch import Job
-from hybridspeech.backends.ray import OBJECT_STORE_BYTES, check_shared, connected, fit, launch
-from hybridspeech.clusters.environment import LIGHT_JVM, loopback_conf, spark_environment
-from hybridspeech.config import ClusterConfig, EngineConfig
-from hybridspeech.engines.raydp import spark_on_ray
-from hybridspeech.engines.spark_job import Arrivals, cause
+from hybridspeech.backends.ray import OBJECT_STORE_BYTES, LocalRay, check_shared, connected, fit, launch
+from hybridspeech.clusters.java import LIGHT_JVM
+from hybridspeech.clusters.spark_errors import spark_cause
+from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, spark_on_ray
+from hybridspeech.clusters.spark_settings import spark_environment
+from hybridspeech.config import ClusterConfig
+from hybridspeech.engines.spark_job import QueueAccumulator
 from hybridspeech.errors import BackendError
-from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.feeds.base import ClipSource, FedWorker, FeedJob
 from hybridspeech.patches import raydp_datasets
 from hybridspeech.patches.ray_train import skip_tensorflow_import
 from hybridspeech.processes.resources import num_cores
@@ -48,17 +50,17 @@ COLUMNS = pyarrow.schema(
 )
 SPARK_COLUMNS = "shard string, generation long, offset long, num_records long, data binary"
 SPARE_CPUS = 2
-"""Of a Ray that is started here, besides the executors': for the tasks that make a Dataset of what Spark has made."""
-BYTES_AT_ONCE = 128 << 20
-"""Records an executor that are a DataFrame together: its Arrow data is held by Spark until it is in Ray's store."""
+"""CPUs of a Ray that is started here besides the executors': for the tasks that turn Spark's results into a Dataset."""
+MAX_DATASET_BYTES = 128 << 20
+"""Records per executor in one DataFrame: Spark keeps its Arrow data until it is in Ray's object store."""
 
 
 class RayFeed:
-    """The backend `ray`, fed with `source`; a TrainingBackend.
+    """The backend `ray`, fed with the clips of `source`; a TrainingBackend.
 
     Parameters
     ----------
-    memory_bytes : of its records, how much is kept in memory for each worker: half in Ray's store, half in the worker's
+    memory_bytes : how much of its records is kept in memory per worker: half in Ray's store, half in the worker
     """
 
     name: ClassVar[str] = "ray"
@@ -67,8 +69,8 @@ class RayFeed:
         self._source, self._memory_bytes = source, memory_bytes
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        """See `TrainingBackend.run` and `Feeding.prepare`."""
-        fed = cast("Worker", Fed(worker=worker, memory_bytes=self._memory_bytes // 2))
+        """See `TrainingBackend.run` and `FeedJob.run`."""
+        fed = FedWorker(worker=worker, memory_bytes=self._memory_bytes // 2)
         store_bytes = max(OBJECT_STORE_BYTES, self._memory_bytes // 2 * plan.cluster.num_workers)
         driver = partial(drive, self._source, store_bytes)
         options = " ".join([os.environ.get("JDK_JAVA_OPTIONS", ""), LIGHT_JVM, raydp_datasets.JAVA_OPTIONS]).strip()
@@ -76,24 +78,28 @@ class RayFeed:
 
 
 def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
-    """The driver process: Ray, Spark on it until all records are Datasets, then the workers."""
+    """Run the driver process: Ray, Spark on it until all records are in Datasets, then the workers."""
     cluster, scratch = job.plan.cluster, Path.cwd()
-    here = cluster.ray_address is None
-    os.environ.update(spark_environment(scratch, loopback=here))  # Ray's processes start JVMs too
+    is_started_here = cluster.ray_address is None
+    local = LocalRay(
+        more_cpus=SPARE_CPUS,
+        object_store_bytes=store_bytes,
+        environment=spark_environment(scratch) if is_started_here else {},  # Ray's processes start JVMs too
+    )
     skip_tensorflow_import()
-    with connected(cluster, more_cpus=SPARE_CPUS, object_store_bytes=store_bytes):
+    with connected(cluster, local) as variables:
         check_shared(job.plan)
         datasets: list[list[Any]] = [[] for _ in range(cluster.num_workers)]
-        feeding = Feeding(source, job.plan)
-        with spark_on_ray(_engine_config(cluster, scratch), to_datasets=True) as context:
-            index = feeding.prepare(partial(_make, context, source, feeding, datasets))
-        plan, packed = job.plan, job.packed
+        feed = FeedJob(source, job.plan)
+        with spark_on_ray(_spark_settings(cluster, variables), scratch) as context:
+            index = feed.run(partial(_make_datasets, context, source, feed, datasets))
+        plan, worker = job.plan, job.worker
 
         def loop() -> None:
             from ray.train import get_context, get_dataset_shard
 
             rank = get_context().get_world_rank()
-            execute_apart(packed, plan, rank, chain(_arriving(get_dataset_shard(str(rank))), [index]))
+            execute_in_worker_process(worker, plan, rank, chain(_read_chunks(get_dataset_shard(str(rank))), [index]))
 
         from ray.train import DataConfig
 
@@ -101,51 +107,55 @@ def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
         fit(plan, loop, datasets=whole, dataset_config=DataConfig(datasets_to_split=[]))
 
 
-def _engine_config(cluster: ClusterConfig, scratch: Path) -> EngineConfig:
-    """Executors for all CPUs but a few, on which their results become Datasets."""
+def _spark_settings(cluster: ClusterConfig, variables: Mapping[str, str]) -> SparkOnRaySettings:
+    """Executors on all CPUs but a few, which turn their results into Datasets."""
     import ray
 
-    here = cluster.ray_address is None
+    is_started_here = cluster.ray_address is None
     free = int(ray.available_resources().get("CPU", 0))
-    return EngineConfig(
-        num_executors=num_cores() if here else max(1, free - SPARE_CPUS),
+    return SparkOnRaySettings(
+        num_executors=num_cores() if is_started_here else max(1, free - SPARE_CPUS),
         executor_cores=1,
-        conf={**raydp_datasets.FETCH_SETTINGS, **(loopback_conf(scratch) if here else {}), **cluster.conf},
+        executor_memory="1g",
+        conf={**raydp_datasets.FETCH_SETTINGS, **cluster.conf},
+        is_started_here=is_started_here,
+        to_datasets=True,
+        environment=variables,
         verbose=cluster.verbose,
     )
 
 
-def _make(
+def _make_datasets(
     context: Any,
     source: ClipSource,
-    feeding: Feeding,
+    feed: FeedJob,
     datasets: list[list[Any]],
     parts: list[list[ShardTask]],
     generation: int,
 ) -> None:
-    """Add to the Datasets of each rank those of its shards, some shards at a time."""
+    """Append the Datasets of each rank's shards, a group of shards at a time."""
     clip_bytes = 4 * math.prod(source.features.shape)
-    most = max(1, BYTES_AT_ONCE * context.defaultParallelism // clip_bytes)
+    max_clips = max(1, MAX_DATASET_BYTES * context.defaultParallelism // clip_bytes)
     for rank, tasks in enumerate(parts):
-        for some in _split(tasks, most):
-            account = context.accumulator([], Arrivals(feeding))
-            datasets[rank].append(_dataset(context, source, some, generation, account))
+        for group in _split(tasks, max_clips):
+            records = context.accumulator([], QueueAccumulator(feed))
+            datasets[rank].append(_dataset(context, source, group, generation, records))
 
 
-def _split(tasks: Sequence[ShardTask], most: int) -> Iterator[list[ShardTask]]:
-    """Runs of the tasks, in order, of at most so many clips; a larger task is a run of its own."""
-    some: list[ShardTask] = []
+def _split(tasks: Sequence[ShardTask], max_clips: int) -> Iterator[list[ShardTask]]:
+    """Split the tasks, in order, into groups of at most `max_clips` clips; a larger task is a group of its own."""
+    group: list[ShardTask] = []
     for task in tasks:
-        if some and sum(len(each.clips) for each in (*some, task)) > most:
-            yield some
-            some = []
-        some.append(task)
-    if some:
-        yield some
+        if group and sum(len(each.clips) for each in (*group, task)) > max_clips:
+            yield group
+            group = []
+        group.append(task)
+    if group:
+        yield group
 
 
-def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], generation: int, account: Any) -> Any:
-    """A materialised Ray Dataset of the chunks of some shards, which Spark makes, a task a group of shards."""
+def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], generation: int, records: Any) -> Any:
+    """Return a materialised Ray Dataset of the chunks of some shards; each Spark task makes a group of them."""
     import ray
     from pyspark.sql import SparkSession
 
@@ -155,7 +165,7 @@ def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], gener
         for batch in numbers:
             for item in source.chunks(chain(*(groups[i] for i in batch.column(0).to_pylist())), generation):
                 if isinstance(item, ShardRecord):
-                    account.add([item])
+                    records.add([item])
                 else:
                     row = [[getattr(item, name)] for name in COLUMNS.names]
                     yield pyarrow.RecordBatch.from_arrays(
@@ -168,13 +178,13 @@ def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], gener
     try:
         dataset = ray.data.from_spark(frame).materialize()
         raydp_datasets.release(frame)
-    except Exception as error:  # of Spark or of Ray; it must be read while Spark's JVM lives
-        raise BackendError(f"Spark on Ray made no Dataset of its records: {cause(error)}") from error
+    except Exception as error:  # of Spark or of Ray; its message is read while Spark's JVM runs
+        raise BackendError(f"Spark on Ray could not make a Dataset of its records: {spark_cause(error)}") from error
     return dataset
 
 
-def _arriving(shard: Any) -> Iterator[Chunk]:
-    """In a worker: its chunks, without copies."""
+def _read_chunks(shard: Any) -> Iterator[Chunk]:
+    """Yield the chunks of a worker, without copies."""
     for batch in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for number in range(batch.num_rows):
             row = {name: batch[name][number] for name in COLUMNS.names}

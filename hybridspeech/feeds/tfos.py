@@ -1,12 +1,13 @@
-"""Spark features -> InputMode.SPARK of TensorFlowOnSpark: each executor makes the records of its own rank, and feeds them.
+"""Spark features -> InputMode.SPARK of TensorFlowOnSpark: each executor makes and feeds the records of its own rank.
 
-    executor   feeding task: clips -> chunks -> TensorFlowOnSpark's queue -> the rank's process, which keeps them
+    executor   feed task: clips -> chunks -> TensorFlowOnSpark's queue -> the rank's process, which stores them
 
-Each round of the feed is a job with one task an executor. A task finds out which rank lives beside it, and makes that
-rank's shards; it begins when all tasks have started, so no executor gets two and none is left out. No record crosses from
-one host to another, nothing is shuffled, and it does not matter who is done first.
+Each round of the feed is a Spark job with one task per executor. A task finds out which rank runs on its executor, and
+makes that rank's shards. It waits until all tasks of the round have started, so that no executor has two tasks and none has
+no task. No record crosses from one host to another, nothing is shuffled, and the order in which executors finish does not
+matter.
 
-Spark's own barrier stages would do the same, but a stranger who connects to the port that they open ends the executor.
+Spark's barrier stages would do the same, but everyone who connects to the port that they open can end the executor.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from hybridspeech.backends.base import Worker
 from hybridspeech.backends.launch import Job
 from hybridspeech.backends.tfos import (
     POLL_S,
     Node,
-    failures_told,
-    introduce,
+    executors,
     launch,
-    secret_and_address,
-    spark_of,
+    new_node,
+    start_nodes,
+    translated_errors,
 )
-from hybridspeech.engines.spark_job import Arrivals
+from hybridspeech.engines.spark_job import QueueAccumulator
 from hybridspeech.errors import BackendError
-from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.feeds.base import ClipSource, FedWorker, FeedJob
 from hybridspeech.patches.tensorflowonspark import close_inherited_connections, feed_nodes, node_rank, patch_fed_nodes
 from hybridspeech.processes.supervision import is_alive
 from hybridspeech.shards.encoding import ShardRecord
@@ -40,16 +41,16 @@ from hybridspeech.shards.record_store import Chunk
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
-REUSE = {"spark.python.worker.reuse": "true"}
-"""InputMode.SPARK asks for it: the rank is a child of the Python worker, and the queue is found again through it."""
+WORKER_REUSE = {"spark.python.worker.reuse": "true"}
+"""InputMode.SPARK needs it: the rank is a child of the Python worker, and later tasks find its queue through the worker."""
 
 
 class TFoSFeed:
-    """The backend `tfos`, fed with `source`; a TrainingBackend.
+    """The backend `tfos`, fed with the clips of `source`; a TrainingBackend.
 
     Parameters
     ----------
-    memory_bytes : of its records, how much each worker keeps in memory
+    memory_bytes : how much of its records each worker keeps in memory
     """
 
     name: ClassVar[str] = "tfos"
@@ -58,57 +59,57 @@ class TFoSFeed:
         self._source, self._memory_bytes = source, memory_bytes
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        """See `TrainingBackend.run` and `Feeding.prepare`."""
-        fed = cast("Worker", Fed(worker=worker, memory_bytes=self._memory_bytes))
+        """See `TrainingBackend.run` and `FeedJob.run`."""
+        fed = FedWorker(worker=worker, memory_bytes=self._memory_bytes)
         return launch(plan, fed, partial(drive, self._source))
 
 
 def drive(source: ClipSource, job: Job) -> None:
-    """The driver process: start Spark and the ranks, feed them, wait until they have ended."""
+    """Run the driver process: start Spark and the ranks, feed them, and wait until they have ended."""
     plan = job.plan
-    with spark_of(job, REUSE) as context, failures_told():
-        node = FedNode(job, *secret_and_address(plan.cluster))
-        cluster = introduce(context, plan.cluster, node, "SPARK")
-        while context.statusTracker().getActiveJobsIds():  # they hold the executors until each rank's process runs
+    with executors(job, WORKER_REUSE) as context, translated_errors():
+        node = new_node(FedNode, job)
+        cluster = start_nodes(context, plan.cluster, node, "SPARK")
+        while context.statusTracker().getActiveJobsIds():  # they occupy the executors until each rank's process runs
             time.sleep(POLL_S)
-        rounds, feeding = count(1), Feeding(source, plan)
+        rounds, feed = count(1), FeedJob(source, plan)
 
-        def everywhere(items: Callable[[int], Iterable[Any]]) -> Any:
-            """An RDD of items(rank), on each rank's executor."""
+        def on_executors(items: Callable[[int], Iterable[Any]]) -> Any:
+            """Return an RDD of items(rank) on the executor of each rank."""
             ranks = plan.cluster.num_workers
-            return context.parallelize(range(ranks), ranks).mapPartitions(Serving(node, next(rounds), items))
+            return context.parallelize(range(ranks), ranks).mapPartitions(FeedTask(node, next(rounds), items))
 
         def make(parts: list[list[ShardTask]], generation: int) -> None:
-            account = context.accumulator([], Arrivals(feeding))
-            feed_nodes(cluster, everywhere(partial(_made, source, parts, generation, account)))
+            records = context.accumulator([], QueueAccumulator(feed))
+            feed_nodes(cluster, on_executors(partial(_shard_chunks, source, parts, generation, records)))
 
-        index = feeding.prepare(make)
-        feed_nodes(cluster, everywhere(lambda rank: [index]))
-        everywhere(partial(_await_end, plan)).count()
+        index = feed.run(make)
+        feed_nodes(cluster, on_executors(lambda rank: [index]))
+        on_executors(partial(_await_end, plan)).count()
 
 
-def _made(
-    source: ClipSource, parts: list[list[ShardTask]], generation: int, account: Any, rank: int
+def _shard_chunks(
+    source: ClipSource, parts: list[list[ShardTask]], generation: int, records: Any, rank: int
 ) -> Iterator[Chunk]:
-    """On an executor: the chunks of one rank; the records of the shards go to the driver."""
+    """Yield the chunks of one rank on its executor, and send the records of its shards to the driver."""
     for item in source.chunks(parts[rank], generation):
         if isinstance(item, ShardRecord):
-            account.add([item])
+            records.add([item])
         else:
             yield item
 
 
 def _await_end(plan: TrainPlan, rank: int) -> Iterator[Any]:
-    """On an executor: nothing, once the rank's process has ended; Spark loses this task if it loses the executor."""
+    """Wait on an executor until the process of its rank has ended; if the executor is lost, Spark's job fails."""
     while is_alive(RunDirectory(plan.run).status.read(rank)["pid"]):
         time.sleep(POLL_S)
     yield from ()
 
 
-class Serving:
-    """What a task on each executor does: `items(rank)` of the rank that lives there, once all tasks of this round run.
+class FeedTask:
+    """The function of a task on each executor: returns items(rank) for the rank there, once all tasks of the round run.
 
-    As an executor has room for one task, that is when each has one.
+    An executor has one slot, so each executor then has one task.
     """
 
     def __init__(self, node: Node, round_: int, items: Callable[[int], Iterable[Any]]) -> None:
@@ -121,20 +122,18 @@ class Serving:
 
     def __call__(self, _: Iterable[int]) -> Iterable[Any]:
         rank = node_rank()
-        self._meet(rank)
+        self._wait_for_all(rank)
         return self._items(rank)
 
-    def _meet(self, rank: int) -> None:
-        run, cluster = RunDirectory(self._plan.run), self._plan.cluster
-        run.status.write_feeder_round(rank, self._round)
+    def _wait_for_all(self, rank: int) -> None:
+        status, cluster = RunDirectory(self._plan.run).status, self._plan.cluster
+        status.write_feeder_round(rank, self._round)
         deadline = time.monotonic() + cluster.start_timeout_s
-        while absent := [
-            each for each in range(cluster.num_workers) if run.status.read_feeder_round(each) < self._round
-        ]:
+        while absent := [each for each in range(cluster.num_workers) if status.read_feeder_round(each) < self._round]:
             if time.monotonic() > deadline:
                 raise BackendError(
-                    f"no task to feed worker {absent[0]} has started within {cluster.start_timeout_s:g} s; its executor is "
-                    "gone or has other work: raise the start time-out, or free it"
+                    f"no task to feed worker {absent[0]} has started within {cluster.start_timeout_s:g} s; its executor "
+                    "was lost or is busy: raise the start time-out, or free it"
                 )
             time.sleep(POLL_S)
 
@@ -146,14 +145,14 @@ class FedNode(Node):
         super().__setstate__(state)
         patch_fed_nodes(self.key, self.address)
 
-    def given(self, context: Any) -> tuple[object, ...]:
-        """What arrives in the queue."""
+    def worker_arguments(self, context: Any) -> tuple[object, ...]:
+        """Return the items in the node's queue."""
         close_inherited_connections()
-        return (_arriving(context.mgr.get_queue("input")),)
+        return (_queued_items(context.mgr.get_queue("input")),)
 
 
-def _arriving(items: Any) -> Iterator[Chunk | ShardIndex]:
+def _queued_items(queue: Any) -> Iterator[Chunk | ShardIndex]:
     while True:
-        item = items.get()
+        item = queue.get()
         yield item
-        items.task_done()  # only now: the feeding task ends when what it fed is kept
+        queue.task_done()  # only now: the feed task ends when its items are stored

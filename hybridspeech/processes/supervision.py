@@ -16,7 +16,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,11 @@ from types import FrameType, TracebackType
 
 import psutil
 
+from hybridspeech.processes.scratch import short_scratch_folder
+
 POLL_S = 0.1
 KILL_S = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
-_LONGEST_SCRATCH = 20  # characters; Ray and multiprocessing put sockets below, and a socket's path ends at 107
 
 
 def _prctl(option: int, value: int) -> None:
@@ -171,18 +171,12 @@ def _end_descendants(terminate_s: float) -> None:
         end_all(found)
 
 
-def _scratch_parent() -> str | None:
-    return None if len(tempfile.gettempdir()) <= _LONGEST_SCRATCH else "/tmp"
-
-
 def guard(command: Sequence[str], terminate_s: float) -> int:
     """The guardian: run a command in a scratch folder until it ends or the owner lets go; exit code of the command."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _release)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    with tempfile.TemporaryDirectory(
-        prefix="hybridspeech-", dir=_scratch_parent(), ignore_cleanup_errors=True
-    ) as scratch:
+    with short_scratch_folder() as scratch:
         try:
             return _watch(
                 subprocess.Popen(

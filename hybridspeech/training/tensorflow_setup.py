@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from hybridspeech.clusters.environment import LOOPBACK
+from hybridspeech.clusters.addresses import LOOPBACK
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
 from hybridspeech.processes.resources import num_cores

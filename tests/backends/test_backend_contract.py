@@ -129,5 +129,5 @@ def test_a_stuck_worker_is_named_with_what_it_last_did(name, plan):
             context.report("step", step=step)
             signal.sigtimedwait([], 0.1)
 
-    with pytest.raises(WorkerError, match="worker 1 failed: no sign of life for 2 s, stuck in phase 'step' at step 31"):
+    with pytest.raises(WorkerError, match="worker 1 failed: no progress for 2 s, stalled in phase 'step' at step 31"):
         BACKENDS.load(name)().run(with_workers(plan, 2, stall_timeout_s=2), stuck)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech.backends.base import execute_apart
+from hybridspeech.backends.base import execute_in_worker_process
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
@@ -28,7 +28,7 @@ def plan(tmp_path: Path) -> TrainPlan:
 
 def call_the_worker(job: Job) -> None:
     sys.stdout.write("driver is at work\n")
-    execute_apart(job.packed, job.plan, rank=0)
+    execute_in_worker_process(job.worker, job.plan, rank=0)
 
 
 def fail_on_purpose(job: Job) -> None:
@@ -94,7 +94,7 @@ def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
         (fail_on_purpose, ShardError, "no shards here; preprocess first"),
         (fail_by_accident, BackendError, "the driver process failed: KeyError: 'executor'"),
         (exit_at_once, BackendError, "the driver process failed: SystemExit: 3"),
-        (die, BackendError, "ended with code 9; its last words in .*launcher.log are: java.lang.OutOfMemoryError"),
+        (die, BackendError, "ended with code 9; the last lines of .*launcher.log are: java.lang.OutOfMemoryError"),
     ],
 )
 def test_the_end_of_the_driver_is_explained(driver, kind, message, plan):

@@ -70,7 +70,7 @@ def test_executors_without_a_python_are_told_where_to_get_one(tmp_path: Path) ->
 def test_a_port_of_spark_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         conf = {"spark.driver.port": str(server.getsockname()[1]), "spark.port.maxRetries": "0"}
-        with pytest.raises(BackendError, match=r"Spark could not start .*BindException.*; choose another port"):
+        with pytest.raises(BackendError, match=r"Spark did not start .*Address already in use.*; choose another port"):
             run("tfos", tmp_path, conf=conf)
 
 
@@ -89,8 +89,8 @@ def test_a_port_of_tensorflow_that_is_taken_is_said_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("backend", "setting", "advice"),
     [
-        ("tfos", {"master": "spark://127.0.0.1:{port}"}, "no Spark master answers at .* mend --master spark://"),
-        ("ray", {"ray_address": "127.0.0.1:{port}"}, "no Ray answers at .* mend --ray-address"),
+        ("tfos", {"master": "spark://127.0.0.1:{port}"}, "no Spark master answers at .* correct --master spark://"),
+        ("ray", {"ray_address": "127.0.0.1:{port}"}, "no Ray answers at .* correct --ray-address"),
     ],
 )
 def test_a_cluster_that_does_not_answer_is_said_at_once(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.backends.ray import RayBackend
-from hybridspeech.clusters.environment import ray_environment
+from hybridspeech.clusters.ray_session import ray_environment
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError
 from hybridspeech.processes.environment import python_path

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech.backends.tfos import TFoSBackend, first_cause, spark_conf
-from hybridspeech.clusters.environment import spark_environment
+from hybridspeech.backends.tfos import TFoSBackend, spark_conf
+from hybridspeech.clusters.spark_settings import spark_environment
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.processes.environment import python_path
@@ -47,15 +47,6 @@ def test_what_cannot_work_is_refused_before_anything_starts(settings, message, t
     with pytest.raises(ConfigError, match=message):
         TFoSBackend().run(plan, lambda plan, context: WorkerReport(rank=0))
     assert not (tmp_path / "run").exists()
-
-
-def test_the_cause_in_a_stack_trace_is_its_python_error():
-    trace = (
-        "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n"
-        ": org.apache.spark.SparkException: Job aborted due to stage failure\nTraceback (most recent call last):\n"
-        '  File "worker.py", line 1, in main\nFileNotFoundError: [Errno 2] No such file: run\n\n\tat org.apache'
-    )
-    assert first_cause(trace) == "FileNotFoundError: [Errno 2] No such file: run"
 
 
 @pytest.fixture
@@ -104,6 +95,6 @@ def test_a_standalone_cluster_is_used_and_its_executors_are_counted(master, tmp_
     (report,) = TFoSBackend().run(plan(1, start_timeout_s=300), worker)
     assert str(tmp_path) in report.values["folder"]
     with pytest.raises(
-        BackendError, match=rf"Spark at {master} gave [01] of 2 executors with 1 core\(s\) and 512m each"
+        BackendError, match=rf"Spark at {master} gave [01] of 2 executors within \d+ s; each needs 1 core\(s\) and 512m"
     ):
         TFoSBackend().run(plan(2, start_timeout_s=10), worker)

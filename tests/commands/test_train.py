@@ -238,7 +238,7 @@ def test_a_disk_that_others_fill_is_named_and_the_last_good_checkpoint_stays(
         run, ballast = RunDirectory(disk / "run"), disk / "ballast"
         struck = Struck(backend, 11 + 8, tmp_path / "struck", functools.partial(fill, ballast))
         with pytest.raises(
-            WorkerError, match=r"failed: RunError: the disk is full .*make room, and --resume"
+            WorkerError, match=r"failed: RunError: the disk is full .*free space, and --resume"
         ) as caught:
             train(shards, run.path, fit=fit, cluster=workers_of(backend), backend=struck)
         assert str(run.path) in str(caught.value)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech.clusters.environment import find_java, find_spark
+from hybridspeech.clusters.java import find_java
 from hybridspeech.clusters.pack import EXTRAS
+from hybridspeech.clusters.spark_settings import find_spark
 
 FOLDER = Path(__file__).parents[2] / "deploy"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")

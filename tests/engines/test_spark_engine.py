@@ -14,17 +14,10 @@ import pytest
 from pyspark.sql import SparkSession
 from support.spark_standalone import listening_addresses
 
-from hybridspeech.clusters.environment import loopback_conf, spark_environment
+from hybridspeech.clusters.spark_session import private_jvm, unchanged_process
+from hybridspeech.clusters.spark_settings import find_spark, loopback_settings, spark_environment
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.spark import (
-    SparkEngine,
-    asked_conf,
-    full_conf,
-    has_executors,
-    is_here,
-    private_jvm,
-    unchanged_process,
-)
+from hybridspeech.engines.spark import SparkEngine, requested_settings, session_settings
 from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.patches.pyspark_context import active_context, current_gateway
 from hybridspeech.processes.environment import environment
@@ -41,7 +34,7 @@ def squares(engine: SparkEngine) -> list[int]:
 @pytest.fixture
 def callers_session(tmp_path: Path) -> Iterator[SparkSession]:
     with environment(spark_environment(tmp_path)), private_jvm(), unchanged_process():
-        builder = SparkSession.builder.master("local[1]").appName("caller").config(map=loopback_conf(tmp_path))
+        builder = SparkSession.builder.master("local[1]").appName("caller").config(map=loopback_settings(tmp_path))
         session = builder.getOrCreate()
         yield session
         session.stop()
@@ -67,46 +60,17 @@ def callers_session(tmp_path: Path) -> Iterator[SparkSession]:
     ],
 )
 def test_the_engine_config_becomes_spark_settings(config: EngineConfig, conf: dict[str, str]) -> None:
-    assert asked_conf(config) == conf
+    assert requested_settings(config) == conf
 
 
 def test_executors_of_a_local_master_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"local\[2\] has no executors"):
-        asked_conf(EngineConfig(master="local[2]", num_executors=2))
+        requested_settings(EngineConfig(master="local[2]", num_executors=2))
 
 
 def test_what_the_caller_sets_wins(tmp_path: Path) -> None:
-    conf = full_conf(EngineConfig(conf={"spark.ui.enabled": "true"}), tmp_path)
+    conf = session_settings(EngineConfig(conf={"spark.ui.enabled": "true"}), tmp_path)
     assert (conf["spark.master"], conf["spark.ui.enabled"]) == ("local[*]", "true")
-
-
-@pytest.mark.parametrize(
-    ("master", "here"),
-    [
-        ("local[*]", True),
-        ("local-cluster[2,1,1024]", True),
-        ("spark://127.0.0.1:7077", True),
-        ("spark://127.0.0.1:7077,far:7077", False),
-        ("spark://far:7077", False),
-        ("yarn", False),
-    ],
-)
-def test_loopback_is_for_masters_of_this_machine(master: str, here: bool) -> None:
-    assert is_here(master) is here
-
-
-@pytest.mark.parametrize(
-    ("master", "executors"),
-    [
-        ("local", False),
-        ("local[2]", False),
-        ("local[*,4]", False),
-        ("local-cluster[2,1,1024]", True),
-        ("spark://a:1", True),
-    ],
-)
-def test_only_a_local_master_has_no_executors(master: str, executors: bool) -> None:
-    assert has_executors(master) is executors
 
 
 def test_an_engine_that_is_not_open_says_so() -> None:
@@ -142,6 +106,13 @@ class TestOwnSession:
         assert environ == {name: value for name, value in before[0].items() if not name.startswith("SPARK_")}
         assert (sys.path, signal.getsignal(signal.SIGINT)) == before[1:]
 
+    def test_executors_on_this_machine_write_nothing_to_the_installed_package(self, tmp_path: Path) -> None:
+        before = set(find_spark().iterdir())
+        with SparkEngine(EngineConfig(master="local-cluster[1,1,512]", executor_memory="512m")) as engine:
+            (folder,) = engine.map_partitions(lambda items: str(Path.cwd()), [[]])
+            assert find_spark() not in Path(folder).parents
+        assert set(find_spark().iterdir()) == before
+
     def test_it_opens_again_with_other_settings(self) -> None:
         with SparkEngine(EngineConfig(master="local[1]")):
             assert active_context().defaultParallelism == 1
@@ -170,7 +141,7 @@ class TestOwnSession:
         assert gateway.jvm.java.lang.Math.abs(-1) == 1
 
     def test_a_master_that_nobody_answers_for_is_refused_at_once(self) -> None:
-        with pytest.raises(EngineError, match=r"no Spark master answers at 127.0.0.1:1 .*mend --master"):
+        with pytest.raises(EngineError, match=r"no Spark master answers at 127.0.0.1:1 .*correct --master"):
             SparkEngine(EngineConfig(master="spark://127.0.0.1:1")).__enter__()
 
     def test_a_master_that_spark_does_not_know_is_one_sentence(self) -> None:

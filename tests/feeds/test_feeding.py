@@ -12,7 +12,7 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import make_source
 from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError
-from hybridspeech.feeds.base import ClipSource, Fed, Feeding
+from hybridspeech.feeds.base import ClipSource, FedWorker, FeedJob
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
@@ -47,15 +47,15 @@ def plan_of(folder: Path, num_workers: int, **cluster: float) -> TrainPlan:
 
 def fed(source: ClipSource, plan: TrainPlan) -> tuple[ShardIndex, list[list[Chunk]]]:
     """The index, and what each rank has received."""
-    feeding = Feeding(source, plan)
+    feed = FeedJob(source, plan)
     received: list[list[Chunk]] = [[] for _ in range(plan.cluster.num_workers)]
 
     def make(parts: list[list[ShardTask]], generation: int) -> None:
         for rank, tasks in enumerate(parts):
             for item in source.chunks(tasks, generation):
-                feeding.put(item) if isinstance(item, ShardRecord) else received[rank].append(item)
+                feed.put(item) if isinstance(item, ShardRecord) else received[rank].append(item)
 
-    return feeding.prepare(make), received
+    return feed.run(make), received
 
 
 def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex]) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex
         return WorkerReport(rank=context.rank)
 
     context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=RunDirectory(plan.run))
-    Fed(worker=worker, memory_bytes=100_000)(plan, context, arriving)
+    FedWorker(worker=worker, memory_bytes=100_000)(plan, context, arriving)
     return found
 
 
@@ -112,7 +112,7 @@ def test_more_workers_than_parts_are_refused_before_anything_starts(flawed_tones
         source_of(flawed_tones, ClusterConfig(num_workers=4), shards=3)
 
 
-def test_a_shard_without_a_word_of_it_is_missed(flawed_tones: Path, tmp_path: Path) -> None:
+def test_a_shard_without_a_record_is_an_error(flawed_tones: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "run", 1)
-    with pytest.raises(BackendError, match=r"no word of 16 shards that were fed"):
-        Feeding(source_of(flawed_tones, plan.cluster), plan).prepare(lambda parts, generation: None)
+    with pytest.raises(BackendError, match=r"the records of 16 shards that were fed are missing"):
+        FeedJob(source_of(flawed_tones, plan.cluster), plan).run(lambda parts, generation: None)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)
 OPTIONS = ("--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--shards", "15", "--json")
 """SMALL and SHARDS, as the command line says them: small work, in many pieces."""
+
+WORKER_MODULES = re.compile(r"hybridspeech\.(engines|patches\.pyspark_daemon)")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 def workers_of(pid: int) -> list[psutil.Process]:
     """Python processes that work for an engine: Spark's workers and their parent, or the local engine's own."""
     lines = ((process, _line(process)) for process in descendants(pid))
-    return [each for each, line in lines if _is_python(line) and "hybridspeech.engines" in " ".join(line)]
+    return [each for each, line in lines if _is_python(line) and WORKER_MODULES.search(" ".join(line))]
 
 
 def _is_python(line: Sequence[str]) -> bool:

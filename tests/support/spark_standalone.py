@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.clusters.environment import LOOPBACK, find_spark, spark_environment
+from hybridspeech.clusters.addresses import LOOPBACK
+from hybridspeech.clusters.spark_settings import find_spark, spark_environment
 from hybridspeech.processes.supervision import end_all, process_tree
 from support.own_folder import own_folder
 

@@ -47,9 +47,7 @@ def test_a_stuck_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> 
     before = set(psutil.Process().children(recursive=True))
     victim = shards / rank_shards(ShardIndex.load(shards), "training", 1, 2)[0].name
     struck = Struck(backend, 0, tmp_path / "struck", partial(become_a_pipe, victim), phase="build")
-    with pytest.raises(
-        WorkerError, match="worker 1 failed: no sign of life for 30 s, stuck in phase 'data' at step 0 "
-    ):
+    with pytest.raises(WorkerError, match="worker 1 failed: no progress for 30 s, stalled in phase 'data' at step 0 "):
         train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
     assert set(psutil.Process().children(recursive=True)) <= before
 
@@ -61,7 +59,7 @@ def test_a_stopped_rank_is_named_though_the_others_were_silent_before(
     before = set(psutil.Process().children(recursive=True))
     struck = Struck(backend, 40, tmp_path / "struck", stop_me)
     message = (
-        r"worker 1 failed: no sign of life for [\d.]+ s, stuck in phase 'step' at step \d\d+, its process is stopped"
+        r"worker 1 failed: no progress for [\d.]+ s, stalled in phase 'step' at step \d\d+, its process is stopped"
     )
     with pytest.raises(WorkerError, match=message):
         train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)

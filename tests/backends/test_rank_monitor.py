@@ -1,4 +1,4 @@
-"""The watch reads real status files; its patience is set so short or so long that no test depends on the clock."""
+"""The monitor of the ranks reads real status files; its time-outs are so short or so long that the clock does not matter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hybridspeech.backends import watch
+from hybridspeech.backends import rank_monitor
 from hybridspeech.backends.base import execute
-from hybridspeech.backends.watch import Watch
+from hybridspeech.backends.rank_monitor import RankMonitor
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, WorkerError
 from hybridspeech.training.plan import TrainPlan, WorkerReport
@@ -35,7 +35,7 @@ def run(plan: TrainPlan) -> RunDirectory:
     return directory
 
 
-def impatient(plan: TrainPlan, **limits: float) -> TrainPlan:
+def with_limits(plan: TrainPlan, **limits: float) -> TrainPlan:
     return TrainPlan(shards="", run=plan.run, cluster=ClusterConfig(num_workers=2, **limits))
 
 
@@ -46,89 +46,89 @@ def gone() -> int:
 
 
 def test_the_end_is_when_all_ranks_have_finished(plan, run):
-    eye = Watch(plan, "")
-    assert not eye.look()
+    monitor = RankMonitor(plan, "")
+    assert not monitor.poll()
     execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
-    assert not eye.look()
+    assert not monitor.poll()
     execute(lambda plan, context: WorkerReport(rank=1), plan, 1)
-    assert eye.look()
+    assert monitor.poll()
 
 
 def test_the_earliest_failure_counts_even_if_it_is_written_later(plan, run, monkeypatch):
-    monkeypatch.setattr(watch, "GRACE_S", 600.0)
-    eye = Watch(plan, "")
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 600.0)
+    monitor = RankMonitor(plan, "")
     run.status.write(0, state="running", **HERE, phase="step", step=3)
     run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=200.0)
-    assert not eye.look()
+    assert not monitor.poll()
     run.status.write(0, state="failed", cause="ValueError: loss is nan", failed_at=100.0)
     with pytest.raises(WorkerError, match="worker 0 failed: ValueError: loss is nan"):
-        eye.look()
+        monitor.poll()
 
 
 def test_a_failure_need_not_wait_for_a_rank_that_hangs(plan, run, monkeypatch):
-    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="running", **HERE, phase="step", step=3)
     run.status.write(1, state="failed", cause="ValueError: loss is nan", failed_at=200.0)
     with pytest.raises(WorkerError, match="worker 1 failed: ValueError: loss is nan"):
-        Watch(plan, "").look()
+        RankMonitor(plan, "").poll()
 
 
 def test_a_process_that_is_gone_is_the_cause_of_later_failures(plan, run, monkeypatch):
-    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="running", pid=gone(), host=socket.gethostname(), phase="step", step=3)
     run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
     with pytest.raises(WorkerError, match=r"worker 0 failed: its process \d+ on .* was killed .*rank-000.log"):
-        Watch(plan, "").look()
+        RankMonitor(plan, "").poll()
 
 
 def test_processes_of_other_machines_are_not_looked_for(plan, run):
     for rank in range(2):
         run.status.write(rank, state="running", pid=gone(), host="elsewhere", phase="step", step=3)
-    assert not Watch(plan, "").look()
+    assert not RankMonitor(plan, "").poll()
 
 
 def test_too_few_workers_are_counted_with_advice(plan, run):
-    eye = Watch(impatient(plan, start_timeout_s=1e-9), "free some cores")
+    monitor = RankMonitor(with_limits(plan, start_timeout_s=1e-9), "free some cores")
     run.status.write(1, state="running", **HERE, phase="start", step=0)
     with pytest.raises(
-        BackendError, match=r"1 of 2 workers started within 1e-09 s; stuck in phase 'reservation', .*: 0; free"
+        BackendError, match=r"1 of 2 workers started within 1e-09 s; the others wait in phase 'reservation' .*: 0; free"
     ):
-        eye.look()
+        monitor.poll()
 
 
 def test_of_silent_ranks_the_one_that_spoke_first_is_stuck(plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     run.status.write(1, state="running", **HERE, phase="validate", step=7)
     run.status.write(0, state="running", **HERE, phase="step", step=8)
-    with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'validate' at step 7"):
-        eye.look() or eye.look()
+    with pytest.raises(WorkerError, match=r"worker 1 failed: no progress .* in phase 'validate' at step 7"):
+        monitor.poll() or monitor.poll()
 
 
 def test_nobody_is_stuck_while_others_have_not_started(plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     run.status.write(0, state="running", **HERE, phase="build", step=0)
-    assert not eye.look()
-    assert not eye.look()
+    assert not monitor.poll()
+    assert not monitor.poll()
 
 
 def test_a_rank_that_has_finished_is_not_stuck(plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
     run.status.write(1, state="running", **HERE, phase="save", step=8)
-    with pytest.raises(WorkerError, match="worker 1 failed: no sign of life"):
-        eye.look() or eye.look()
+    with pytest.raises(WorkerError, match="worker 1 failed: no progress"):
+        monitor.poll() or monitor.poll()
 
 
 @pytest.mark.parametrize("phase", ["import", "data", "build", "restore", "step", "validate", "save"])
 def test_a_stall_is_named_by_its_phase(phase, plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="start", step=0)
     WorkerContext(rank=0, num_workers=2, run=run).report("finished all but a word", 8)
     WorkerContext(rank=1, num_workers=2, run=run).report(phase, 7)
     run.status.write(0, at=time.time() + 60)
-    with pytest.raises(WorkerError, match=f"worker 1 failed: no sign of life .* in phase '{phase}' at step 7 "):
-        eye.look() or eye.look()
+    with pytest.raises(WorkerError, match=f"worker 1 failed: no progress .* in phase '{phase}' at step 7 "):
+        monitor.poll() or monitor.poll()
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,27 @@ def test_a_stall_is_named_by_its_phase(phase, plan, run):
     ],
 )
 def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase, plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="save", step=8)
         if waits[rank]:
             WorkerContext(rank=rank, num_workers=2, run=run).report_wait(waits[rank])
-    with pytest.raises(WorkerError, match=f"worker {stuck} failed: no sign of life .* in phase '{phase}' at step 8 "):
-        eye.look() or eye.look()
+    with pytest.raises(WorkerError, match=f"worker {stuck} failed: no progress .* in phase '{phase}' at step 8 "):
+        monitor.poll() or monitor.poll()
 
 
 def test_to_say_what_one_waits_in_is_no_sign_of_life(plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=600), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=600), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="step", step=8)
-    eye.look()
-    before = [seen.changed_at for seen in eye.seen]
+    monitor.poll()
+    before = [rank.changed_at for rank in monitor.ranks]
     WorkerContext(rank=1, num_workers=2, run=run).report_wait("data")
-    eye.look()
-    assert [seen.changed_at for seen in eye.seen] == before
+    monitor.poll()
+    assert [rank.changed_at for rank in monitor.ranks] == before
     WorkerContext(rank=1, num_workers=2, run=run).report("step", 8)
-    eye.look()
-    assert [seen.changed_at for seen in eye.seen] > before
+    monitor.poll()
+    assert [rank.changed_at for rank in monitor.ranks] > before
 
 
 def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
@@ -171,48 +171,50 @@ def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
         os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
         run.status.write(0, state="running", **HERE, phase="step", step=3, waits="data")
         run.status.write(1, state="running", pid=sleeper.pid, host=socket.gethostname(), phase="step", step=3)
-        eye = Watch(impatient(plan, stall_timeout_s=1e-9), "")
+        monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
         with pytest.raises(WorkerError, match=r"worker 1 failed: .* in phase 'step' at step 3, its process is stopped"):
-            eye.look() or eye.look()
+            monitor.poll() or monitor.poll()
     finally:
         sleeper.kill()
         sleeper.wait()
 
 
 def test_who_misses_the_heartbeats_of_another_is_not_to_blame(plan, run, monkeypatch):
-    monkeypatch.setattr(watch, "GRACE_S", 0.0)
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="failed", cause="UnavailableError: ... (stopped sending heartbeats) ...", failed_at=9.0)
     run.status.write(1, state="running", **HERE, phase="step", step=3)
-    with pytest.raises(WorkerError, match=r"worker 1 failed: no sign of life .* in phase 'step' at step 3"):
-        Watch(plan, "").look()
+    with pytest.raises(WorkerError, match=r"worker 1 failed: no progress .* in phase 'step' at step 3"):
+        RankMonitor(plan, "").poll()
 
 
 def test_who_waits_for_room_is_in_phase_reservation(plan, run):
-    eye = Watch(impatient(plan, start_timeout_s=1e-9), "lower --num-workers")
-    message = r"0 of 2 workers started .* in phase 'reservation', .*: 0, 1; lower --num-workers"
+    monitor = RankMonitor(with_limits(plan, start_timeout_s=1e-9), "lower --num-workers")
+    message = r"0 of 2 workers started .* in phase 'reservation' .*: 0, 1; lower --num-workers"
     with pytest.raises(BackendError, match=message):
-        eye.look()
+        monitor.poll()
 
 
 def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
-    eye = Watch(impatient(plan, start_timeout_s=0.01, stall_timeout_s=60), "")
+    monitor = RankMonitor(with_limits(plan, start_timeout_s=0.01, stall_timeout_s=60), "")
     run.status.write_feed(state="running", done=3, total=10)
     run.status.write(0, state="running", **HERE, phase="feed", step=3)
     time.sleep(0.05)
-    assert not eye.look()
+    assert not monitor.poll()
     run.status.write_feed(state="finished", done=10, total=10)
     time.sleep(0.05)
     with pytest.raises(BackendError, match=r"1 of 2 workers started within 0\.01 s"):
-        eye.look()
+        monitor.poll()
 
 
 def test_a_feed_that_is_stuck_is_said(plan, run):
-    eye = Watch(impatient(plan, stall_timeout_s=0.2), "")
+    monitor = RankMonitor(with_limits(plan, stall_timeout_s=0.2), "")
     run.status.write_feed(state="running", done=3, total=10)
     for step in range(5):  # what the ranks receive counts as progress
         run.status.write(0, state="running", **HERE, phase="feed", step=step)
-        assert not eye.look()
+        assert not monitor.poll()
         time.sleep(0.05)
     time.sleep(0.25)
-    with pytest.raises(BackendError, match=r"no features for 0\.2 s, stuck at clip 3 of 10; raise the stall time-out"):
-        eye.look()
+    with pytest.raises(
+        BackendError, match=r"no features for 0\.2 s, stalled at clip 3 of 10; raise the stall time-out"
+    ):
+        monitor.poll()

@@ -1,0 +1,182 @@
+"""A connection to Ray: to the caller's own, to a cluster at an address, or to a Ray that is started on this machine.
+
+Knows nothing of Spark, engines and backends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from os import environ
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from hybridspeech.clusters.addresses import LOOPBACK, connection_errors
+from hybridspeech.errors import HybridspeechError, one_line
+from hybridspeech.patches.ray_core import keep_to_loopback, local_options, reset_token
+from hybridspeech.processes.environment import environment
+from hybridspeech.processes.supervision import end_all, process_tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """What a connection to Ray needs.
+
+    Parameters
+    ----------
+    address : of a running cluster; None uses the caller's connection, else starts a Ray on this machine
+    num_cpus, object_store_bytes : of a Ray that is started here
+    environment : variables for all processes of a Ray that is started here
+    runtime_env : Ray's description of the environment of its worker processes
+    verbose : show Ray's log on standard error
+    error : class of the error if Ray can't be reached or started
+    """
+
+    address: str | None
+    num_cpus: int
+    object_store_bytes: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    verbose: bool
+    error: type[HybridspeechError]
+
+
+def is_connected() -> bool:
+    """Tell whether this process is connected to a Ray; does not import ray, which reads the environment when imported."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def ray_environment() -> dict[str, str]:
+    """Return environment variables for a Ray that is started here; they must be set before ray is imported."""
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 instead of on all interfaces
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default of later versions; avoids a warning
+    }
+
+
+@contextlib.contextmanager
+def ray_session(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]]:
+    """Connect this process to Ray; a Ray that was started here has ended afterwards.
+
+    Parameters
+    ----------
+    scratch : folder with a short path for the files of a Ray that is started here; the caller removes it
+
+    Yields
+    ------
+    environment variables that other processes need to connect to the same Ray
+
+    Raises
+    ------
+    settings.error: the address does not answer, Ray refuses, or does not start.
+    """
+    if is_connected():
+        if settings.address is not None:
+            raise settings.error(
+                f"this process is connected to a Ray already, and {settings.address} was asked for; "
+                "call ray.shutdown() first, or leave out the address"
+            )
+        yield {}
+    elif settings.address is not None:
+        with _joined(settings, settings.address):
+            yield {}
+    else:
+        with _started(settings, scratch) as variables:
+            yield variables
+
+
+@contextlib.contextmanager
+def _joined(settings: RaySettings, address: str) -> Iterator[None]:
+    _check_address_answers(settings, address)
+    import ray
+
+    try:
+        ray.init(address=address, **_common_options(settings))
+    except Exception as error:  # Ray raises errors of many classes here
+        ray.shutdown()
+        advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
+        raise settings.error(f"the Ray at {address} can't be joined: {one_line(error)}{advice}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _started(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]]:
+    variables = {**settings.environment, **ray_environment(), **_token()}
+    with contextlib.ExitStack() as stack:
+        with environment(variables):
+            import ray
+
+            reset_token()
+            stack.callback(reset_token)
+            stack.callback(_end_ray, scratch)
+            keep_to_loopback()
+            options = {
+                "address": "local",  # a new one, also if RAY_ADDRESS names another
+                "num_cpus": settings.num_cpus,
+                "num_gpus": 0,
+                "object_store_memory": settings.object_store_bytes,
+                "include_dashboard": False,
+                **local_options(scratch, LOOPBACK),
+                **_common_options(settings),
+            }
+            try:
+                ray.init(**options)
+            except Exception:  # noqa: BLE001 - it gives up after 30 s, which a busy machine may need: once more
+                ray.shutdown()
+                try:
+                    ray.init(**options)
+                except Exception as error:
+                    raise settings.error(f"Ray did not start on this machine: {one_line(error)}") from error
+        yield variables
+
+
+def _common_options(settings: RaySettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "log_to_driver": settings.verbose,
+        "logging_level": "INFO" if settings.verbose else "ERROR",
+    }
+    return {**options, "runtime_env": dict(settings.runtime_env)} if settings.runtime_env else options
+
+
+def _token() -> dict[str, str]:
+    """Return a token for a Ray that is started here, unless the caller has set one; else Ray writes one to HOME."""
+    if "RAY_AUTH_MODE" in environ:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _check_address_answers(settings: RaySettings, address: str) -> None:
+    """Refuse within seconds an address that does not answer; Ray itself takes minutes."""
+    found = re.findall(r"^(?:ray://)?([^:/]+):(\d+)$", address)
+    reasons = connection_errors((host, int(port)) for host, port in found)
+    if reasons:
+        raise settings.error(f"no Ray answers at {reasons[0]}; start it, correct --ray-address, or leave it out")
+
+
+def _end_ray(scratch: Path) -> None:
+    import ray
+
+    processes = ray_processes(scratch)
+    ray.shutdown()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    end_all(alive)
+
+
+def ray_processes(scratch: Path) -> list[psutil.Process]:
+    """List the processes of a Ray with its files in `scratch` that this process has started, with their descendants."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any(str(scratch) in argument for argument in child.cmdline()):
+                found += process_tree(child.pid)
+    return found

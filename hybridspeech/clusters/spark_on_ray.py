@@ -1,0 +1,187 @@
+"""A Spark session whose executors are Ray actors (RayDP). Ray must be connected. Knows nothing of engines and backends."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
+
+from hybridspeech.clusters.ray_session import ray_processes
+from hybridspeech.clusters.spark_errors import spark_cause
+from hybridspeech.clusters.spark_session import (
+    SparkSettings,
+    private_jvm,
+    stop_context,
+    unchanged_process,
+    wait_for_executors,
+)
+from hybridspeech.clusters.spark_settings import loopback_settings, spark_environment
+from hybridspeech.clusters.spark_workers import start_python_workers, worker_settings
+from hybridspeech.errors import EngineError
+from hybridspeech.patches.pyspark_context import active_context
+from hybridspeech.processes.environment import environment
+
+EXECUTOR_TIMEOUT_S = 120.0
+_NO_LOG = """\
+rootLogger.level = off
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
+logger.shell.level = off
+"""
+"""Spark ignores a configuration without an appender, and without the second logger it sets a level of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkOnRaySettings:
+    """What a Spark session on Ray needs.
+
+    Parameters
+    ----------
+    num_executors : None takes as many as Ray has free CPUs for
+    executor_memory : e.g. "1g"
+    conf : further Spark settings
+    is_started_here : whether Ray was started by this process: Spark then listens on loopback only
+    to_datasets : let Spark's driver JVM join Ray too, which `ray.data.from_spark` needs
+    environment : variables that processes need to connect to Ray
+    verbose : show the output of the driver JVM on standard error
+    """
+
+    num_executors: int | None
+    executor_cores: int
+    executor_memory: str
+    conf: Mapping[str, str]
+    is_started_here: bool
+    to_datasets: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    verbose: bool
+
+
+def check_no_context() -> None:
+    """Check that this process has no SparkContext: pyspark allows one, and RayDP needs its own.
+
+    Raises
+    ------
+    EngineError: there is one.
+    """
+    if (other := active_context()) is not None:
+        raise EngineError(
+            f"a SparkContext ({other.master}) is active in this process, and RayDP needs one of its own; "
+            "stop it first, or use --engine spark"
+        )
+
+
+@contextlib.contextmanager
+def spark_on_ray(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContext]:
+    """Open a SparkContext on the Ray that this process is connected to; it has ended afterwards.
+
+    Parameters
+    ----------
+    scratch : folder for Spark's files, and of a Ray that was started here; the caller removes it
+
+    Raises
+    ------
+    EngineError: Ray has too few free CPUs, or Spark does not start.
+    """
+    check_no_context()
+    with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
+        with environment({**settings.environment, **spark_environment(scratch, loopback=settings.is_started_here)}):
+            stack.enter_context(private_jvm())
+            context = stack.enter_context(_opened(settings, scratch))
+        last.callback(_remove, _unpacked_libraries(scratch))
+        yield context
+
+
+@contextlib.contextmanager
+def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContext]:
+    import raydp
+
+    conf = {
+        "spark.ui.showConsoleProgress": "false",
+        **worker_settings(),
+        **(loopback_settings(scratch) if settings.is_started_here else {}),
+        **({} if settings.verbose else _quiet_settings(scratch)),
+        **settings.conf,
+    }
+    try:
+        with unchanged_process():
+            session = raydp.init_spark(
+                app_name="hybridspeech",
+                num_executors=_num_executors(settings),
+                executor_cores=settings.executor_cores,
+                executor_memory=settings.executor_memory,
+                fault_tolerant_mode=settings.to_datasets,
+                configs=conf,
+            )
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"Spark did not start on Ray: {spark_cause(error)}") from error
+    try:
+        wait_for_executors(session.sparkContext, _waiting(conf))
+        start_python_workers(session.sparkContext)
+        yield session.sparkContext
+    finally:
+        try:
+            raydp.stop_spark()
+        except (Py4JError, OSError):  # its JVM has died
+            stop_context(session.sparkContext)
+
+
+def _waiting(conf: Mapping[str, str]) -> SparkSettings:
+    return SparkSettings(
+        conf=conf,
+        num_executors=1,
+        start_timeout_s=EXECUTOR_TIMEOUT_S,
+        executor_advice="Ray needs free CPUs and memory: ask for fewer with --num-executors and --executor-memory",
+        verbose=False,
+        error=EngineError,
+    )
+
+
+def _num_executors(settings: SparkOnRaySettings) -> int:
+    """Return what was asked for, else as many executors as Ray has free CPUs for.
+
+    Raises
+    ------
+    EngineError: Ray has too few free CPUs; Spark would wait for them for ever.
+    """
+    import ray
+
+    free, cores = int(ray.available_resources().get("CPU", 0)), settings.executor_cores
+    num_executors = settings.num_executors or max(1, free // cores)
+    if num_executors * cores > free:
+        raise EngineError(
+            f"Ray has {free} free CPUs, and {num_executors} executors of {cores} cores need {num_executors * cores}; "
+            "ask for fewer with --num-executors and --executor-cores, or free CPUs in Ray"
+        )
+    return num_executors
+
+
+def _quiet_settings(scratch: Path) -> dict[str, str]:
+    """Return Spark settings that turn the driver's log off; its failures arrive as exceptions."""
+    path = scratch / "log4j2.properties"
+    path.write_text(_NO_LOG, encoding="ascii")
+    return {"spark.log4j.config.file.name": path.as_uri()}
+
+
+def _unpacked_libraries(scratch: Path) -> set[Path]:
+    """Find the folders outside `scratch` into which Ray's Java has unpacked its library (41 MB); it never removes them."""
+    folders = set()
+    for process in ray_processes(scratch):
+        with contextlib.suppress(psutil.Error, AttributeError):  # not every system lists mapped files
+            mapped = {Path(each.path) for each in process.memory_maps() if each.path.startswith("/tmp/ray/")}
+            folders |= {path.parent for path in mapped if path.name == "libcore_worker_library_java.so"}
+    return folders
+
+
+def _remove(folders: set[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

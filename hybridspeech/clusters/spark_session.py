@@ -1,0 +1,203 @@
+"""A Spark session in a JVM of its own: it starts, its executors register, and it ends without a trace.
+
+Knows nothing of engines, backends and Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+
+from hybridspeech.clusters.addresses import connection_errors
+from hybridspeech.clusters.spark_errors import spark_cause
+from hybridspeech.clusters.spark_settings import (
+    is_on_this_machine,
+    is_started_here,
+    master_addresses,
+    spark_environment,
+)
+from hybridspeech.errors import HybridspeechError
+from hybridspeech.patches.pyspark_context import count_executors, current_gateway, exchange_gateway, start_jvm
+from hybridspeech.processes.environment import environment
+from hybridspeech.processes.supervision import end_all, process_tree
+
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkSettings:
+    """What a Spark session needs.
+
+    Parameters
+    ----------
+    conf : Spark settings, with ``spark.master``
+    num_executors : number of executors to wait for; 0 does not wait
+    start_timeout_s : how long to wait for them
+    executor_advice : what to do if too few register, for the message
+    verbose : show the output of the JVM on standard error; else it goes to a file in the scratch folder
+    error : class of the error if Spark does not start
+    """
+
+    conf: Mapping[str, str]
+    num_executors: int
+    start_timeout_s: float
+    executor_advice: str
+    verbose: bool
+    error: type[HybridspeechError]
+
+    @property
+    def master(self) -> str:
+        """The master URL."""
+        return self.conf["spark.master"]
+
+
+@contextlib.contextmanager
+def spark_session(settings: SparkSettings, scratch: Path) -> Iterator[SparkContext]:
+    """Open a SparkContext in a new JVM; both have ended afterwards.
+
+    A JVM that pyspark has used before in this process is put aside, and put back afterwards.
+
+    Parameters
+    ----------
+    scratch : folder for Spark's files; the caller removes it
+
+    Raises
+    ------
+    settings.error: the master does not answer, Spark does not start, or too few executors register.
+    JavaError: there is no Java that Spark can use.
+    """
+    _check_master_answers(settings)
+    with private_jvm():
+        context = _start(settings, scratch)
+        try:
+            wait_for_executors(context, settings)
+            yield context
+        finally:
+            stop_context(context)
+
+
+def _check_master_answers(settings: SparkSettings) -> None:
+    """Refuse within seconds a standalone master that does not answer; Spark itself gives up after a minute."""
+    reasons = connection_errors(master_addresses(settings.master))
+    if reasons:
+        raise settings.error(
+            f"no Spark master answers at {', '.join(reasons)}; start it, or correct --master {settings.master}"
+        )
+
+
+def _start(settings: SparkSettings, scratch: Path) -> SparkContext:
+    variables = spark_environment(scratch, loopback=is_on_this_machine(settings.master))
+    variables["PYSPARK_PYTHON"] = settings.conf.get("spark.pyspark.python", variables["PYSPARK_PYTHON"])
+    if is_started_here(settings.master):
+        variables["SPARK_HOME"] = str(_linked_home(Path(variables["SPARK_HOME"]), scratch))
+    conf = SparkConf(loadDefaults=False).setAll(list(settings.conf.items()))
+    log_path = scratch / "spark.log"
+    with log_path.open("wb") as log, environment(variables), unchanged_process():
+        output = {"stdout": 2} if settings.verbose else {"stdout": log, "stderr": log}
+        try:
+            start_jvm(conf, output)
+            return SparkContext(conf=conf)
+        except (Py4JError, PySparkException, OSError, ValueError) as error:
+            reason = spark_cause(error) if current_gateway() else _last_error(log_path) or spark_cause(error)
+            advice = "; choose another port, or leave the setting out" if "BindException" in str(error) else ""
+            raise settings.error(f"Spark did not start with master {settings.master}: {reason}{advice}") from error
+
+
+def _linked_home(home: Path, scratch: Path) -> Path:
+    """Make a SPARK_HOME of links: executors of local-cluster write below it, and must not write to the installed package."""
+    linked = scratch / "spark"
+    linked.mkdir(exist_ok=True)
+    for entry in home.iterdir():
+        if entry.name != "work" and not (linked / entry.name).is_symlink():  # "work" is the folder that they write to
+            (linked / entry.name).symlink_to(entry)
+    return linked
+
+
+def _last_error(log: Path) -> str:
+    """Return the exception in the log of a JVM that ended before it could report one, else its last line."""
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    found = re.search(r"^(?:Exception in thread \S+ )?[\w.$]*(?:Exception|Error): *(.+)$", text, re.MULTILINE)
+    return found.group(1) if found else text.rpartition("\n")[2]
+
+
+@contextlib.contextmanager
+def private_jvm() -> Iterator[None]:
+    """Let pyspark start a new JVM, and end it afterwards; one that was there before is put aside and put back."""
+    launchers_before = _spark_launchers()
+    before = exchange_gateway(None)
+    try:
+        yield
+    finally:
+        gateway = exchange_gateway(before)
+        if gateway is None:  # interrupted during its start: pyspark does not have it yet
+            end_all([process for process in _spark_launchers() if process not in launchers_before])
+        elif gateway.proc is not None:  # under spark-submit the JVM belongs to the caller
+            processes = process_tree(gateway.proc.pid)
+            with contextlib.suppress(Py4JError, OSError):
+                gateway.shutdown()
+            gateway.proc.stdin.close()  # the JVM ends when its standard input does
+            _, alive = psutil.wait_procs(processes, timeout=10)
+            end_all(alive)
+            gateway.proc.wait(timeout=10)
+
+
+def _spark_launchers() -> list[psutil.Process]:
+    """List the JVMs that pyspark has started from this process, and the scripts that are about to start one."""
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "spark" in " ".join(process.cmdline()).lower():
+                found.append(process)
+    return found
+
+
+@contextlib.contextmanager
+def unchanged_process() -> Iterator[None]:
+    """Undo what the start of a SparkContext changes in this process: the handler of Ctrl-C, and sys.path."""
+    path, handler = list(sys.path), signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+
+def stop_context(context: SparkContext) -> None:
+    """Stop a SparkContext, also if its JVM has died."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            context.stop()
+        except (Py4JError, OSError):  # the second call, now without a JVM, removes it from pyspark
+            context.stop()
+
+
+def wait_for_executors(context: SparkContext, settings: SparkSettings) -> None:
+    """Wait until enough executors have registered; without them Spark would let the first job wait for ever.
+
+    Raises
+    ------
+    settings.error: too few have registered in time.
+    """
+    deadline = time.monotonic() + settings.start_timeout_s
+    while (found := count_executors(context)) < settings.num_executors:
+        if time.monotonic() > deadline:
+            raise settings.error(
+                f"Spark at {context.master} gave {found} of {settings.num_executors} executors within "
+                f"{settings.start_timeout_s:.0f} s; {settings.executor_advice}"
+            )
+        time.sleep(POLL_S)
