@@ -1,4 +1,4 @@
-"""Training backends: the table of them. A backend says who starts the workers, never what they do."""
+"""Training backends by name. A backend decides where the workers run, not what they do."""
 
 from hybridspeech.backends.base import TrainingBackend
 from hybridspeech.registry import Entry, Registry

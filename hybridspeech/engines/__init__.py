@@ -1,4 +1,4 @@
-"""Preprocessing engines: the table of them. An engine says who runs the work, never what the work is."""
+"""Preprocessing engines by name. An engine decides where the work runs, not what the work is."""
 
 from hybridspeech.engines.base import Engine
 from hybridspeech.registry import Entry, Registry

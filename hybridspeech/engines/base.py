@@ -1,7 +1,7 @@
-"""The first seam: who runs the preprocessing. Knows nothing of audio, features or shards.
+"""The seam to preprocessing engines: who runs the work. Knows nothing of audio, features and shards.
 
-What crosses the border between processes stands here, for every engine: `attempt` on the worker's side turns a call
-into bytes, `open_outcome` on the driver's side turns them into its result or its error.
+What crosses the border between processes is the same for every engine: `attempt` on the worker's side turns a call into
+bytes, `open_outcome` on the driver's side turns them into its result or its error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Engine(Protocol):
-    """A context manager: entering it starts the session, leaving it closes what it started.
+    """A context manager: entering it starts a session, leaving it ends what was started.
 
     Its class is called with an EngineConfig. ``name`` is its name in ``ENGINES``.
     """
@@ -47,27 +47,27 @@ class Engine(Protocol):
         ----------
         function : picklable by cloudpickle, and idempotent: it may run more than once per partition, even at the same time
         partitions : picklable items; an empty list gives an empty list
-        on_done : called on the driver, from one thread at a time, once per partition, as soon as its result is known
+        on_done : called on the driver once per partition, when its result is known, from one thread at a time
 
         Raises
         ------
-        HybridspeechError: raised by `function` itself, passed on as it is (its type and message survive the trip).
+        HybridspeechError: raised by `function`; class and message are those that it raised.
         EngineError: the engine failed, or `function` raised anything else; the message names the cause.
         """
         ...
 
 
 def failed_partition(i: int, error: BaseException) -> EngineError:
-    """What the caller sees of an exception that is not a HybridspeechError."""
+    """Return the error that the caller gets for an exception that is not a HybridspeechError."""
     return EngineError(f"partition {i} failed: {one_line(error)}")
 
 
 def attempt(function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> bytes:
-    """The outcome of function(partition): its result, or the HybridspeechError that it raised.
+    """Return the pickled outcome of function(partition): its result, or the HybridspeechError that it raised.
 
     Raises
     ------
-    EngineError: it raised anything else, or the result can't be pickled; the message names partition and cause.
+    EngineError: it raised another exception, or the result can't be pickled; the message names partition and cause.
     """
     try:
         return bytes(cloudpickle.dumps((function(partition), None)))
@@ -78,21 +78,21 @@ def attempt(function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]
 
 
 def pack_error(error: HybridspeechError) -> bytes:
-    """The outcome that raises `error`; its words as an EngineError, if its class does not survive pickling."""
+    """Return the pickled outcome that raises `error`; an EngineError with its message, if its class can't be pickled."""
     packed = cloudpickle.dumps((None, error))
     try:
         cloudpickle.loads(packed)
-    except Exception:  # noqa: BLE001 - whatever its class does wrong, its message must arrive
+    except Exception:  # noqa: BLE001 - its message must arrive, whatever is wrong with its class
         packed = cloudpickle.dumps((None, EngineError(one_line(error))))
     return bytes(packed)
 
 
 def open_outcome(outcome: bytes) -> Any:
-    """The result in what `attempt` returned.
+    """Return the result in an outcome of `attempt`.
 
     Raises
     ------
-    HybridspeechError: the one that the function raised, as it was.
+    HybridspeechError: the one that the function raised.
     """
     result, error = cloudpickle.loads(outcome)
     if error is not None:

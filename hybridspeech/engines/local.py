@@ -1,7 +1,7 @@
-"""The reference engine: this process, or a few of them on this machine. The other engines must give the same bytes.
+"""The reference engine: this process, or several on this machine. The other engines must write the same bytes.
 
-Worker processes are plain interpreters that talk over a socket pair: nothing of the caller's script is imported in
-them, one that dies is seen at once as the end of its line, and they end with the driver, however that ends.
+Worker processes are plain interpreters that are connected by a socket pair. They import nothing of the caller's script, the
+end of one closes its connection, and they end with the driver, however that ends. Knows nothing of Spark and Ray.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SERVE = "import sys; from hybridspeech.engines.local import serve; serve(int(sy
 
 
 class LocalEngine:
-    """Runs partitions one after the other in this process; with more than one executor core, in as many processes.
+    """Runs partitions one after the other in this process or, with more than one executor core, in as many processes.
 
     Its number of processes is num_executors x executor_cores of the EngineConfig (None counts as 1).
     """
@@ -88,22 +88,22 @@ class LocalEngine:
         waiting = deque(enumerate(partitions))
         busy: dict[object, tuple[_Worker, int]] = {}
 
-        def give_work(worker: _Worker) -> None:
+        def send_next(worker: _Worker) -> None:
             if waiting:
                 i, partition = waiting.popleft()
-                worker.ask(function, i, partition)
-                busy[worker.line] = (worker, i)
+                worker.send(function, i, partition)
+                busy[worker.connection] = (worker, i)
 
         try:
             for worker in self._workers:
-                give_work(worker)
+                send_next(worker)
             while busy:
-                for line in wait([worker.line for worker, _ in busy.values()]):
-                    worker, i = busy.pop(line)
-                    outcome = worker.answer(i)
-                    give_work(worker)
+                for connection in wait([worker.connection for worker, _ in busy.values()]):
+                    worker, i = busy.pop(connection)
+                    outcome = worker.receive(i)
+                    send_next(worker)
                     yield i, open_outcome(outcome)
-        except BaseException:  # an error or an interrupt: what still runs is of no use, and may hang
+        except BaseException:  # an error or Ctrl-C: the results of what still runs are not needed, and it may hang
             self._stop_workers()
             raise
 
@@ -114,7 +114,7 @@ class LocalEngine:
     def _stop_workers(self) -> None:
         workers, self._workers = self._workers, []
         for worker in workers:
-            worker.line.close()
+            worker.connection.close()
             worker.process.terminate()
         for worker in workers:
             worker.process.wait(timeout=30)
@@ -122,32 +122,32 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class _Worker:
-    """One process, and the driver's end of the line to it."""
+    """A worker process, and the driver's end of the connection to it."""
 
     process: subprocess.Popen[bytes]
-    line: Connection
+    connection: Connection
 
     @classmethod
     def start(cls) -> _Worker:
-        here, there = socket.socketpair()
-        with there:
+        own, other = socket.socketpair()
+        with other:
             process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(there.fileno())],
-                pass_fds=[there.fileno()],
+                [sys.executable, "-c", _SERVE, str(other.fileno())],
+                pass_fds=[other.fileno()],
                 env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": python_path()},
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # to standard error: the driver's standard output is for results
+                stdout=2,  # standard error: the driver's standard output is for results
             )
-        return cls(process, Connection(here.detach()))
+        return cls(process, Connection(own.detach()))
 
-    def ask(self, function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> None:
+    def send(self, function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> None:
         request = cloudpickle.dumps((function, i, partition))
-        with contextlib.suppress(OSError):  # the process has ended: `answer` says so
-            self.line.send_bytes(request)
+        with contextlib.suppress(OSError):  # the process has ended: `receive` raises the error
+            self.connection.send_bytes(request)
 
-    def answer(self, i: int) -> bytes:
+    def receive(self, i: int) -> bytes:
         try:
-            return self.line.recv_bytes()
+            return self.connection.recv_bytes()
         except (EOFError, OSError) as error:
             code = self.process.wait(timeout=30)
             how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -157,12 +157,12 @@ class _Worker:
 
 
 def serve(descriptor: int) -> None:
-    """Life of a worker process: outcomes for requests, until the driver closes the line."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the driver decides
-    with Connection(descriptor) as line, contextlib.suppress(EOFError, OSError):
+    """Run a worker process: answer requests with outcomes until the driver closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the driver handles it
+    with Connection(descriptor) as connection, contextlib.suppress(EOFError, OSError):
         while True:
-            request = line.recv_bytes()
-            line.send_bytes(_outcome(request))
+            request = connection.recv_bytes()
+            connection.send_bytes(_outcome(request))
 
 
 def _outcome(request: bytes) -> bytes:
@@ -170,5 +170,5 @@ def _outcome(request: bytes) -> bytes:
         return attempt(*cloudpickle.loads(request))
     except EngineError as error:
         return pack_error(error)
-    except Exception as error:  # noqa: BLE001 - a request that can't be unpickled here; the driver raises it
+    except Exception as error:  # noqa: BLE001 - the request can't be unpickled here; the driver raises it
         return pack_error(EngineError(f"the function can't run in a worker process: {one_line(error)}"))

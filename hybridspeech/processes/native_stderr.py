@@ -1,4 +1,4 @@
-"""Keeps what native code writes to standard error from the user, unless something goes wrong. Knows nothing of which code."""
+"""Hides what native code writes to standard error, unless an error follows. Knows nothing of which code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def native_errors_muted() -> Iterator[None]:
-    """Hold back file descriptor 2 while the context lasts; if it ends with an error, what was held back is written.
+    """Redirect file descriptor 2 to a temporary file, and write its content to standard error if an exception is raised.
 
-    For short sections only: Python's own warnings and other threads' lines are held back too.
+    For short sections only: Python's warnings and the output of other threads are hidden too.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, contextlib.ExitStack() as restore:

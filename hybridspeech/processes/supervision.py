@@ -1,10 +1,10 @@
-"""Commands that never outlive their owner, nor leave anything behind.
+"""Child processes that end with their owner, with all their descendants and files.
 
     owner (GuardedProcess) --pipe--> guardian (python -m hybridspeech.processes.supervision) --> command --> JVMs, workers, ...
 
-When the owner speaks or the pipe closes because it was killed, the guardian ends the command and all that it started,
-also what has moved to a session of its own or lost its parent (the guardian is a subreaper), and removes their scratch
-folder. Made for Linux; elsewhere orphans of the command may escape. Knows nothing of Spark, Ray and training.
+When the owner writes to the pipe, or the pipe closes because the owner was killed, the guardian ends the command and all
+its descendants, also those in a session of their own or without a parent (the guardian is a subreaper), and removes their
+scratch folder. On other systems than Linux, orphans of the command may survive. Knows nothing of Spark, Ray and training.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; one that has ended and waits for its parent does not."""
+    """Return whether a process of this machine runs; a zombie does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -44,7 +44,7 @@ def is_alive(pid: int) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process of this machine is there, and stands still (SIGSTOP, a debugger)."""
+    """Return whether a process of this machine exists and is stopped (SIGSTOP, a debugger)."""
     try:
         return bool(psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))
     except psutil.NoSuchProcess:
@@ -52,7 +52,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def end_all(processes: Sequence[psutil.Process], terminate_s: float = 0.0) -> None:
-    """Ask processes to end, wait at most `terminate_s`, then kill the rest; with 0, kill at once."""
+    """Send SIGTERM, wait at most `terminate_s`, then send SIGKILL to the rest; with 0, send SIGKILL immediately."""
     alive = list(processes)
     if terminate_s:
         for process in alive:
@@ -75,17 +75,17 @@ def process_tree(pid: int) -> list[psutil.Process]:
 
 
 class GuardedProcess:
-    """A command under a guardian; a context manager, and leaving it ends the whole tree.
+    """A command under a guardian; a context manager that ends the command and all its descendants.
 
     The command runs in a scratch folder of its own (working directory and TMPDIR), without standard input and in a
-    session of its own, so that Ctrl-C reaches its owner only.
+    session of its own, so that Ctrl-C reaches only its owner.
 
     Parameters
     ----------
     command : program and arguments
-    env : the whole environment; must let Python import this package
+    env : the complete environment; Python must be able to import this package with it
     log : file that the output of all processes is appended to
-    terminate_s : how long the processes have between SIGTERM and SIGKILL; 0 kills them at once
+    terminate_s : time between SIGTERM and SIGKILL; 0 sends SIGKILL immediately
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log: Path, terminate_s: float = 0.0) -> None:
@@ -111,35 +111,37 @@ class GuardedProcess:
 
     @property
     def pid(self) -> int:
-        """The guardian's process id: all else is its descendant."""
+        """Process id of the guardian; all other processes are its descendants."""
         return self._guardian.pid
 
     def poll(self) -> int | None:
-        """Exit code of the command; None while anything of it runs."""
+        """Return the exit code of the command; None while it or a descendant runs."""
         return self._guardian.poll()
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for the command to end by itself; its exit code, or None if it has not."""
+        """Wait for the command to end; return its exit code, or None after the time-out."""
         try:
             return self._guardian.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def end(self) -> None:
-        """End the whole tree and wait until it is gone; harmless if it has ended."""
+        """End the command with all its descendants, and wait for it; harmless if it has ended."""
         members = process_tree(self.pid)[1:]
         if self._guardian.stdin and not self._guardian.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
-                self._guardian.stdin.write(b"end")  # a fork of this process might hold the pipe open
+                self._guardian.stdin.write(
+                    b"end"
+                )  # closing is not enough: a fork of this process may hold the pipe open
                 self._guardian.stdin.close()
-        if self.wait(self._terminate_s + 3 * KILL_S) is None:  # the guardian is stuck; else it does its work alone
+        if self.wait(self._terminate_s + 3 * KILL_S) is None:  # the guardian itself hangs
             self._guardian.kill()
             self._guardian.wait(KILL_S)
         end_all([process for process in members if process.is_running() and is_alive(process.pid)])
 
 
 class _Released(Exception):
-    """The owner has let go of the guardian."""
+    """The owner has asked the guardian to end, or was killed."""
 
 
 def _release(number: int, frame: FrameType | None) -> None:
@@ -147,11 +149,11 @@ def _release(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(command: subprocess.Popen[bytes]) -> int:
-    """Exit code of the command once it has ended; reaps whatever else ends meanwhile.
+    """Wait for the command to end, and return its exit code; reaps its orphans meanwhile.
 
     Raises
     ------
-    _Released: the owner has let go.
+    _Released: the owner has asked for the end, or was killed.
     """
     while True:
         ready, _, _ = select.select([sys.stdin.fileno()], [], [], POLL_S)
@@ -172,7 +174,7 @@ def _end_descendants(terminate_s: float) -> None:
 
 
 def guard(command: Sequence[str], terminate_s: float) -> int:
-    """The guardian: run a command in a scratch folder until it ends or the owner lets go; exit code of the command."""
+    """Run a command as its guardian, until it ends or the owner releases it; return the exit code of the command."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _release)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
