@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
 from hybridspeech.clusters.ray_session import ray_processes
+from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
 from hybridspeech.clusters.spark_session import (
     SparkSettings,
@@ -21,10 +23,17 @@ from hybridspeech.clusters.spark_session import (
     unchanged_process,
     wait_for_executors,
 )
-from hybridspeech.clusters.spark_settings import loopback_settings, spark_environment
+from hybridspeech.clusters.spark_settings import (
+    authentication_settings,
+    find_spark,
+    is_secret,
+    loopback_settings,
+    spark_environment,
+)
 from hybridspeech.clusters.spark_workers import start_python_workers, worker_settings
 from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_context import active_context
+from hybridspeech.patches.raydp_master import require_secret, unify_application_id
 from hybridspeech.processes.environment import environment
 
 EXECUTOR_TIMEOUT_S = 120.0
@@ -78,6 +87,20 @@ def check_no_context() -> None:
         )
 
 
+def environment_for_spark(scratch: Path) -> dict[str, str]:
+    """Return environment variables of a Ray that is started here, so that Spark can run on it with a secret of its own.
+
+    RayDP's master reads the secret from SPARK_CONF_DIR, its executors from a variable.
+    """
+    settings = authentication_settings("local")
+    write_conf_folder(settings, find_spark() / "conf", scratch / "conf")
+    return {
+        **spark_environment(scratch),  # Ray's processes start JVMs too
+        "SPARK_CONF_DIR": str(scratch / "conf"),
+        "_SPARK_AUTH_SECRET": settings["spark.authenticate.secret"],
+    }
+
+
 @contextlib.contextmanager
 def spark_on_ray(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContext]:
     """Open a SparkContext on the Ray that this process is connected to; it has ended afterwards.
@@ -91,8 +114,13 @@ def spark_on_ray(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkC
     EngineError: Ray has too few free CPUs, or Spark does not start.
     """
     check_no_context()
+    variables = {**settings.environment, **spark_environment(scratch, loopback=settings.is_started_here)}
+    original = Path(variables.get("SPARK_CONF_DIR") or os.environ.get("SPARK_CONF_DIR") or find_spark() / "conf")
+    secrets = {key: value for key, value in settings.conf.items() if is_secret(key)}  # not on a command line
+    write_conf_folder(secrets, original, scratch / "driver-conf")
+    variables["SPARK_CONF_DIR"] = str(scratch / "driver-conf")
     with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
-        with environment({**settings.environment, **spark_environment(scratch, loopback=settings.is_started_here)}):
+        with environment(variables):
             stack.enter_context(private_jvm())
             context = stack.enter_context(_opened(settings, scratch))
         last.callback(_remove, _unpacked_libraries(scratch))
@@ -108,8 +136,9 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
         **worker_settings(),
         **(loopback_settings(scratch) if settings.is_started_here else {}),
         **({} if settings.verbose else _quiet_settings(scratch)),
-        **settings.conf,
+        **{key: value for key, value in settings.conf.items() if not is_secret(key)},
     }
+    require_secret()
     try:
         with unchanged_process():
             session = raydp.init_spark(
@@ -125,6 +154,8 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
     except Exception as error:
         raise EngineError(f"Spark did not start on Ray: {spark_cause(error)}") from error
     try:
+        if session.sparkContext.getConf().get("spark.authenticate") == "true":
+            unify_application_id(session.sparkContext)
         wait_for_executors(session.sparkContext, _waiting(conf))
         start_python_workers(session.sparkContext)
         yield session.sparkContext

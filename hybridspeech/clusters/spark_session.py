@@ -6,6 +6,7 @@ Knows nothing of engines, backends and Ray.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,8 +23,11 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 
 from hybridspeech.clusters.addresses import connection_errors
+from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
 from hybridspeech.clusters.spark_settings import (
+    authentication_settings,
+    find_spark,
     is_on_this_machine,
     is_started_here,
     master_addresses,
@@ -35,6 +39,10 @@ from hybridspeech.processes.environment import environment
 from hybridspeech.processes.supervision import end_all, process_tree
 
 POLL_S = 0.1
+_ADVICE = {
+    "BindException": "; choose another port, or leave the setting out",
+    "A secret key must be specified": "; write it to spark-defaults.conf in SPARK_CONF_DIR, where only you can read it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,7 @@ def spark_session(settings: SparkSettings, scratch: Path) -> Iterator[SparkConte
     JavaError: there is no Java that Spark can use.
     """
     _check_master_answers(settings)
+    settings = replace(settings, conf={**authentication_settings(settings.master), **settings.conf})
     with private_jvm():
         context = _start(settings, scratch)
         try:
@@ -103,16 +112,19 @@ def _start(settings: SparkSettings, scratch: Path) -> SparkContext:
     variables["PYSPARK_PYTHON"] = settings.conf.get("spark.pyspark.python", variables["PYSPARK_PYTHON"])
     if is_started_here(settings.master):
         variables["SPARK_HOME"] = str(_linked_home(Path(variables["SPARK_HOME"]), scratch))
-    conf = SparkConf(loadDefaults=False).setAll(list(settings.conf.items()))
+    variables["SPARK_CONF_DIR"] = str(scratch / "conf")
+    original = Path(os.environ.get("SPARK_CONF_DIR") or find_spark() / "conf")
+    write_conf_folder(settings.conf, original, scratch / "conf")
+    conf = SparkConf(loadDefaults=False)
     log_path = scratch / "spark.log"
     with log_path.open("wb") as log, environment(variables), unchanged_process():
         output = {"stdout": 2} if settings.verbose else {"stdout": log, "stderr": log}
         try:
-            start_jvm(conf, output)
+            start_jvm(conf, output)  # the settings are in SPARK_CONF_DIR
             return SparkContext(conf=conf)
         except (Py4JError, PySparkException, OSError, ValueError) as error:
             reason = spark_cause(error) if current_gateway() else _last_error(log_path) or spark_cause(error)
-            advice = "; choose another port, or leave the setting out" if "BindException" in str(error) else ""
+            advice = next((text for sign, text in _ADVICE.items() if sign in str(error) + reason), "")
             raise settings.error(f"Spark did not start with master {settings.master}: {reason}{advice}") from error
 
 

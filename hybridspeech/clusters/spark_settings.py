@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,6 +96,25 @@ def loopback_settings(scratch: Path) -> dict[str, str]:
         "spark.executor.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}",
         **executor_environment({"SPARK_LOCAL_IP": LOOPBACK, "PYTHONPATH": python_path()}),
     }
+
+
+def authentication_settings(master: str) -> dict[str, str]:
+    """Return Spark settings with a new secret, if the session starts all of Spark's processes; else none.
+
+    Without a secret every local user could run code through the ports of the driver, the master and the workers.
+    """
+    if not is_started_here(master):
+        return {}
+    return {
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secrets.token_hex(32),
+        "spark.network.crypto.enabled": "true",
+    }
+
+
+def is_secret(key: str) -> bool:
+    """Tell whether a Spark setting holds a secret, by its name; Spark uses the same rule for its logs."""
+    return re.search(r"(?i)secret|password|token|access[.]?key", key) is not None
 
 
 def driver_jvm_settings(scratch: Path) -> dict[str, str]:

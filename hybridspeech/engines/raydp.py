@@ -14,8 +14,7 @@ from typing import ClassVar
 from pyspark import SparkContext
 
 from hybridspeech.clusters.ray_session import RaySettings, is_connected, ray_session
-from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, check_no_context, spark_on_ray
-from hybridspeech.clusters.spark_settings import spark_environment
+from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, check_no_context, environment_for_spark, spark_on_ray
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
@@ -56,7 +55,7 @@ def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
             address=config.ray_address,
             num_cpus=num_cores(),
             object_store_bytes=OBJECT_STORE_BYTES,
-            environment=spark_environment(scratch) if is_started_here else {},  # Ray's processes start JVMs too
+            environment=environment_for_spark(scratch) if is_started_here else {},
             verbose=config.verbose,
             error=EngineError,
         )

@@ -25,8 +25,7 @@ from hybridspeech.backends.launch import Job
 from hybridspeech.backends.ray import OBJECT_STORE_BYTES, LocalRay, check_shared, connected, fit, launch
 from hybridspeech.clusters.java import LIGHT_JVM
 from hybridspeech.clusters.spark_errors import spark_cause
-from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, spark_on_ray
-from hybridspeech.clusters.spark_settings import spark_environment
+from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, environment_for_spark, spark_on_ray
 from hybridspeech.config import ClusterConfig
 from hybridspeech.engines.spark_job import QueueAccumulator
 from hybridspeech.errors import BackendError
@@ -84,7 +83,7 @@ def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
     local = LocalRay(
         more_cpus=SPARE_CPUS,
         object_store_bytes=store_bytes,
-        environment=spark_environment(scratch) if is_started_here else {},  # Ray's processes start JVMs too
+        environment=environment_for_spark(scratch) if is_started_here else {},
     )
     skip_tensorflow_import()
     with connected(cluster, local) as variables:

@@ -1,0 +1,58 @@
+"""Another user of the machine: asks every port for a Spark endpoint, without a secret. Run as a program with the ports.
+
+It prints the ports on which a Spark process answered. An endpoint that answers also runs what it is sent, e.g. LaunchExecutor.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from hybridspeech.clusters.spark_settings import spark_environment
+from hybridspeech.processes.environment import python_path
+
+
+def open_ports(ports: Iterable[int], folder: Path) -> set[int]:
+    """Return the ports on which a Spark process answers somebody without its secret."""
+    variables = {**os.environ, **spark_environment(folder), "PYTHONPATH": python_path()}
+    command = [sys.executable, "-m", "support.spark_neighbour", *map(str, sorted(ports))]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return set(map(int, done.stdout.split()))
+
+
+def main(ports: list[int]) -> None:
+    """Ask the ports, and print those that answer."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark import SparkConf
+    from pyspark.java_gateway import launch_gateway
+
+    gateway = launch_gateway(
+        SparkConf(loadDefaults=False), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    )
+    spark, module = (
+        gateway.jvm.org.apache.spark,
+        gateway.jvm.java.lang.Class.forName("org.apache.spark.SecurityManager$"),
+    )
+    companion = module.getField("MODULE$").get(None)
+    key_file = getattr(companion, "$lessinit$greater$default$3")()
+    conf = spark.SparkConf(False).set("spark.rpc.askTimeout", "5s").set("spark.rpc.lookupTimeout", "5s")
+    conf.set("spark.rpc.io.maxRetries", "0").set("spark.network.timeout", "10s")
+    security = spark.SecurityManager(conf, gateway.jvm.scala.Option.empty(), key_file)
+    env = spark.rpc.RpcEnv.create("neighbour", "127.0.0.1", "127.0.0.1", 0, conf, security, 0, True)
+    for port in ports:
+        try:
+            env.setupEndpointRef(spark.rpc.RpcAddress("127.0.0.1", port), "Worker")
+            sys.stdout.write(f"{port}\n")
+        except Py4JJavaError as error:
+            sys.stderr.write(f"{port}: {error.java_exception}\n")
+            if "Cannot find endpoint" in str(error):
+                sys.stdout.write(f"{port}\n")
+    gateway.shutdown()
+
+
+if __name__ == "__main__":
+    main([int(port) for port in sys.argv[1:]])
