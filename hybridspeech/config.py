@@ -212,6 +212,7 @@ class EngineConfig:
     master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor such as "2g"
     num_executors, executor_cores : Spark executors and their cores; engine "local": their product is the number of processes
     ray_address : Ray cluster to join; None: start one on this machine
+    stall_timeout_s : longest time without progress, in seconds
     verbose : show the logs of Spark and Ray
     """
 
@@ -221,12 +222,14 @@ class EngineConfig:
     executor_cores: int | None = None
     executor_memory: str | None = None
     ray_address: str | None = None
+    stall_timeout_s: float = 300.0
     verbose: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_executors", "executor_cores"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        check(self.stall_timeout_s > 0, f"stall_timeout_s is {self.stall_timeout_s} s; expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,7 @@ def connected(cluster: ClusterConfig, local: LocalRay) -> Iterator[Mapping[str, 
             "env_vars": worker_environment(cluster, joined=cluster.ray_address is not None),
             "worker_process_setup_hook": f"{skip_tensorflow_import.__module__}.{skip_tensorflow_import.__name__}",
         },
+        answer_timeout_s=cluster.start_timeout_s,
         verbose=True,  # to the log of this process
         error=BackendError,
     )

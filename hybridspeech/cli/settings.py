@@ -112,6 +112,7 @@ SETTINGS: Settings = {
         "executor_memory": Setting("Memory per executor, e.g. 2g.", CLUSTER),
         "ray_address": _RAY_ADDRESS,
         "verbose": _VERBOSE,
+        "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),
     },
     ModelConfig: {
         "name": Setting(

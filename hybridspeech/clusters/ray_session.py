@@ -5,23 +5,29 @@ Knows nothing of Spark, engines and backends.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import os
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from os import environ
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from hybridspeech.clusters.addresses import LOOPBACK, connection_errors
+from hybridspeech.clusters.process_roles import cluster_processes, describe_stopped
 from hybridspeech.errors import HybridspeechError, one_line
 from hybridspeech.patches.ray_core import keep_to_loopback, local_options, reset_token
 from hybridspeech.processes.environment import environment
 from hybridspeech.processes.supervision import end_all, process_tree
+from hybridspeech.processes.time_limit import finishes_within, time_limit
+
+END_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class RaySettings:
     num_cpus, object_store_bytes : of a Ray that is started here
     environment : variables for all processes of a Ray that is started here
     runtime_env : Ray's description of the environment of its worker processes
+    answer_timeout_s : how long Ray may take to start or to accept the connection
     verbose : show Ray's log on standard error
     error : class of the error if Ray can't be reached or started
     """
@@ -43,6 +50,7 @@ class RaySettings:
     object_store_bytes: int
     environment: Mapping[str, str] = field(default_factory=dict)
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    answer_timeout_s: float
     verbose: bool
     error: type[HybridspeechError]
 
@@ -85,7 +93,7 @@ def ray_session(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, s
             )
         yield {}
     elif settings.address is not None:
-        with _joined(settings, settings.address):
+        with _joined(settings, settings.address, scratch):
             yield {}
     else:
         with _started(settings, scratch) as variables:
@@ -93,12 +101,15 @@ def ray_session(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, s
 
 
 @contextlib.contextmanager
-def _joined(settings: RaySettings, address: str) -> Iterator[None]:
+def _joined(settings: RaySettings, address: str, scratch: Path) -> Iterator[None]:
     _check_address_answers(settings, address)
     import ray
 
     try:
-        ray.init(address=address, **_common_options(settings))
+        with ray_answers_within(settings.answer_timeout_s, settings.error, scratch):
+            ray.init(address=address, **_common_options(settings))
+    except settings.error:
+        raise
     except Exception as error:  # Ray raises errors of many classes here
         ray.shutdown()
         advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
@@ -114,8 +125,6 @@ def _started(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]
     variables = {**settings.environment, **ray_environment(), **_token()}
     with contextlib.ExitStack() as stack:
         with environment(variables):
-            import ray
-
             reset_token()
             stack.callback(reset_token)
             stack.callback(_end_ray, scratch)
@@ -130,14 +139,48 @@ def _started(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]
                 **_common_options(settings),
             }
             try:
-                ray.init(**options)
-            except Exception:  # noqa: BLE001 - it gives up after 30 s, which a busy machine may need: once more
-                ray.shutdown()
-                try:
-                    ray.init(**options)
-                except Exception as error:
-                    raise settings.error(f"Ray did not start on this machine: {one_line(error)}") from error
+                with ray_answers_within(settings.answer_timeout_s, settings.error, scratch):
+                    _init_twice(options)
+            except settings.error:
+                raise
+            except Exception as error:
+                raise settings.error(f"Ray did not start on this machine: {one_line(error)}") from error
         yield variables
+
+
+def _init_twice(options: Mapping[str, Any]) -> None:
+    import ray
+
+    try:
+        ray.init(**options)
+    except Exception:  # noqa: BLE001 - it gives up after 30 s, which a busy machine may need
+        ray.shutdown()
+        ray.init(**options)
+
+
+@contextlib.contextmanager
+def ray_answers_within(timeout_s: float, error: type[HybridspeechError], scratch: Path) -> Iterator[None]:
+    """End the body if it takes longer: kill the Ray that was started in `scratch`, and interrupt the main thread.
+
+    Raises
+    ------
+    error: it took longer; names a process that is stopped.
+    """
+    stopped: list[str] = []
+    is_main = threading.current_thread() is threading.main_thread()
+
+    def end() -> None:
+        roles = cluster_processes(os.getpid())
+        stopped.append(describe_stopped(roles, roles))
+        end_all(ray_processes(scratch))
+        if is_main:  # Ray's calls return at Ctrl-C, but some wait for a killed process for ever
+            _thread.interrupt_main()
+
+    try:
+        with time_limit(timeout_s, end):
+            yield
+    except TimeoutError as expired:
+        raise error(f"Ray did not answer within {timeout_s:g} s{''.join(stopped)}") from expired
 
 
 def _common_options(settings: RaySettings) -> dict[str, Any]:
@@ -150,7 +193,7 @@ def _common_options(settings: RaySettings) -> dict[str, Any]:
 
 def _token() -> dict[str, str]:
     """Return a token for a Ray that is started here, unless the caller has set one; else Ray writes one to HOME."""
-    if "RAY_AUTH_MODE" in environ:
+    if "RAY_AUTH_MODE" in os.environ:
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
@@ -167,7 +210,7 @@ def _end_ray(scratch: Path) -> None:
     import ray
 
     processes = ray_processes(scratch)
-    ray.shutdown()
+    finishes_within(END_TIMEOUT_S, ray.shutdown)
     _, alive = psutil.wait_procs(processes, timeout=10)
     end_all(alive)
 

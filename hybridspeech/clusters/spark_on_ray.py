@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
-from hybridspeech.clusters.ray_session import ray_processes
+from hybridspeech.clusters.ray_session import ray_answers_within, ray_processes
 from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
 from hybridspeech.clusters.spark_session import (
+    END_TIMEOUT_S,
     SparkSettings,
     private_jvm,
     stop_context,
@@ -35,6 +35,7 @@ from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_context import active_context
 from hybridspeech.patches.raydp_master import require_secret, unify_application_id
 from hybridspeech.processes.environment import environment
+from hybridspeech.processes.time_limit import finishes_within
 
 EXECUTOR_TIMEOUT_S = 120.0
 _NO_LOG = """\
@@ -60,6 +61,7 @@ class SparkOnRaySettings:
     is_started_here : whether Ray was started by this process: Spark then listens on loopback only
     to_datasets : let Spark's driver JVM join Ray too, which `ray.data.from_spark` needs
     environment : variables that processes need to connect to Ray
+    answer_timeout_s : how long Ray and the JVMs may take until Spark has started
     verbose : show the output of the driver JVM on standard error
     """
 
@@ -70,6 +72,7 @@ class SparkOnRaySettings:
     is_started_here: bool
     to_datasets: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    answer_timeout_s: float
     verbose: bool
 
 
@@ -120,7 +123,7 @@ def spark_on_ray(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkC
     write_conf_folder(secrets, original, scratch / "driver-conf")
     variables["SPARK_CONF_DIR"] = str(scratch / "driver-conf")
     with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
-        with environment(variables):
+        with environment(variables), ray_answers_within(settings.answer_timeout_s, EngineError, scratch):
             stack.enter_context(private_jvm())
             context = stack.enter_context(_opened(settings, scratch))
         last.callback(_remove, _unpacked_libraries(scratch))
@@ -156,23 +159,22 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
     try:
         if session.sparkContext.getConf().get("spark.authenticate") == "true":
             unify_application_id(session.sparkContext)
-        wait_for_executors(session.sparkContext, _waiting(conf))
+        wait_for_executors(session.sparkContext, _waiting(conf, settings))
         start_python_workers(session.sparkContext)
         yield session.sparkContext
     finally:
-        try:
-            raydp.stop_spark()
-        except (Py4JError, OSError):  # its JVM has died
-            stop_context(session.sparkContext)
+        if not finishes_within(END_TIMEOUT_S, raydp.stop_spark) or active_context() is not None:
+            stop_context(session.sparkContext)  # its JVM has died, or does not answer
 
 
-def _waiting(conf: Mapping[str, str]) -> SparkSettings:
+def _waiting(conf: Mapping[str, str], settings: SparkOnRaySettings) -> SparkSettings:
     return SparkSettings(
         conf=conf,
         num_executors=1,
         start_timeout_s=EXECUTOR_TIMEOUT_S,
         executor_advice="Ray needs free CPUs and memory: ask for fewer with --num-executors and --executor-memory",
-        verbose=False,
+        answer_timeout_s=settings.answer_timeout_s,
+        verbose=settings.verbose,
         error=EngineError,
     )
 

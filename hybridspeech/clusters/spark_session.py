@@ -23,6 +23,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 
 from hybridspeech.clusters.addresses import connection_errors
+from hybridspeech.clusters.process_roles import cluster_processes, describe_stopped
 from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
 from hybridspeech.clusters.spark_settings import (
@@ -34,11 +35,19 @@ from hybridspeech.clusters.spark_settings import (
     spark_environment,
 )
 from hybridspeech.errors import HybridspeechError
-from hybridspeech.patches.pyspark_context import count_executors, current_gateway, exchange_gateway, start_jvm
+from hybridspeech.patches.pyspark_context import (
+    active_context,
+    count_executors,
+    current_gateway,
+    exchange_gateway,
+    start_jvm,
+)
 from hybridspeech.processes.environment import environment
 from hybridspeech.processes.supervision import end_all, process_tree
+from hybridspeech.processes.time_limit import finishes_within, time_limit
 
 POLL_S = 0.1
+END_TIMEOUT_S = 30.0
 _ADVICE = {
     "BindException": "; choose another port, or leave the setting out",
     "A secret key must be specified": "; write it to spark-defaults.conf in SPARK_CONF_DIR, where only you can read it",
@@ -55,6 +64,7 @@ class SparkSettings:
     num_executors : number of executors to wait for; 0 does not wait
     start_timeout_s : how long to wait for them
     executor_advice : what to do if too few register, for the message
+    answer_timeout_s : how long the JVM may take to start and to answer until then
     verbose : show the output of the JVM on standard error; else it goes to a file in the scratch folder
     error : class of the error if Spark does not start
     """
@@ -63,6 +73,7 @@ class SparkSettings:
     num_executors: int
     start_timeout_s: float
     executor_advice: str
+    answer_timeout_s: float
     verbose: bool
     error: type[HybridspeechError]
 
@@ -90,9 +101,11 @@ def spark_session(settings: SparkSettings, scratch: Path) -> Iterator[SparkConte
     _check_master_answers(settings)
     settings = replace(settings, conf={**authentication_settings(settings.master), **settings.conf})
     with private_jvm():
-        context = _start(settings, scratch)
+        with answers_within(settings.answer_timeout_s, settings.error):
+            context = _start(settings, scratch)
         try:
-            wait_for_executors(context, settings)
+            with answers_within(settings.start_timeout_s + settings.answer_timeout_s, settings.error):
+                wait_for_executors(context, settings)
             yield context
         finally:
             stop_context(context)
@@ -158,8 +171,7 @@ def private_jvm() -> Iterator[None]:
             end_all([process for process in _spark_launchers() if process not in launchers_before])
         elif gateway.proc is not None:  # under spark-submit the JVM belongs to the caller
             processes = process_tree(gateway.proc.pid)
-            with contextlib.suppress(Py4JError, OSError):
-                gateway.shutdown()
+            finishes_within(END_TIMEOUT_S, gateway.shutdown)
             gateway.proc.stdin.close()  # the JVM ends when its standard input does
             _, alive = psutil.wait_procs(processes, timeout=10)
             end_all(alive)
@@ -188,14 +200,37 @@ def unchanged_process() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
+@contextlib.contextmanager
+def answers_within(timeout_s: float, error: type[HybridspeechError]) -> Iterator[None]:
+    """Kill the JVM if the body takes longer: its calls then fail instead of waiting for ever.
+
+    Raises
+    ------
+    error: it took longer; names a process that is stopped.
+    """
+    stopped: list[str] = []
+
+    def kill_jvm() -> None:
+        roles = cluster_processes(os.getpid())
+        stopped.append(describe_stopped(roles, roles))
+        end_all(_spark_launchers())
+
+    try:
+        with time_limit(timeout_s, kill_jvm):
+            yield
+    except TimeoutError as expired:
+        raise error(f"Spark did not answer within {timeout_s:g} s{''.join(stopped)}") from expired
+
+
 def stop_context(context: SparkContext) -> None:
-    """Stop a SparkContext, also if its JVM has died."""
+    """Stop a SparkContext, also if its JVM has died or does not answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            context.stop()
-        except (Py4JError, OSError):  # the second call, now without a JVM, removes it from pyspark
-            context.stop()
+        if not finishes_within(END_TIMEOUT_S, context.stop):
+            end_all(_spark_launchers())
+        is_active = active_context() is context
+        if is_active:  # the JVM has died: a second call, now without it, removes it from pyspark
+            finishes_within(END_TIMEOUT_S, context.stop)
 
 
 def wait_for_executors(context: SparkContext, settings: SparkSettings) -> None:

@@ -62,6 +62,18 @@ def failed_partition(i: int, error: BaseException) -> EngineError:
     return EngineError(f"partition {i} failed: {one_line(error)}")
 
 
+def stalled(timeout_s: float, details: str) -> EngineError:
+    """Return the error for an engine that has finished no partition within the stall time-out.
+
+    Parameters
+    ----------
+    details : which process is silent, as the end of a sentence that begins with a colon; may be empty
+    """
+    return EngineError(
+        f"no partition was finished for {timeout_s:g} s{details}; raise --stall-timeout if one may take that long"
+    )
+
+
 def attempt(function: Callable[[Sequence[T]], R], i: int, partition: Sequence[T]) -> bytes:
     """Return the pickled outcome of function(partition): its result, or the HybridspeechError that it raised.
 

@@ -22,9 +22,10 @@ from typing import ClassVar, TypeVar
 import cloudpickle
 
 from hybridspeech.config import EngineConfig
-from hybridspeech.engines.base import attempt, failed_partition, open_outcome, pack_error
+from hybridspeech.engines.base import attempt, failed_partition, open_outcome, pack_error, stalled
 from hybridspeech.errors import EngineError, HybridspeechError, one_line
 from hybridspeech.processes.environment import SINGLE_THREADED, python_path
+from hybridspeech.processes.supervision import is_stopped
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,6 +43,7 @@ class LocalEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._num_processes = (config.num_executors or 1) * (config.executor_cores or 1)
+        self._stall_timeout_s = config.stall_timeout_s
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> LocalEngine:
@@ -98,7 +100,10 @@ class LocalEngine:
             for worker in self._workers:
                 send_next(worker)
             while busy:
-                for connection in wait([worker.connection for worker, _ in busy.values()]):
+                ready = wait([worker.connection for worker, _ in busy.values()], self._stall_timeout_s)
+                if not ready:
+                    raise stalled(self._stall_timeout_s, _describe(list(busy.values())))
+                for connection in ready:
                     worker, i = busy.pop(connection)
                     outcome = worker.receive(i)
                     send_next(worker)
@@ -115,9 +120,16 @@ class LocalEngine:
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.connection.close()
-            worker.process.terminate()
+            worker.process.kill()  # a stopped process would not act on SIGTERM
         for worker in workers:
             worker.process.wait(timeout=30)
+
+
+def _describe(busy: Sequence[tuple[_Worker, int]]) -> str:
+    """Return which partitions are not finished, as the end of a sentence; the processes that are stopped come first."""
+    states = [("stopped" if is_stopped(worker.process.pid) else "running", worker.process.pid, i) for worker, i in busy]
+    states.sort(key=lambda each: each[0] != "stopped")
+    return ": " + ", ".join(f"partition {i} in worker process {pid} ({state})" for state, pid, i in states[:3])
 
 
 @dataclass(frozen=True)

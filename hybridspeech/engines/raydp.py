@@ -56,6 +56,7 @@ def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
             num_cpus=num_cores(),
             object_store_bytes=OBJECT_STORE_BYTES,
             environment=environment_for_spark(scratch) if is_started_here else {},
+            answer_timeout_s=config.stall_timeout_s,
             verbose=config.verbose,
             error=EngineError,
         )
@@ -67,6 +68,7 @@ def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
                 conf=config.conf,
                 is_started_here=is_started_here,
                 environment=variables,
+                answer_timeout_s=config.stall_timeout_s,
                 verbose=config.verbose,
             )
             with spark_on_ray(spark, scratch) as context:

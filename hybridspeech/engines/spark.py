@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from hybridspeech.clusters.spark_session import SparkSettings, spark_session
+from hybridspeech.clusters.spark_session import SparkSettings, answers_within, spark_session
 from hybridspeech.clusters.spark_settings import (
     driver_jvm_settings,
     has_executors,
@@ -96,7 +96,7 @@ class SparkEngine:
         """See `Engine.map_partitions`."""
         if self._context is None:
             raise EngineError("the engine is not open; use it in a with statement")
-        return run_partitions(self._context, function, partitions, on_done)
+        return run_partitions(self._context, function, partitions, on_done, self._config.stall_timeout_s)
 
 
 def requested_settings(config: EngineConfig) -> dict[str, str]:
@@ -181,9 +181,11 @@ def own_context(config: EngineConfig) -> Iterator[SparkContext]:
                 "it needs a live worker with free cores and memory: ask for fewer with --executor-cores and "
                 "--executor-memory, or stop other applications"
             ),
+            answer_timeout_s=config.stall_timeout_s,
             verbose=config.verbose,
             error=EngineError,
         )
         with spark_session(settings, Path(folder)) as context:
-            start_python_workers(context)
+            with answers_within(config.stall_timeout_s, EngineError):
+                start_python_workers(context)
             yield context

@@ -6,23 +6,30 @@ update of a finished partition once, also after retries and speculative copies. 
 
 from __future__ import annotations
 
-import contextlib
+import math
+import os
 import queue
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import psutil
 from py4j.protocol import Py4JError
 from pyspark import InheritableThread, SparkContext
 from pyspark.accumulators import AccumulatorParam
 
+from hybridspeech.clusters.process_roles import cluster_processes, describe_ended, describe_stopped
 from hybridspeech.clusters.spark_errors import spark_cause
-from hybridspeech.engines.base import attempt, open_outcome
+from hybridspeech.engines.base import attempt, open_outcome, stalled
 from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_daemon import remove_spark_archives
+from hybridspeech.processes.supervision import process_tree
+from hybridspeech.processes.time_limit import finishes_within
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+CANCEL_TIMEOUT_S = 10.0
 
 
 def run_partitions(
@@ -30,10 +37,21 @@ def run_partitions(
     function: Callable[[Sequence[T]], R],
     partitions: Sequence[Sequence[T]],
     on_done: Callable[[R], None] | None = None,
+    stall_timeout_s: float = math.inf,
 ) -> list[R]:
-    """Run `Engine.map_partitions` on an open SparkContext. No task runs afterwards, also after an error or Ctrl-C."""
+    """Run `Engine.map_partitions` on an open SparkContext. No task runs afterwards, also after an error or Ctrl-C.
+
+    Parameters
+    ----------
+    stall_timeout_s : longest time in which no partition is finished
+
+    Raises
+    ------
+    EngineError: Spark failed or stalled; the message names the processes of this machine that were killed or are stopped.
+    """
     if not partitions:
         return []
+    processes = cluster_processes(os.getpid())
     arrivals: queue.SimpleQueue[tuple[int, bytes] | BaseException | None] = queue.SimpleQueue()
     accumulator = context.accumulator([], QueueAccumulator(arrivals))
     tag = f"hybridspeech-{uuid.uuid4().hex}"
@@ -58,14 +76,12 @@ def run_partitions(
         raise EngineError(spark_cause(error)) from error
     results: dict[int, R] = {}
     try:
-        for i, outcome in _outcomes(arrivals):
+        for i, outcome in _outcomes(arrivals, processes, stall_timeout_s):
             results[i] = open_outcome(outcome)
             if on_done is not None:
                 on_done(results[i])
     finally:
-        if thread.is_alive():
-            with contextlib.suppress(Py4JError, OSError):
-                context.cancelJobsWithTag(tag)
+        if thread.is_alive() and finishes_within(CANCEL_TIMEOUT_S, lambda: context.cancelJobsWithTag(tag)):
             thread.join(timeout=30)
     lost = [i for i in range(len(partitions)) if i not in results]
     if lost:
@@ -93,9 +109,18 @@ class QueueAccumulator(AccumulatorParam):  # type: ignore[misc]
         return value1
 
 
-def _outcomes(arrivals: queue.SimpleQueue[Any]) -> Iterator[tuple[int, bytes]]:
+def _outcomes(
+    arrivals: queue.SimpleQueue[Any], processes: Mapping[psutil.Process, str], stall_timeout_s: float
+) -> Iterator[tuple[int, bytes]]:
     """Yield outcomes as they arrive, until the job has ended."""
-    while (item := arrivals.get()) is not None:
+    timeout_s = None if math.isinf(stall_timeout_s) else stall_timeout_s
+    while True:
+        try:
+            item = arrivals.get(timeout=timeout_s)
+        except queue.Empty:
+            raise stalled(stall_timeout_s, describe_stopped(process_tree(os.getpid()), processes)) from None
+        if item is None:
+            return
         if isinstance(item, BaseException):
-            raise EngineError(spark_cause(item)) from item
+            raise EngineError(f"{spark_cause(item)}{describe_ended(processes)}") from item
         yield item

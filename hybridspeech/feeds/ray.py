@@ -120,6 +120,7 @@ def _spark_settings(cluster: ClusterConfig, variables: Mapping[str, str]) -> Spa
         is_started_here=is_started_here,
         to_datasets=True,
         environment=variables,
+        answer_timeout_s=cluster.start_timeout_s,
         verbose=cluster.verbose,
     )
 
