@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -27,7 +28,7 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.resources import num_cores
-from hybridspeech.processes.supervision import GuardedProcess
+from hybridspeech.processes.supervision import GuardedProcess, describe_exit
 from hybridspeech.registry import requires
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
@@ -167,8 +168,17 @@ def _raise_driver_end(folder: Path, code: int, log: Path) -> None:
     """Raise the reason why the driver has failed, if it has."""
     _raise_driver_error(folder)
     if code:
-        tail = " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-        raise BackendError(f"the driver process ended with code {code}; the last lines of {log} are: {tail}")
+        raise BackendError(
+            f"the driver process ended ({describe_exit(code)}); train again with --resume; the last line of its output in "
+            f"{log} is: {_last_line(log)}"
+        )
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line of a log, without control sequences, shortened to 200 characters."""
+    lines = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", log.read_text(encoding="utf-8", errors="replace")).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    return lines[-1][-200:] if lines else "(empty)"
 
 
 def _raise_driver_error(folder: Path) -> None:

@@ -25,7 +25,7 @@ from hybridspeech.config import EngineConfig
 from hybridspeech.engines.base import attempt, failed_partition, open_outcome, pack_error, stalled
 from hybridspeech.errors import EngineError, HybridspeechError, one_line
 from hybridspeech.processes.environment import SINGLE_THREADED, python_path
-from hybridspeech.processes.supervision import is_stopped
+from hybridspeech.processes.supervision import describe_exit, is_stopped
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -161,8 +161,7 @@ class _Worker:
         try:
             return self.connection.recv_bytes()
         except (EOFError, OSError) as error:
-            code = self.process.wait(timeout=30)
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            how = describe_exit(self.process.wait(timeout=30))
             raise EngineError(
                 f"partition {i} failed: its worker process ended ({how}); if memory ran out, try with fewer processes"
             ) from error

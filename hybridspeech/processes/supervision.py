@@ -51,6 +51,16 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def describe_exit(code: int) -> str:
+    """Describe an exit code: of `subprocess` (-9) or of a shell or a guardian (137) for a process that was killed."""
+    number = -code if code < 0 else code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"exit code {code}"
+    return f"killed by {name}" + (", by the system if memory ran out" if number == signal.SIGKILL else "")
+
+
 def end_all(processes: Sequence[psutil.Process], terminate_s: float = 0.0) -> None:
     """Send SIGTERM, wait at most `terminate_s`, then send SIGKILL to the rest; with 0, send SIGKILL immediately."""
     alive = list(processes)
@@ -149,7 +159,7 @@ def _release(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(command: subprocess.Popen[bytes]) -> int:
-    """Wait for the command to end, and return its exit code; reaps its orphans meanwhile.
+    """Wait for the command to end, and return its exit code (128 + signal if it was killed); reaps its orphans meanwhile.
 
     Raises
     ------
@@ -163,7 +173,7 @@ def _watch(command: subprocess.Popen[bytes]) -> int:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == command.pid:
                     command.returncode = os.waitstatus_to_exitcode(ended[1])
-                    return command.returncode
+                    return command.returncode if command.returncode >= 0 else 128 - command.returncode
 
 
 def _end_descendants(terminate_s: float) -> None:

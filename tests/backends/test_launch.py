@@ -44,8 +44,12 @@ def exit_at_once(job: Job) -> None:
 
 
 def die(job: Job) -> None:
-    os.write(1, b"java.lang.OutOfMemoryError")
+    os.write(1, b"first\n\x1b[31mjava.lang.OutOfMemoryError\x1b[0m\n")
     os._exit(9)
+
+
+def be_killed(job: Job) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leave_early(job: Job) -> None:
@@ -94,7 +98,12 @@ def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
         (fail_on_purpose, ShardError, "no shards here; preprocess first"),
         (fail_by_accident, BackendError, "the driver process failed: KeyError: 'executor'"),
         (exit_at_once, BackendError, "the driver process failed: SystemExit: 3"),
-        (die, BackendError, "ended with code 9; the last lines of .*launcher.log are: java.lang.OutOfMemoryError"),
+        (die, BackendError, r"ended \(exit code 9\); .*launcher.log is: java.lang.OutOfMemoryError$"),
+        (
+            be_killed,
+            BackendError,
+            r"ended \(killed by SIGKILL, by the system if memory ran out\); train again with --resume",
+        ),
     ],
 )
 def test_the_end_of_the_driver_is_explained(driver, kind, message, plan):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hybridspeech.processes.environment import python_path
-from hybridspeech.processes.supervision import GuardedProcess, is_alive, process_tree
+from hybridspeech.processes.supervision import GuardedProcess, describe_exit, is_alive, process_tree
 
 # Writes its process id to a file and sleeps, in a session of its own, and its parent has ended: the hardest to find.
 ESCAPED = """
@@ -127,3 +127,11 @@ def test_a_process_tree_has_the_descendants_and_is_empty_afterwards() -> None:
         while len(process_tree(parent.pid)) < 2:
             assert parent.poll() is None
     assert process_tree(parent.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "description"),
+    [(3, "exit code 3"), (-9, "killed by SIGKILL, by the system if memory ran out"), (143, "killed by SIGTERM")],
+)
+def test_an_exit_code_is_described(code: int, description: str) -> None:
+    assert describe_exit(code) == description
