@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from hybridspeech.clusters.spark_settings import is_secret
 from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.models.custom_network import is_custom
@@ -110,7 +111,10 @@ class RunDirectory:
         return self.weights_path.is_file()
 
     def create(self, plan: TrainPlan) -> None:
-        """Make the directory, write plan and labels, and remove unfinished files of an earlier attempt."""
+        """Make the directory, write plan and labels, and remove unfinished files of an earlier attempt.
+
+        Spark settings that hold secrets are not written.
+        """
         for leftover in (
             self.workers_dir,
             self.model_dir,
@@ -121,7 +125,9 @@ class RunDirectory:
         for folder in (self.workers_dir, self.checkpoints_dir, self.tensorboard_dir):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.labels_path, "".join(f"{label}\n" for label in plan.labels))
-        write_atomically(self.plan_path, json.dumps(to_json(plan), indent=2) + "\n")
+        record = to_json(plan)
+        record["cluster"]["conf"] = {key: each for key, each in plan.cluster.conf.items() if not is_secret(key)}
+        write_atomically(self.plan_path, json.dumps(record, indent=2) + "\n")
 
     def read_plan(self) -> TrainPlan:
         """Return the plan of this run.
