@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from hybridspeech import __version__
 from hybridspeech.cli.terminal import print_text
 from hybridspeech.errors import HybridspeechError
+from hybridspeech.processes.standard_streams import open_closed_streams
 
 EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
@@ -116,5 +117,6 @@ def _root(
 
 def main() -> None:
     """Entry point of the command."""
+    open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="hybridspeech")

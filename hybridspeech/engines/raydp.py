@@ -19,7 +19,7 @@ from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
 from hybridspeech.processes.resources import num_cores
-from hybridspeech.processes.scratch import short_scratch_folder
+from hybridspeech.processes.scratch import scratch_folder
 
 for _package in ("ray", "raydp"):  # ray must not be imported here: it reads its environment when it is imported
     if importlib.util.find_spec(_package) is None:
@@ -49,7 +49,7 @@ def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
     """Open Ray, and Spark on it; what was started here has ended, and its files are gone, afterwards."""
     check_no_context()
     is_started_here = config.ray_address is None and not is_connected()
-    with short_scratch_folder() as folder:
+    with scratch_folder(is_short=True) as folder:
         scratch = Path(folder)
         ray = RaySettings(
             address=config.ray_address,

@@ -7,7 +7,6 @@ and shards.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +27,7 @@ from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark_job import run_partitions
 from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.patches.pyspark_context import active_context
+from hybridspeech.processes.scratch import scratch_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -171,7 +171,7 @@ def own_context(config: EngineConfig) -> Iterator[SparkContext]:
     ------
     EngineError: Spark did not start; names the cause. JavaError: there is no Java for it.
     """
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-spark-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder() as folder:
         conf = session_settings(config, Path(folder))
         settings = SparkSettings(
             conf=conf,

@@ -1,4 +1,4 @@
-"""Cores that this process may use, and memory sizes as text. Knows nothing of Spark, Ray and TensorFlow."""
+"""Cores and open files that this process may use, and memory sizes as text. Knows nothing of Spark and Ray."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -85,3 +86,21 @@ def parse_memory_size(text: str, name: str) -> int:
     if match is None:
         raise ConfigError(f"{name} is {text!r}; expected a number and a unit, such as 512m or 4g")
     return int(match[1]) << 10 * (1 + "kmgt".index(match[2]))
+
+
+def check_open_files(needed: int, what: str) -> None:
+    """Check that this process and its children may open enough files.
+
+    Parameters
+    ----------
+    what : what needs them, for the message
+
+    Raises
+    ------
+    ConfigError: the hard limit is lower.
+    """
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ConfigError(
+            f"a process may open {limit} files, and {what} needs {needed}; raise the limit with ulimit -Hn"
+        )

@@ -23,7 +23,7 @@ from types import FrameType, TracebackType
 
 import psutil
 
-from hybridspeech.processes.scratch import short_scratch_folder
+from hybridspeech.processes.scratch import scratch_folder
 
 POLL_S = 0.1
 KILL_S = 5.0
@@ -188,7 +188,7 @@ def guard(command: Sequence[str], terminate_s: float) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _release)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    with short_scratch_folder() as scratch:
+    with scratch_folder(is_short=True) as scratch:
         try:
             return _watch(
                 subprocess.Popen(

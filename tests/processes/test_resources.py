@@ -86,3 +86,19 @@ def test_other_memory_sizes_are_refused(text: str) -> None:
         ConfigError, match=r"memory per worker is '.*'; expected a number and a unit, such as 512m or 4g"
     ):
         parse_memory_size(text, "memory per worker")
+
+
+def test_too_few_open_files_are_one_sentence() -> None:
+    code = """
+import resource
+from hybridspeech.errors import ConfigError
+from hybridspeech.processes.resources import check_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 64))
+check_open_files(64, "Spark")
+try:
+    check_open_files(256, "Spark")
+except ConfigError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "a process may open 64 files, and Spark needs 256; raise the limit with ulimit -Hn\n"
