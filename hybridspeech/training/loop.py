@@ -34,7 +34,7 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     """
     context.report("import")
     configure_tensorflow(plan)
-    strategy = make_strategy(context.num_workers)
+    strategy = make_strategy(context.num_workers, heartbeat_timeout_s=2 * plan.cluster.stall_timeout_s)
     context.report("data")
     index = ShardIndex.load(plan.shards)
     cache_bytes = parse_memory_size(plan.cluster.shard_cache, "shard cache")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hybridspeech.clusters.addresses import LOOPBACK
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.patches.loopback_bind import keep_to_loopback
+from hybridspeech.patches.tensorflow_heartbeats import set_heartbeat_timeout
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan
 
@@ -48,16 +49,25 @@ def own_cores() -> int:
     return max(1, num_cores() // ranks_here)
 
 
+def ranks_by_job() -> dict[str, list[str]]:
+    """Return the addresses of the ranks by job ("chief", "worker") from TF_CONFIG; empty without TF_CONFIG."""
+    return dict(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}))
+
+
 def hosts_of_ranks() -> list[str]:
     """Return the host of every rank from TF_CONFIG; empty without TF_CONFIG."""
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    return [address.rsplit(":", 1)[0] for addresses in cluster.values() for address in addresses]
+    return [address.rsplit(":", 1)[0] for addresses in ranks_by_job().values() for address in addresses]
 
 
-def make_strategy(num_workers: int) -> tf.distribute.Strategy:
+def make_strategy(num_workers: int, heartbeat_timeout_s: float = 60.0) -> tf.distribute.Strategy:
     """Return MultiWorkerMirroredStrategy for more than one worker, else TensorFlow's default strategy.
 
     TensorFlow's servers accept unauthenticated connections. If all ranks are on this machine, they listen on loopback only.
+
+    Parameters
+    ----------
+    heartbeat_timeout_s : how long a rank waits for the heartbeats of another; longer than the stall time-out, so that the
+        driver decides when a rank has stalled
 
     Raises
     ------
@@ -69,6 +79,7 @@ def make_strategy(num_workers: int) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if set(hosts_of_ranks()) <= {LOOPBACK}:
         keep_to_loopback()
+    set_heartbeat_timeout(ranks_by_job(), heartbeat_timeout_s)
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=tf.distribute.experimental.CommunicationImplementation.RING
     )
