@@ -24,10 +24,12 @@ from hybridspeech.clusters.process_roles import cluster_processes, describe_stop
 from hybridspeech.errors import HybridspeechError, one_line
 from hybridspeech.patches.ray_core import keep_to_loopback, local_options, reset_token
 from hybridspeech.processes.environment import environment
+from hybridspeech.processes.resources import check_open_files
 from hybridspeech.processes.supervision import end_all, process_tree
 from hybridspeech.processes.time_limit import finishes_within, time_limit
 
 END_TIMEOUT_S = 30.0
+MIN_OPEN_FILES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,7 @@ def _joined(settings: RaySettings, address: str, scratch: Path) -> Iterator[None
 
 @contextlib.contextmanager
 def _started(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]]:
+    check_open_files(MIN_OPEN_FILES, "Ray")
     variables = {**settings.environment, **ray_environment(), **_token()}
     with contextlib.ExitStack() as stack:
         with environment(variables):

@@ -43,11 +43,14 @@ from hybridspeech.patches.pyspark_context import (
     start_jvm,
 )
 from hybridspeech.processes.environment import environment
+from hybridspeech.processes.resources import check_open_files
 from hybridspeech.processes.supervision import end_all, process_tree
 from hybridspeech.processes.time_limit import finishes_within, time_limit
 
 POLL_S = 0.1
 END_TIMEOUT_S = 30.0
+MIN_OPEN_FILES = 512
+"""A JVM of Spark opens about 300 archives."""
 _ADVICE = {
     "BindException": "; choose another port, or leave the setting out",
     "A secret key must be specified": "; write it to spark-defaults.conf in SPARK_CONF_DIR, where only you can read it",
@@ -99,6 +102,7 @@ def spark_session(settings: SparkSettings, scratch: Path) -> Iterator[SparkConte
     JavaError: there is no Java that Spark can use.
     """
     _check_master_answers(settings)
+    check_open_files(MIN_OPEN_FILES, "Spark")
     settings = replace(settings, conf={**authentication_settings(settings.master), **settings.conf})
     with private_jvm():
         with answers_within(settings.answer_timeout_s, settings.error):

@@ -1,0 +1,137 @@
+"""Unusual environments: paths, users, limits, locales and streams. Each runs, or is one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.process_faults import OPTIONS, Undisturbed, command
+
+LOCAL = ("--engine", "local", "--num-executors", "2")
+SPARK = ("--engine", "spark", "--master", "local[1]")
+CLUSTER = ("--engine", "spark", "--master", "local-cluster[1,1,512]", "--executor-memory", "512m")
+RAYDP = ("--engine", "raydp", "--num-executors", "1")
+NOBODY = 12345
+"""A user without an entry in the table of users, as containers have them."""
+
+REOPEN = """
+base=$0; kept=$1; closed=$2; shift 2
+mount --bind "$base" "$kept"
+mount -t tmpfs -o mode=755 tmpfs "$closed"
+mkdir -p "$base"
+mount --bind "$kept" "$base"
+cd /
+exec "$@"
+"""
+"""Make the interpreter readable for other users, in this mount namespace only, if it is below a folder that is closed."""
+
+
+def engines(*options: tuple[str, ...]) -> pytest.MarkDecorator:
+    params = [
+        pytest.param(each, id=each[1] + each[-1], marks=[pytest.mark.cluster] if each != LOCAL else [])
+        for each in options
+    ]
+    return pytest.mark.parametrize("engine", params)
+
+
+def run(
+    arguments: list[str], preexec_fn: Callable[[], None] | None = None, **variables: str | None
+) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in {**os.environ, **variables}.items() if value is not None}
+    return subprocess.run(
+        arguments, capture_output=True, text=True, timeout=300, env=env, preexec_fn=preexec_fn, check=False
+    )
+
+
+def check(done: subprocess.CompletedProcess[str], undisturbed: Undisturbed) -> None:
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["digest"] == undisturbed.digest
+    assert "Traceback" not in done.stderr
+
+
+@engines(LOCAL, SPARK, CLUSTER, RAYDP)
+def test_a_temporary_folder_and_a_home_with_an_unusual_path(
+    engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    folder = tmp_path / 'it\'s a "größe"'
+    folder.mkdir()
+    out = folder / "out"
+    done = run(command(clips, out, *engine, *OPTIONS), TMPDIR=str(folder), HOME=str(folder))
+    check(done, undisturbed)
+    assert [path.name for path in folder.iterdir() if path != out and not path.name.startswith(".")] == []
+
+
+@engines(LOCAL, SPARK, RAYDP)
+def test_locale_c_and_no_home(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    variables = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": None}
+    check(run(command(clips, tmp_path / "out", *engine, *OPTIONS), **variables), undisturbed)
+
+
+@engines(LOCAL, SPARK)
+def test_closed_standard_streams(
+    engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    done = run([*shell, *command(clips, tmp_path / "out", *engine, *OPTIONS)])
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "out/index.json").read_text())["digest"] == undisturbed.digest
+
+
+def limit_open_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+@engines(LOCAL)
+def test_64_open_files(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    check(run(command(clips, tmp_path / "out", *engine, *OPTIONS), limit_open_files), undisturbed)
+
+
+@engines(SPARK, RAYDP)
+def test_64_open_files_are_too_few_for_a_cluster(engine: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
+    done = run(command(clips, tmp_path / "out", *engine, *OPTIONS), limit_open_files)
+    assert done.returncode == 2
+    assert re.search(
+        r"^error: a process may open 64 files, and (Spark|Ray) needs 512; raise", done.stderr, re.MULTILINE
+    )
+    assert "Traceback" not in done.stderr
+
+
+@engines(LOCAL, SPARK)
+def test_an_unprivileged_user_with_a_read_only_installation_and_no_home(
+    engine: tuple[str, ...], clips: Path, undisturbed: Undisturbed
+) -> None:
+    if os.getuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("only root can become another user and open the interpreter's folder to it")
+    with tempfile.TemporaryDirectory() as name:  # the folders of pytest are closed to other users
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(clips, folder / "clips").chmod(0o755)
+        (folder / "python").mkdir()
+        (folder / "out").mkdir()
+        shutil.chown(folder / "out", NOBODY, NOBODY)
+        base = Path(sys.base_prefix)
+        closed = next((each for each in reversed(base.parents) if not each.stat().st_mode & 0o001), None)
+        user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        arguments = [*user, *command(folder / "clips", folder / "out", *engine, *OPTIONS)]
+        if closed:
+            mounts = ["unshare", "--mount", "sh", "-ec", REOPEN, str(base), str(folder / "python"), str(closed)]
+            arguments = [*mounts, *arguments]
+        check(run(arguments, HOME="/nonexistent", USER=None, LOGNAME=None), undisturbed)
+
+
+@engines(RAYDP)
+def test_little_shared_memory(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    script = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
+    arguments = ["unshare", "--mount", "sh", "-c", script, "sh", *command(clips, tmp_path / "out", *engine, *OPTIONS)]
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    check(run(arguments), undisturbed)
