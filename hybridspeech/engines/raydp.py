@@ -46,7 +46,7 @@ class RayDPEngine(SparkEngine):
 
 @contextlib.contextmanager
 def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
-    """Open Ray, and Spark on it; what was started here has ended, and its files are gone, afterwards."""
+    """Open Ray, and Spark on it; what was started here ends with the context, and its files are removed."""
     check_no_context()
     is_started_here = config.ray_address is None and not is_connected()
     with scratch_folder(is_short=True) as folder:

@@ -51,7 +51,7 @@ class _Loaded(ctypes.Structure):
 
 
 _RELOCATION = np.dtype([("offset", "<u8"), ("info", "<u8"), ("addend", "<i8")])
-_SYMBOL_BYTES = 24  # the first four of a symbol are where its name stands
+_SYMBOL_BYTES = 24  # the first four bytes are the offset of its name
 
 
 def keep_to_loopback() -> int:

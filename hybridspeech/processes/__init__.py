@@ -1,1 +1,1 @@
-"""Processes and threads of this machine: supervised children, periodic calls, cores and memory, quiet standard error."""
+"""Processes and threads of this machine: supervised children, periodic calls, cores, limits, scratch folders."""
