@@ -5,8 +5,8 @@ Written against: ray 2.60.0.
 Reason: Ray reads the authentication token and the switch for loopback once per process, and has no public way to change
 them later; `ray.init` takes the folder and the address of a local Ray only as underscore arguments.
 
-Without it: a second Ray in the process is refused by its own servers (wrong token); a Ray that is started after the caller
-else has imported ray listens on all interfaces; files go to /tmp/ray.
+Without it: a second Ray in the process is refused by its own servers (wrong token); a Ray that is started after
+ray was imported listens on all interfaces; files go to /tmp/ray.
 
 It can go when: `ray.init` takes a token, a folder and an address, and `ray.shutdown` resets the token.
 """

@@ -66,7 +66,7 @@ class Attacked:
 def of_two(request: pytest.FixtureRequest, flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacked:
     """Two workers that must spill most of their records, while all ports are attacked."""
     folder = tmp_path_factory.mktemp(request.param)
-    with Attack(folder / "crater") as attack:
+    with Attack(folder / "proof") as attack:
         result = run(
             flawed_tones,
             folder / "run",
@@ -108,7 +108,7 @@ def test_every_usable_clip_is_there_and_the_others_are_named(of_two: Attacked, s
 def test_a_run_listens_on_loopback_only_and_survives_its_neighbours(of_two: Attacked) -> None:
     assert len(of_two.attack.listened) >= 4
     assert {ip for ip, _ in of_two.attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
-    assert not of_two.attack.crater.exists()
+    assert not of_two.attack.proof.exists()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import pytest
 from support.port_attack import Attack
 from support.process_traces import traces
 from support.small_disk import mounted
-from support.worker_faults import Struck, fill, interrupt, kill_me, power_cut
+from support.worker_faults import FaultyBackend, fill, interrupt, kill_me, power_cut
 
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.evaluate import evaluate
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_curve(trained: TrainResult, shards: Path, 
 def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
     """Cut in the middle of the second epoch, two steps after a checkpoint; 11 steps an epoch."""
     run, fit = tmp_path / "run", replace(FIT, checkpoint_steps=4)
-    struck = Struck("local", 11 + 8, tmp_path / "struck", power_cut)
+    struck = FaultyBackend("local", 11 + 8, tmp_path / "struck", power_cut)
     with pytest.raises(WorkerError, match="worker 0 failed: RuntimeError: power cut"):
         train(shards, run, fit=fit, backend=struck)
     found = [place.name for place in places(RunDirectory(run))]
@@ -143,7 +143,7 @@ def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_
     saved: str | None,
 ) -> None:
     run, lines = tmp_path / "run", list[str]()
-    struck = Struck("local", step, tmp_path / "struck", interrupt, phase=phase)
+    struck = FaultyBackend("local", step, tmp_path / "struck", interrupt, phase=phase)
     with pytest.raises(KeyboardInterrupt):
         train(
             shards,
@@ -166,7 +166,7 @@ def test_a_training_that_may_restart_goes_on_by_itself(trained: TrainResult, sha
         tmp_path / "run",
         fit=FIT,
         cluster=ClusterConfig(max_restarts=1),
-        backend=Struck("local", 22, tmp_path / "struck", power_cut),
+        backend=FaultyBackend("local", 22, tmp_path / "struck", power_cut),
         on_progress=lambda progress: lines.append(progress.message),
     )
     assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
@@ -236,7 +236,7 @@ def test_a_disk_that_others_fill_is_named_and_the_last_good_checkpoint_stays(
     fit = FIT if local else replace(FIT, batch_size=4, checkpoint_steps=4)
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as disk:
         run, ballast = RunDirectory(disk / "run"), disk / "ballast"
-        struck = Struck(backend, 11 + 8, tmp_path / "struck", functools.partial(fill, ballast))
+        struck = FaultyBackend(backend, 11 + 8, tmp_path / "struck", functools.partial(fill, ballast))
         with pytest.raises(
             WorkerError, match=r"failed: RunError: the disk is full .*free space, and --resume"
         ) as caught:
@@ -291,7 +291,7 @@ def attacked(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     made = {}
     for backend in ("tfos", "ray"):
         folder = tmp_path_factory.mktemp(backend)
-        with Attack(folder / "crater") as attack:
+        with Attack(folder / "proof") as attack:
             cluster = ClusterConfig(num_workers=2, threads_per_worker=1)
             fit = replace(FIT, batch_size=4, checkpoint_steps=4)
             made[backend] = Attacked(train(shards, folder / "run", fit=fit, cluster=cluster, backend=backend), attack)
@@ -311,7 +311,7 @@ def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
     attack = attacked[backend].attack
     assert len(attack.listened) >= 4
     assert {ip for ip, _ in attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
-    assert not attack.crater.exists()
+    assert not attack.proof.exists()
 
 
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
@@ -325,7 +325,7 @@ def test_a_killed_rank_is_named_and_training_goes_on_by_itself_to_the_same_end(
         tmp_path / "run",
         fit=replace(FIT, batch_size=4, checkpoint_steps=4),
         cluster=ClusterConfig(num_workers=2, threads_per_worker=1, max_restarts=1),
-        backend=Struck(backend, 11 + 8, tmp_path / "struck", kill_me),
+        backend=FaultyBackend(backend, 11 + 8, tmp_path / "struck", kill_me),
         on_progress=lambda progress: lines.append(progress.message),
     )
     (restart,) = [line for line in lines if "starting again" in line]

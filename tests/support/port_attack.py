@@ -1,4 +1,4 @@
-"""A neighbour without manners: connects to whatever this process and its children listen on, and sends what he likes."""
+"""An attacker on this machine: connects to every port of this process and its children, and sends harmful data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_S = 0.2
 TIMEOUT_S = 0.5
 
 
-class Bomb:
+class Exploit:
     """Unpickling this creates a file."""
 
     def __init__(self, path: Path) -> None:
@@ -27,17 +27,17 @@ class Bomb:
 
 
 class Attack(PeriodicCall):
-    """While the context lasts, each new listening socket of the process tree gets rubbish and a pickle that does harm.
+    """While the context lasts, each new listening socket of the process tree gets random bytes and a harmful pickle.
 
-    `listened` are the addresses (IP, port) that were found; `crater` is the file that a bomb would create.
+    `listened` are the addresses (IP, port) that were found; `proof` is the file that an exploit would create.
     """
 
-    def __init__(self, crater: Path) -> None:
+    def __init__(self, proof: Path) -> None:
         super().__init__(self._attack, POLL_S, "attack")
-        self.crater = crater
+        self.proof = proof
         self.listened: set[tuple[str, int]] = set()
-        pickled = pickle.dumps(Bomb(crater))
-        self._letters = (
+        pickled = pickle.dumps(Exploit(proof))
+        self._payloads = (
             os.urandom(4096),
             b"GET / HTTP/1.1\r\n\r\n",
             pickled,
@@ -49,14 +49,14 @@ class Attack(PeriodicCall):
     def _attack(self) -> None:
         for address in listening_sockets(os.getpid()) - self.listened:
             self.listened.add(address)
-            for letter in self._letters:
-                self._send(address, letter)
+            for payload in self._payloads:
+                self._send(address, payload)
 
-    def _send(self, address: tuple[str, int], letter: bytes) -> None:
+    def _send(self, address: tuple[str, int], payload: bytes) -> None:
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", address[1]), timeout=TIMEOUT_S) as sock,
         ):
-            sock.sendall(letter)
+            sock.sendall(payload)
             sock.shutdown(socket.SHUT_WR)
             sock.recv(64)

@@ -1,4 +1,4 @@
-"""Trainings whose last rank is struck at a chosen place, in its own process."""
+"""Trainings whose last rank has a fault at a chosen place, in its own process."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.worker import Worker, WorkerContext
 
 
-class Struck:
-    """A backend whose last rank is struck once it says that it has reached a step of a phase, the first time it gets there."""
+class FaultyBackend:
+    """A backend whose last rank has a fault when it first reports a step of a phase."""
 
-    def __init__(self, backend: str, step: int, marker: Path, blow: Callable[[], None], *, phase: str = "step") -> None:
-        self.name, self.step, self.marker, self.blow, self.phase = backend, step, marker, blow, phase
+    def __init__(
+        self, backend: str, step: int, marker: Path, fault: Callable[[], None], *, phase: str = "step"
+    ) -> None:
+        self.name, self.step, self.marker, self.fault, self.phase = backend, step, marker, fault, phase
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        step, marker, blow, struck_in = self.step, self.marker, self.blow, self.phase
+        step, marker, fault, fault_phase = self.step, self.marker, self.fault, self.phase
 
         @dataclass(frozen=True, kw_only=True)
-        class Mortal(WorkerContext):
+        class FaultyContext(WorkerContext):
             def report(self, phase: str, step_: int = 0) -> None:
                 super().report(phase, step_)
                 last = self.rank == self.num_workers - 1
-                if last and phase == struck_in and step_ >= step and not marker.exists():
+                if last and phase == fault_phase and step_ >= step and not marker.exists():
                     marker.touch()
-                    blow()
+                    fault()
 
-        def mortal(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
-            return worker(plan, Mortal(rank=context.rank, num_workers=context.num_workers, run=context.run))
+        def faulty(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
+            return worker(plan, FaultyContext(rank=context.rank, num_workers=context.num_workers, run=context.run))
 
-        return BACKENDS.load(self.name)().run(plan, mortal)
+        return BACKENDS.load(self.name)().run(plan, faulty)
 
 
 def power_cut() -> None:
@@ -44,12 +46,12 @@ def power_cut() -> None:
 
 
 def interrupt() -> None:
-    """What Ctrl-C does to a process that waits for it nowhere."""
+    """Raise what Ctrl-C raises."""
     raise KeyboardInterrupt
 
 
 def kill_me() -> None:
-    """End without a word."""
+    """End without an error."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.worker_faults import Struck, stop_me
+from support.worker_faults import FaultyBackend, stop_me
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
@@ -46,7 +46,7 @@ def become_a_pipe(shard: Path) -> None:
 def test_a_stuck_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     victim = shards / rank_shards(ShardIndex.load(shards), "training", 1, 2)[0].name
-    struck = Struck(backend, 0, tmp_path / "struck", partial(become_a_pipe, victim), phase="build")
+    struck = FaultyBackend(backend, 0, tmp_path / "struck", partial(become_a_pipe, victim), phase="build")
     with pytest.raises(WorkerError, match="worker 1 failed: no progress for 30 s, stalled in phase 'data' at step 0 "):
         train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
     assert set(psutil.Process().children(recursive=True)) <= before
@@ -57,7 +57,7 @@ def test_a_stopped_rank_is_named_though_the_others_were_silent_before(
     backend: str, shards: Path, tmp_path: Path
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
-    struck = Struck(backend, 40, tmp_path / "struck", stop_me)
+    struck = FaultyBackend(backend, 40, tmp_path / "struck", stop_me)
     message = (
         r"worker 1 failed: no progress for [\d.]+ s, stalled in phase 'step' at step \d\d+, its process is stopped"
     )
