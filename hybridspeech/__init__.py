@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hybridspeech.errors import OutputExistsError as OutputExistsError
     from hybridspeech.errors import RunError as RunError
     from hybridspeech.errors import ShardError as ShardError
+    from hybridspeech.errors import StorageError as StorageError
     from hybridspeech.errors import TooManyRejectsError as TooManyRejectsError
     from hybridspeech.errors import WorkerError as WorkerError
     from hybridspeech.manifest.config import ManifestConfig as ManifestConfig
@@ -98,6 +99,7 @@ _HOMES = {
     "RunResult": "commands.run",
     "ShardConfig": "shards.config",
     "ShardError": "errors",
+    "StorageError": "errors",
     "SynthesizeResult": "commands.synthesize",
     "TooManyRejectsError": "errors",
     "TrainResult": "commands.train",

@@ -15,6 +15,7 @@ from support.process_faults import command_of_training, frozen_at_first_step, jo
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig
+from hybridspeech.errors import counted
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -99,6 +100,6 @@ def test_an_interrupted_training_saves_what_it_has_done_and_ends_like_an_undistu
     said = (tmp_path / "said").read_text()
     (saved,) = places(run)
     assert (saved.epochs, 1 <= saved.steps < 30) == (0, True)
-    assert f"stopped; 0 epochs and {saved.steps} steps of epoch 1 saved in {run.path}/checkpoints" in said
+    assert f"stopped; 0 epochs and {counted(saved.steps, 'step')} of epoch 1 saved in {run.path}/checkpoints" in said
     assert "the same command with --resume continues" in said
     assert finish([*command, "--resume"]) == pytest.approx(undisturbed_curves.of(num_workers), abs=1e-5)
