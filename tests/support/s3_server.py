@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -54,7 +55,9 @@ def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3S
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     ports = free_ports(8)
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command(folder, ports), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command(folder, ports), stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_the_parent
+        )
         try:
             server = S3Server(port=ports[0], bucket=bucket)
             await_server(process, server, folder / "server.log")
@@ -63,6 +66,11 @@ def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3S
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
+
+
+def end_with_the_parent() -> None:
+    """Let the system kill this process when its parent ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def command(folder: Path, ports: list[int]) -> list[str]:
