@@ -111,9 +111,9 @@ def test_a_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path, serve: Cal
         download(NAME, tmp_path / "out", url=broken.url, sha256=sha256(SPEECH), fetch_config=QUICK)
     with pytest.raises(ManifestError, match="not finished"):
         read_manifest(tmp_path / "out")
-    mended = serve(lambda handler, start: handler.send_range(SPEECH, start))
-    download(NAME, tmp_path / "out", url=mended.url, sha256=sha256(SPEECH), fetch_config=QUICK)
-    assert mended.asked == [5000]
+    repaired = serve(lambda handler, start: handler.send_range(SPEECH, start))
+    download(NAME, tmp_path / "out", url=repaired.url, sha256=sha256(SPEECH), fetch_config=QUICK)
+    assert repaired.asked == [5000]
 
 
 @pytest.mark.parametrize("moment", ["read_manifest", "_move_into_place"])

@@ -59,12 +59,12 @@ def test_the_next_call_goes_on_where_the_last_gave_up(tmp_path: Path, serve: Cal
     broken = serve(lambda handler, start: handler.send_range(CONTENT, start, most=120_000 if start < 0 else 0))
     with pytest.raises(DownloadError, match="closed after 120,000 of 300,000 bytes; 120,000 bytes are kept"):
         get(broken, tmp_path / "file")
-    mended = serve(lambda handler, start: handler.send_range(CONTENT, start))
-    assert get(mended, tmp_path / "file") == CONTENT
-    assert (broken.asked, mended.asked) == ([-1, 120_000, 120_000, 120_000], [120_000])
+    repaired = serve(lambda handler, start: handler.send_range(CONTENT, start))
+    assert get(repaired, tmp_path / "file") == CONTENT
+    assert (broken.asked, repaired.asked) == ([-1, 120_000, 120_000, 120_000], [120_000])
 
 
-def test_a_server_that_ignores_ranges_starts_anew(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_server_that_ignores_ranges_starts_again(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send_range(CONTENT, -1, most=100_000 if start < 0 else 2**40))
     assert get(server, tmp_path / "file") == CONTENT
     assert server.asked == [-1, 100_000]
