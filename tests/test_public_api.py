@@ -81,6 +81,7 @@ def test_type_checkers_see_the_same_names() -> None:
         if alias.asname
     }
     assert imported == set(hs.__all__)
+    assert "__getattr__" not in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]  # it hides typos
 
 
 def test_help_describes_every_public_name() -> None:
