@@ -110,35 +110,55 @@ def export(
     not fit. ShardError: they are damaged.
     """
     refuse_urls(card=card, data=data)
-    if any(map(is_url, (str(run), str(out), str(calibrate or ""), str(measure or "")))):
-        options: dict[str, Any] = {
-            "format": format,
-            "card": card,
-            "data": data,
-            "model": model,
-            "on_progress": on_progress,
-        }
-        return _export_urls(run, out, calibrate, measure, overwrite, options)
-    directory, target = RunDirectory(run), Path(out).absolute()
-    plan = directory.require_finished(model)
-    _check_target(target, format, overwrite)
     if card and Path(card).exists() and not overwrite:
         raise OutputExistsError(f"{card}: exists already; choose another name, or add --overwrite")
-    metrics = read_json(Path(evaluation_files(directory.evaluation_dir(MEASURED_SPLIT)).metrics)) if card else {}
-    facts = read_json(Path(data) / DOWNLOAD_NAME) if card and data else {}
-    waves = _calibration_waves(plan, directory.path, format, calibrate)
-    measured_on = _measured_index(plan, directory.path, measure)
+    clips = _Clips(calibrate=calibrate, measure=measure)
+    request = _Request(format=format, overwrite=overwrite, model=model, card=card, data=data, on_progress=on_progress)
+    if any(map(is_url, (str(run), str(out), str(calibrate or ""), str(measure or "")))):
+        return _export_urls(run, out, clips, request)
+    return _export_local(run, out, clips, request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Clips:
+    """Shards of waveforms: to calibrate int8 on, and to measure the export on."""
+
+    calibrate: str | Path | None
+    measure: str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """The options of `export` that do not name a run, an export or shards."""
+
+    format: str
+    overwrite: bool
+    model: str | None
+    card: str | Path | None
+    data: str | Path | None
+    on_progress: OnProgress
+
+
+def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Request) -> ExportResult:
+    """Export from local folders to a local path."""
+    directory, target, format = RunDirectory(run), Path(out).absolute(), request.format
+    plan = directory.require_finished(request.model)
+    _check_target(target, format, request.overwrite)
+    facts = _card_facts(directory, request)
+    waves = _calibration_waves(plan, directory.path, format, clips.calibrate)
+    measured_on = _measured_index(plan, directory.path, clips.measure)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     staging.mkdir()
     try:
-        on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
+        request.on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
         with requires("train", "export"), _quiet(), native_errors_muted():
             written = staging / f"model{FORMATS[format].suffix}"
             difference, agreement, classify = _write(directory, plan, format, waves, written)
-            if measure:
-                on_progress(Progress(stage="measure", message=f"measuring the export on split {MEASURED_SPLIT}"))
-            measured = _measured(classify, measure, measured_on)
+            if clips.measure:
+                message = f"measuring the export on split {MEASURED_SPLIT}"
+                request.on_progress(Progress(stage="measure", message=message))
+            measured = _measured(classify, clips.measure, measured_on)
         _publish(written, target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -155,32 +175,32 @@ def export(
         agreement=agreement,
         measured=measured,
     )
-    if card:
-        write_model_card(Path(card), _model_card(result, plan, metrics, facts))
+    if request.card:
+        write_model_card(Path(request.card), _model_card(result, plan, *facts))
     return result
 
 
-def _export_urls(
-    run: str | Path,
-    out: str | Path,
-    calibrate: str | Path | None,
-    measure: str | Path | None,
-    overwrite: bool,
-    options: dict[str, Any],
-) -> ExportResult:
+def _card_facts(run: RunDirectory, request: _Request) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metrics of the last evaluation, and the facts of the data set; empty where there are none."""
+    if not request.card:
+        return {}, {}
+    metrics = read_json(Path(evaluation_files(run.evaluation_dir(MEASURED_SPLIT)).metrics))
+    return metrics, read_json(Path(request.data) / DOWNLOAD_NAME) if request.data else {}
+
+
+def _export_urls(run: str | Path, out: str | Path, clips: _Clips, request: _Request) -> ExportResult:
     """Export with local copies of what is on an object store, and upload the result."""
     with ExitStack() as stack:
         local_run = stack.enter_context(fetched(run, *FINISHED_RUN_NAMES))
-        local: dict[str, Any] = {"calibrate": calibrate, "measure": measure}
         for name, split in (("calibrate", "training"), ("measure", MEASURED_SPLIT)):
-            if (shards := local[name]) is not None:
-                local[name] = stack.enter_context(fetched_split(shards, split))
+            if (shards := getattr(clips, name)) is not None:
+                clips = replace(clips, **{name: stack.enter_context(fetched_split(shards, split))})
         if not is_url(out):
-            return export(local_run, out, **local, overwrite=overwrite, **options)
-        url = normalized(out)
-        _check_url(url, options["format"], overwrite)
+            return _export_local(local_run, out, clips, request)
+        url = normalized(str(out))
+        _check_url(url, request.format, request.overwrite)
         target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hybridspeech-export-"))) / Path(url).name
-        result = export(local_run, target, **local, **options)
+        result = _export_local(local_run, target, clips, request)
         delete_below(url)
         folder, names = (target, _names_below(target)) if target.is_dir() else (target.parent, [target.name])
         upload_files(folder, names, url if target.is_dir() else parent_and_name(url)[0])
