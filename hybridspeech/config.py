@@ -212,6 +212,7 @@ class EngineConfig:
     master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor such as "2g"
     num_executors, executor_cores : Spark executors and their cores; engine "local": their product is the number of processes
     ray_address : Ray cluster to join; None: start one on this machine
+    environment : archive of `pack` that executors run in; None: the environment that their hosts have
     stall_timeout_s : longest time without progress, in seconds
     verbose : show the logs of Spark and Ray
     """
@@ -222,6 +223,7 @@ class EngineConfig:
     executor_cores: int | None = None
     executor_memory: str | None = None
     ray_address: str | None = None
+    environment: str | None = None
     stall_timeout_s: float = 300.0
     verbose: bool = False
 
@@ -242,6 +244,7 @@ class ClusterConfig:
     max_restarts : how often training starts again from its last checkpoint after a failure
     master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor; backend "tfos"
     ray_address : Ray cluster to join; None: start one on this machine
+    environment : archive of `pack` that workers run in; None: the environment that their hosts have
     threads_per_worker : threads of TensorFlow; None: the cores of this machine divided by the workers, or the executor's
     shard_cache : disk space per worker for shards of an object store, such as "16g"; the rest is fetched again
     start_timeout_s : longest time until every worker runs, in seconds
@@ -254,6 +257,7 @@ class ClusterConfig:
     master: str | None = None
     conf: Mapping[str, str] = field(default_factory=dict)
     ray_address: str | None = None
+    environment: str | None = None
     threads_per_worker: int | None = None
     executor_memory: str = "1g"
     shard_cache: str = "16g"

@@ -92,7 +92,7 @@ def worker_environment(cluster: ClusterConfig, *, joined: bool) -> dict[str, str
         "TF_USE_LEGACY_KERAS": "1",  # Keras 3 can't train on several workers
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": python_path(),
+        "PYTHONPATH": "" if cluster.environment else python_path(),
         **({"OMP_NUM_THREADS": str(threads)} if threads else {}),
     }
 

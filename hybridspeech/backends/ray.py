@@ -22,6 +22,7 @@ from hybridspeech.backends.launch import (
     run_apart,
     worker_environment,
 )
+from hybridspeech.clusters.packed_environment import check_holds, ray_runtime_env
 from hybridspeech.clusters.ray_session import RaySettings, ray_session
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, one_line
@@ -65,6 +66,9 @@ def launch(
     """
     cluster = plan.cluster
     check_installed("ray", RayBackend.name, ("ray", "tensorflow", *packages))
+    if cluster.environment:
+        ray_runtime_env(cluster.environment, cluster.ray_address)
+        check_holds(cluster.environment, "ray", "tensorflow")
     settings = Launch(
         driver=driver,
         advice=(
@@ -141,8 +145,14 @@ class LocalRay:
 
 
 @contextmanager
-def connected(cluster: ClusterConfig, local: LocalRay) -> Iterator[Mapping[str, str]]:
+def connected(
+    cluster: ClusterConfig, local: LocalRay, environment: Mapping[str, str] | None = None
+) -> Iterator[Mapping[str, str]]:
     """Connect to the Ray of a ClusterConfig, with CPUs for all workers; yields as `ray_session`.
+
+    Parameters
+    ----------
+    environment : further variables for all processes that Ray starts for this job
 
     Raises
     ------
@@ -154,8 +164,9 @@ def connected(cluster: ClusterConfig, local: LocalRay) -> Iterator[Mapping[str, 
         object_store_bytes=local.object_store_bytes,
         environment=local.environment,
         runtime_env={
-            "env_vars": worker_environment(cluster, joined=cluster.ray_address is not None),
+            "env_vars": {**worker_environment(cluster, joined=cluster.ray_address is not None), **(environment or {})},
             "worker_process_setup_hook": f"{skip_tensorflow_import.__module__}.{skip_tensorflow_import.__name__}",
+            **ray_runtime_env(cluster.environment, cluster.ray_address),
         },
         answer_timeout_s=cluster.start_timeout_s,
         verbose=True,  # to the log of this process
@@ -205,7 +216,8 @@ def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
     trainer = TensorflowTrainer(
         loop,
         scaling_config=ScalingConfig(
-            num_workers=plan.cluster.num_workers, resources_per_worker={"CPU": _cpus(plan.cluster)}
+            num_workers=plan.cluster.num_workers,
+            resources_per_worker={"CPU": _cpus(plan.cluster)},
         ),
         run_config=RunConfig(
             name="hybridspeech", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)

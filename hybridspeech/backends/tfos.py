@@ -26,6 +26,8 @@ from hybridspeech.backends.launch import (
     worker_environment,
 )
 from hybridspeech.clusters.addresses import LOOPBACK
+from hybridspeech.clusters.cluster_managers import check_manager, manager_settings
+from hybridspeech.clusters.packed_environment import check_holds, spark_environment_settings
 from hybridspeech.clusters.spark_settings import (
     driver_jvm_settings,
     executor_environment,
@@ -43,6 +45,8 @@ from hybridspeech.training.run_directory import RunDirectory
 POLL_S = 0.1
 MIN_EXECUTOR_MB = 450
 """Spark refuses to start an executor with less."""
+TRAINING_WORKER_MB = 2048
+"""Memory of a worker beside its executor's JVM, on YARN and Kubernetes."""
 RESERVATION_TIMEOUT_S = 180.0
 
 
@@ -66,6 +70,9 @@ def launch(plan: TrainPlan, worker: WorkerFunction, driver: Driver) -> list[Work
     cluster = plan.cluster
     check_installed("tfos", TFoSBackend.name, ("pyspark", "tensorflowonspark", "tensorflow"))
     check_master(cluster)
+    if cluster.environment:
+        spark_environment_settings(cluster.environment, _master(cluster))
+        check_holds(cluster.environment, "pyspark", "tensorflowonspark", "tensorflow")
     settings = Launch(
         driver=driver,
         advice=(
@@ -101,9 +108,11 @@ def check_master(cluster: ClusterConfig) -> None:
 
     Raises
     ------
-    ConfigError: the memory of an executor is too small or no size, or several workers would share an executor.
+    ConfigError: the memory of an executor is too small or no size, the master can't be used, or several workers would
+        share an executor.
     """
     _memory_mb(cluster)
+    check_manager(_master(cluster), cluster.conf)
     if not has_executors(_master(cluster)) and cluster.num_workers > 1:
         raise ConfigError(
             f"master {cluster.master!r} is one process, and backend 'tfos' needs an executor for each of "
@@ -123,6 +132,8 @@ def spark_conf(cluster: ClusterConfig, scratch: Path) -> dict[str, str]:
         "spark.ui.enabled": "false",
         **({**driver_jvm_settings(scratch), **loopback_settings(scratch)} if is_ours else {}),
         **executor_environment(worker_environment(cluster, joined=not is_ours)),
+        **manager_settings(_master(cluster), TRAINING_WORKER_MB, 1),
+        **spark_environment_settings(cluster.environment, _master(cluster)),
     }
     required = {
         "spark.master": _master(cluster),

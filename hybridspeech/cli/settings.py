@@ -34,6 +34,11 @@ def _by_recipe(name: str) -> str:
 
 _RAY_ADDRESS = Setting("Address of a Ray cluster.", CLUSTER, default="a new Ray on this machine")
 _CONF = Setting("Spark setting; may be repeated.", CLUSTER)
+_ENVIRONMENT = Setting(
+    "Packed environment for the nodes: an archive that `pack` wrote, as path or URL.",
+    CLUSTER,
+    default="the packages that the nodes have",
+)
 _VERBOSE = Setting("Show the logs of Spark, Ray and TensorFlow.", OUTPUT, flags=("-v", "--verbose"))
 
 SETTINGS: Settings = {
@@ -111,6 +116,7 @@ SETTINGS: Settings = {
         "executor_cores": Setting("Cores per executor (local: number of processes).", CLUSTER),
         "executor_memory": Setting("Memory per executor, e.g. 2g.", CLUSTER),
         "ray_address": _RAY_ADDRESS,
+        "environment": _ENVIRONMENT,
         "verbose": _VERBOSE,
         "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),
     },
@@ -165,6 +171,7 @@ SETTINGS: Settings = {
         "executor_memory": Setting("Memory of an executor's JVM (tfos).", CLUSTER),
         "ray_address": _RAY_ADDRESS,
         "shard_cache": Setting("Disk space per worker for shards of an object store.", CLUSTER),
+        "environment": _ENVIRONMENT,
         "max_restarts": Setting("Number of restarts from the last checkpoint after a failure.", FAULTS),
         "start_timeout_s": Setting("Maximum time until all workers run, in seconds.", FAULTS, name="start_timeout"),
         "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),

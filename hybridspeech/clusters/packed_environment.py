@@ -1,7 +1,7 @@
 """An archive with a Python interpreter, packages and hybridspeech, for nodes that have none of them.
 
 `clusters.pack` writes such archives; here their manifest is read and checked, and stands what Spark and Ray must be told
-to use one. Knows nothing of how an archive is built. Standard library only.
+to use one. Knows nothing of how an archive is built.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hybridspeech.clusters.spark_settings import executor_environment, is_started_here
 from hybridspeech.config import from_json
 from hybridspeech.errors import ConfigError
 
@@ -99,13 +100,14 @@ def check_environment(environment: str) -> None:
         raise ConfigError(f"{environment}: holds {'; '.join(differing)}; pack the driver's environment again")
 
 
-def check_holds(environment: str, packages: tuple[str, ...]) -> None:
-    """Check that an archive holds the packages that a backend or an engine needs on the nodes.
+def check_holds(environment: str, *packages: str) -> None:
+    """Check that an archive holds the packages that a backend needs on the nodes. An archive behind a URL is not opened.
 
     Raises
     ------
-    ConfigError: one is missing.
+    ConfigError: one is missing, or as `check_environment`.
     """
+    check_environment(environment)
     if "://" in environment:
         return
     packed = read_manifest(Path(environment)).packages
@@ -125,25 +127,48 @@ def _installed(name: str) -> str:
         return ""
 
 
-def spark_environment_conf(environment: str, master: str) -> dict[str, str]:
-    """Settings that let executors unpack the archive and run its Python.
+def spark_environment_settings(environment: str | None, master: str) -> dict[str, str]:
+    """Return Spark settings by which executors unpack the archive and run its Python; none without an archive.
 
     Parameters
     ----------
-    environment : path or URL of the archive; on YARN and Kubernetes, Spark uploads a path to its staging folder
-    master : master of the session; on YARN and Kubernetes, other settings carry the archive
+    environment : path or URL of the archive; Spark sends a local file to the executors
+    master : master of the session
+
+    Raises
+    ------
+    ConfigError: the master has no executors on other machines.
     """
+    if environment is None:
+        return {}
+    if is_started_here(master):
+        raise ConfigError(
+            f"--environment is for the nodes of a cluster, and master {master} runs on this machine; leave it out"
+        )
     path = environment if "://" in environment else str(Path(environment).absolute())
     archives = "spark.yarn.dist.archives" if master.startswith("yarn") else "spark.archives"
-    return {archives: f"{path}#{SPARK_FOLDER}", "spark.pyspark.python": f"./{SPARK_FOLDER}/{PYTHON}"}
+    return {
+        archives: f"{path}#{SPARK_FOLDER}",
+        "spark.pyspark.python": f"./{SPARK_FOLDER}/{PYTHON}",
+        **executor_environment({"PYTHONPATH": ""}),  # paths of the driver's machine would come before the archive's
+    }
 
 
-def ray_runtime_env(environment: str) -> dict[str, str]:
-    """Entries of a Ray ``runtime_env`` that let workers unpack the archive and run its Python.
+def ray_runtime_env(environment: str | None, ray_address: str | None) -> dict[str, str]:
+    """Return entries of a Ray ``runtime_env`` by which workers unpack the archive and run its Python; none without one.
 
     Parameters
     ----------
     environment : a URL that every node can read (``s3://``, ``gs://``, ``https://``), or a path that every node shares
+    ray_address : address of the cluster
+
+    Raises
+    ------
+    ConfigError: there is no cluster: Ray is started on this machine.
     """
+    if environment is None:
+        return {}
+    if ray_address is None:
+        raise ConfigError("--environment is for the nodes of a cluster; give its --ray-address, or leave it out")
     uri = environment if "://" in environment else Path(environment).absolute().as_uri()
     return {"working_dir": uri, "py_executable": f"./{PYTHON}"}

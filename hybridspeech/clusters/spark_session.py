@@ -23,6 +23,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 
 from hybridspeech.clusters.addresses import connection_errors
+from hybridspeech.clusters.cluster_managers import is_submitted
 from hybridspeech.clusters.process_roles import cluster_processes, describe_stopped
 from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
@@ -132,12 +133,12 @@ def _start(settings: SparkSettings, scratch: Path) -> SparkContext:
     variables["SPARK_CONF_DIR"] = str(scratch / "conf")
     original = Path(os.environ.get("SPARK_CONF_DIR") or find_spark() / "conf")
     write_conf_folder(settings.conf, original, scratch / "conf")
-    conf = SparkConf(loadDefaults=False)
+    conf = SparkConf(loadDefaults=False).setAll(list(settings.conf.items()) if is_submitted() else [])
     log_path = scratch / "spark.log"
     with log_path.open("wb") as log, environment(variables), unchanged_process():
         output = {"stdout": 2} if settings.verbose else {"stdout": log, "stderr": log}
         try:
-            start_jvm(conf, output)  # the settings are in SPARK_CONF_DIR
+            start_jvm(conf, output)  # the settings are in SPARK_CONF_DIR, for a JVM that is started here
             return SparkContext(conf=conf)
         except (Py4JError, PySparkException, OSError, ValueError) as error:
             reason = spark_cause(error) if current_gateway() else _last_error(log_path) or spark_cause(error)

@@ -17,7 +17,7 @@ from hybridspeech.clusters.ray_session import RaySettings, is_connected, ray_ses
 from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, check_no_context, environment_for_spark, spark_on_ray
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.spark import SparkEngine
-from hybridspeech.errors import EngineError
+from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.processes.scratch import scratch_folder
 
@@ -48,6 +48,11 @@ class RayDPEngine(SparkEngine):
 def _own_context(config: EngineConfig) -> Iterator[SparkContext]:
     """Open Ray, and Spark on it; what was started here ends with the context, and its files are removed."""
     check_no_context()
+    if config.environment:
+        raise ConfigError(
+            "engine raydp can't use --environment: its JVMs load the jars of pyspark and raydp from the driver's path on "
+            "every node; use an image with hybridspeech, or engine spark"
+        )
     is_started_here = config.ray_address is None and not is_connected()
     with scratch_folder(is_short=True) as folder:
         scratch = Path(folder)

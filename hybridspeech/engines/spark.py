@@ -15,6 +15,13 @@ from typing import Any, ClassVar, TypeVar
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
+from hybridspeech.clusters.cluster_managers import (
+    PYTHON_WORKER_MB,
+    check_manager,
+    manager_settings,
+    submitted_settings,
+)
+from hybridspeech.clusters.packed_environment import check_environment, spark_environment_settings
 from hybridspeech.clusters.spark_session import SparkSettings, answers_within, spark_session
 from hybridspeech.clusters.spark_settings import (
     driver_jvm_settings,
@@ -39,10 +46,11 @@ EXECUTOR_TIMEOUT_S = 120.0
 class SparkEngine:
     """Runs each partition as one task of a Spark job.
 
-    The master is ``local[*]`` unless the EngineConfig names another: ``local[N]``, ``local-cluster[N,CORES,MB]`` or
-    ``spark://HOST:PORT``. On other machines hybridspeech must be installed for the Python that executors run: the path
-    of this interpreter, or the setting ``spark.pyspark.python``. A SparkContext that is active in this process is used,
-    and left open, if its settings are the ones asked for.
+    The master is ``local[*]`` unless the EngineConfig or spark-submit names another: ``local[N]``,
+    ``local-cluster[N,CORES,MB]``, ``spark://HOST:PORT``, ``yarn`` or ``k8s://https://HOST:PORT``. On other machines
+    hybridspeech must be installed for the Python that executors run: the path of this interpreter, the setting
+    ``spark.pyspark.python``, or that of a packed environment. A SparkContext that is active in this process is used, and
+    left open, if its settings are the ones asked for.
     """
 
     name: ClassVar[str] = "spark"
@@ -130,9 +138,17 @@ def requested_settings(config: EngineConfig) -> dict[str, str]:
 
 
 def session_settings(config: EngineConfig, scratch: Path) -> dict[str, str]:
-    """Return all settings of a session that the engine starts; those of the EngineConfig win."""
-    requested = requested_settings(config)
+    """Return all settings of a session that the engine starts; those of the EngineConfig win, then those of spark-submit.
+
+    Raises
+    ------
+    ConfigError: the master or the packed environment can't be used.
+    """
+    requested = {**submitted_settings(), **requested_settings(config)}
     master = requested.get("spark.master", "local[*]")
+    check_manager(master, requested)
+    if config.environment:
+        check_environment(config.environment)
     return {
         "spark.master": master,
         "spark.app.name": "hybridspeech",
@@ -140,6 +156,8 @@ def session_settings(config: EngineConfig, scratch: Path) -> dict[str, str]:
         **driver_jvm_settings(scratch),
         **worker_settings(),
         **(loopback_settings(scratch) if is_on_this_machine(master) else {}),
+        **manager_settings(master, PYTHON_WORKER_MB, config.executor_cores or 1),
+        **spark_environment_settings(config.environment, master),
         **requested,
     }
 

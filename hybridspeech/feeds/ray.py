@@ -28,7 +28,7 @@ from hybridspeech.clusters.spark_errors import spark_cause
 from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, environment_for_spark, spark_on_ray
 from hybridspeech.config import ClusterConfig
 from hybridspeech.engines.spark_job import QueueAccumulator
-from hybridspeech.errors import BackendError
+from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.feeds.base import ClipSource, FedWorker, FeedJob
 from hybridspeech.patches import raydp_datasets
 from hybridspeech.patches.ray_train import skip_tensorflow_import
@@ -69,6 +69,11 @@ class RayFeed:
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
         """See `TrainingBackend.run` and `FeedJob.run`."""
+        if plan.cluster.environment:
+            raise ConfigError(
+                "run --backend ray can't use --environment: RayDP's JVMs load the jars of pyspark and raydp from the "
+                "driver's path on every node; use an image with hybridspeech, or preprocess and train --backend ray"
+            )
         fed = FedWorker(worker=worker, memory_bytes=self._memory_bytes // 2)
         store_bytes = max(OBJECT_STORE_BYTES, self._memory_bytes // 2 * plan.cluster.num_workers)
         driver = partial(drive, self._source, store_bytes)
@@ -86,7 +91,8 @@ def drive(source: ClipSource, store_bytes: int, job: Job) -> None:
         environment=environment_for_spark(scratch) if is_started_here else {},
     )
     skip_tensorflow_import()
-    with connected(cluster, local) as variables:
+    java_options = {"JDK_JAVA_OPTIONS": os.environ["JDK_JAVA_OPTIONS"]}  # also where `ray start` was without them
+    with connected(cluster, local, java_options) as variables:
         check_shared(job.plan)
         datasets: list[list[Any]] = [[] for _ in range(cluster.num_workers)]
         feed = FeedJob(source, job.plan)

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from support.bare_root import make_bare_root, run_in_root
+from support.spark_standalone import standalone_cluster
 from typer.testing import CliRunner
 
 import hybridspeech
+import hybridspeech as hs
+from hybridspeech.backends.ray import RayBackend
+from hybridspeech.backends.tfos import TFoSBackend
 from hybridspeech.cli import app
 from hybridspeech.clusters.pack import installed_extras, pack_environment
 from hybridspeech.clusters.packed_environment import (
@@ -20,9 +24,13 @@ from hybridspeech.clusters.packed_environment import (
     check_holds,
     ray_runtime_env,
     read_manifest,
-    spark_environment_conf,
+    spark_environment_settings,
 )
-from hybridspeech.errors import ConfigError, MissingExtraError, OutputExistsError
+from hybridspeech.config import ClusterConfig, EngineConfig
+from hybridspeech.engines.raydp import RayDPEngine
+from hybridspeech.engines.spark import SparkEngine
+from hybridspeech.errors import ConfigError, EngineError, MissingExtraError, OutputExistsError
+from hybridspeech.training.plan import TrainPlan
 
 PROGRAM = """
 import json, sys, ssl, sqlite3, lzma, numpy as np, soundfile, scipy, pyarrow, pyspark
@@ -77,9 +85,9 @@ def test_the_manifest_says_what_the_archive_holds(packed_environment: Path) -> N
     assert not {"ray", "tensorflow", "pytest"} & set(packed.packages)
     assert all(member.uid == member.gid == 0 and member.uname == "" for member in members)
     check_environment(str(packed_environment))
-    check_holds(str(packed_environment), ("pyspark",))
+    check_holds(str(packed_environment), "pyspark")
     with pytest.raises(ConfigError, match=r"does not hold tensorflow; pack it again with --extras"):
-        check_holds(str(packed_environment), ("pyspark", "tensorflow"))
+        check_holds(str(packed_environment), "pyspark", "tensorflow")
 
 
 def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
@@ -143,15 +151,51 @@ def test_a_file_that_is_no_environment_is_refused(tmp_path: Path) -> None:
 
 def test_settings_of_spark_and_ray_name_the_archive(tmp_path: Path) -> None:
     archive = tmp_path / "environment.tar.gz"
-    assert spark_environment_conf(str(archive), "spark://host:7077") == {
+    assert spark_environment_settings(None, "spark://host:7077") == {}
+    assert spark_environment_settings(str(archive), "spark://host:7077") == {
         "spark.archives": f"{archive}#environment",
         "spark.pyspark.python": "./environment/bin/python",
+        "spark.executorEnv.PYTHONPATH": "",
     }
-    assert spark_environment_conf("s3://bucket/e.tar.gz", "yarn")["spark.yarn.dist.archives"] == (
-        "s3://bucket/e.tar.gz#environment"
-    )
-    assert ray_runtime_env(str(archive)) == {
+    on_yarn = spark_environment_settings("s3://bucket/e.tar.gz", "yarn")
+    assert on_yarn["spark.yarn.dist.archives"] == "s3://bucket/e.tar.gz#environment"
+    assert ray_runtime_env(None, None) == {}
+    assert ray_runtime_env(str(archive), "host:6379") == {
         "working_dir": archive.as_uri(),
         "py_executable": "./bin/python",
     }
-    assert ray_runtime_env("s3://bucket/e.tar.gz")["working_dir"] == "s3://bucket/e.tar.gz"
+    assert ray_runtime_env("s3://bucket/e.tar.gz", "host:6379")["working_dir"] == "s3://bucket/e.tar.gz"
+
+
+def test_an_environment_without_other_machines_is_refused(tmp_path: Path) -> None:
+    archive = str(write_archive(tmp_path / "environment.tar.gz"))
+    with pytest.raises(ConfigError, match="for the nodes of a cluster"):
+        SparkEngine(EngineConfig(environment=archive)).__enter__()
+    with pytest.raises(ConfigError, match="engine raydp can't use --environment"):
+        RayDPEngine(EngineConfig(environment=archive)).__enter__()
+    for backend, kind in ((TFoSBackend(), "tfos"), (RayBackend(), "ray")):
+        plan = TrainPlan(shards="/s", run="/r", backend=kind, cluster=ClusterConfig(environment=archive))
+        with pytest.raises(ConfigError, match="for the nodes of a cluster"):
+            backend.run(plan, lambda *_: None)
+    cluster = ClusterConfig(environment=archive, ray_address="host:1", master="spark://host:1")
+    for backend, missing in (
+        (TFoSBackend(), "pyspark, tensorflowonspark, tensorflow"),
+        (RayBackend(), "ray, tensorflow"),
+    ):
+        with pytest.raises(ConfigError, match=f"does not hold {missing}; pack it again"):
+            backend.run(TrainPlan(shards="/s", run="/r", cluster=cluster), lambda *_: None)
+
+
+@pytest.mark.cluster
+def test_executors_work_where_there_is_no_python_but_the_packed_one(
+    packed_environment: Path, tones: Path, tmp_path: Path
+) -> None:
+    """The workers see neither this interpreter, nor its packages, nor this repository."""
+    hidden = {Path(sys.prefix), Path(sys.base_prefix), Path(hybridspeech.__file__).parents[1]}
+    local = hs.preprocess(tones, tmp_path / "local", engine="local")
+    with standalone_cluster(tmp_path, hidden=sorted(hidden)) as master:
+        config = EngineConfig(master=master, environment=str(packed_environment))
+        packed = hs.preprocess(tones, tmp_path / "packed", engine="spark", engine_config=config)
+        with pytest.raises(EngineError, match="Python"):
+            hs.preprocess(tones, tmp_path / "bare", engine="spark", engine_config=EngineConfig(master=master))
+    assert packed.digest == local.digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -21,40 +22,68 @@ DEPLOY = "org.apache.spark.deploy"
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder: Path, num_workers: int = 2, private: Path | None = None) -> Iterator[str]:
+def standalone_cluster(
+    folder: Path, num_workers: int = 2, private: Path | None = None, hidden: Sequence[Path] = ()
+) -> Iterator[str]:
     """URL of a master with workers of one core and 1 GiB each; all processes have ended afterwards.
 
-    `private` is a folder that each worker has for itself: it sees an empty one there (needs root).
+    Parameters
+    ----------
+    private : a folder that each worker has for itself: it sees an empty one there; needs root
+    hidden : folders that are empty for the workers and their executors, but for Spark and Java; needs root
     """
     prefix = own_folder(private, hostname="elsewhere") if private else []
     started: list[subprocess.Popen[bytes]] = []
     listen = ["--host", LOOPBACK, "--port", "0", "--webui-port", "0"]
     try:
         started.append(_start(f"{DEPLOY}.master.Master", listen, folder / "master.log"))
-        url = _wait_for(r"Starting Spark master at (spark://\S+)", folder / "master.log")
+        url = wait_for(r"Starting Spark master at (spark://\S+)", folder / "master.log")
         logs = [folder / f"worker-{i}.log" for i in range(num_workers)]
         resources = ["--cores", "1", "--memory", "1G", "--work-dir", str(folder / "work")]
-        started += [_start(f"{DEPLOY}.worker.Worker", [*listen, *resources, url], log, prefix) for log in logs]
+        started += [_start(f"{DEPLOY}.worker.Worker", [*listen, *resources, url], log, prefix, hidden) for log in logs]
         for log in logs:
-            _wait_for(r"(Successfully registered with master)", log)
+            wait_for(r"(Successfully registered with master)", log)
         yield url
     finally:
         processes = [process for parent in started for process in process_tree(parent.pid)]
         end_all(processes, terminate_s=10)
 
 
-def _start(daemon: str, arguments: list[str], log: Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+def _start(
+    daemon: str, arguments: list[str], log: Path, prefix: Sequence[str] = (), hidden: Sequence[Path] = ()
+) -> subprocess.Popen[bytes]:
+    variables = {**os.environ, **spark_environment(log.parent)}
+    command = [*prefix, str(find_spark() / "bin" / "spark-class"), daemon, *arguments]
+    if hidden:
+        variables.pop("PYTHONPATH", None)
+        command = _without_folders(hidden, log.with_suffix(""), variables, [daemon, *arguments])
     with log.open("wb") as output:
         return subprocess.Popen(
-            [*prefix, str(find_spark() / "bin" / "spark-class"), daemon, *arguments],
-            env={**os.environ, **spark_environment(log.parent)},
+            command,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
 
 
-def _wait_for(pattern: str, log: Path, timeout_s: float = 120.0) -> str:
+def _without_folders(
+    hidden: Sequence[Path], folder: Path, variables: dict[str, str], arguments: list[str]
+) -> list[str]:
+    """Return a command that starts a daemon where `hidden` are empty, but for Spark and Java, which appear in `folder`."""
+    script = []
+    for name, variable in (("spark", "SPARK_HOME"), ("java", "JAVA_HOME")):
+        (folder / name).mkdir(parents=True)
+        script.append(f"mount --bind {shlex.quote(variables[variable])} {shlex.quote(str(folder / name))}")
+        variables[variable] = str(folder / name)
+    (folder / "empty").mkdir()
+    script += [f"mount --bind {shlex.quote(str(folder / 'empty'))} {shlex.quote(str(path))}" for path in hidden]
+    script.append("cd / && exec " + shlex.join([str(folder / "spark" / "bin" / "spark-class"), *arguments]))
+    return ["unshare", "--mount", "sh", "-ec", "\n".join(script)]
+
+
+def wait_for(pattern: str, log: Path, timeout_s: float = 120.0) -> str:
+    """Wait until a log has a match of `pattern`; returns its first group."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = re.search(pattern, log.read_text(encoding="utf-8"))
