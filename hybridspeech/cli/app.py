@@ -19,7 +19,7 @@ from hybridspeech.processes.standard_streams import open_closed_streams
 EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
 )
-ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "pack")
+ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "doctor", "pack")
 """Order of the commands in --help: that of their use."""
 
 FILE_ERRORS = {

@@ -1,16 +1,20 @@
-"""The commands that prepare a cluster: `pack`."""
+"""The commands that prepare a cluster: `pack` and `doctor`."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import OUTPUT, argument, option, with_settings
+from hybridspeech.cli.options import CLUSTER, INPUT, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Json, Overwrite
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import print_fields, print_json
+from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text
+from hybridspeech.config import EngineConfig
 
 
 @app.command("pack", cls=Command, short_help="Pack this environment for the nodes of a cluster.")
@@ -43,3 +47,36 @@ def pack_command(
             "next": f"add --environment {result.out} to preprocess, train or run",
         }
     )
+
+
+@app.command("doctor", cls=Command, short_help="Check this machine and the nodes of a cluster.")
+@with_settings(
+    SETTINGS, omit=("num_executors", "executor_cores", "executor_memory", "cluster.master", "cluster.ray_address")
+)
+def doctor_command(
+    *,
+    master: Annotated[str | None, option("Spark master of the nodes to check.", CLUSTER, default="none")] = None,
+    ray_address: Annotated[str | None, option("Address of the Ray to check.", CLUSTER, default="none")] = None,
+    storage: Annotated[
+        str | None, option("Location that all nodes must be able to read and write.", INPUT, default="none")
+    ] = None,
+    cluster: EngineConfig,
+    json: Json = False,
+) -> None:
+    """Check Python, packages, Java, memory, clocks, ports and storage, here and on every node; exit code 1 if a check fails.
+
+    Without --master and --ray-address, only this machine is checked.
+    """
+    from hybridspeech.commands.doctor import doctor
+
+    with ProgressReporter() as report:
+        cluster = dataclasses.replace(cluster, master=master, ray_address=ray_address)
+        result = doctor(storage=storage, cluster=cluster, on_progress=report)
+    if json:
+        print_json({"is_ok": result.is_ok, **dataclasses.asdict(result)})
+    else:
+        print_table(*result.table())
+        failed = sum(check.status == "failed" for check in result.checks)
+        print_text(f"{failed} check(s) failed" if failed else "all checks passed")
+    if not result.is_ok:
+        raise typer.Exit(1)
