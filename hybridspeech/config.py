@@ -245,6 +245,7 @@ class ClusterConfig:
     master, conf, executor_memory : Spark master, Spark settings, memory of a Spark executor; backend "tfos"
     ray_address : Ray cluster to join; None: start one on this machine
     environment : archive of `pack` that workers run in; None: the environment that their hosts have
+    placement : workers of backend "ray" on as many hosts as possible ("spread"), or on as few ("pack")
     threads_per_worker : threads of TensorFlow; None: the cores of this machine divided by the workers, or the executor's
     shard_cache : disk space per worker for shards of an object store, such as "16g"; the rest is fetched again
     start_timeout_s : longest time until every worker runs, in seconds
@@ -258,6 +259,7 @@ class ClusterConfig:
     conf: Mapping[str, str] = field(default_factory=dict)
     ray_address: str | None = None
     environment: str | None = None
+    placement: Literal["spread", "pack"] = "spread"
     threads_per_worker: int | None = None
     executor_memory: str = "1g"
     shard_cache: str = "16g"
@@ -271,6 +273,7 @@ class ClusterConfig:
             self.threads_per_worker is None or self.threads_per_worker >= 1,
             f"threads_per_worker is {self.threads_per_worker}; expected 1 or more",
         )
+        check_choice("placement", self.placement, ("spread", "pack"))
         check(self.max_restarts >= 0, f"max_restarts is {self.max_restarts}; expected 0 or more")
         for name in ("start_timeout_s", "stall_timeout_s"):
             check(getattr(self, name) > 0, f"{name} is {getattr(self, name)} s; expected more than 0")

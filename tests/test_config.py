@@ -37,6 +37,7 @@ def test_an_override_changes_the_given_fields_only() -> None:
     [
         (lambda: FeatureConfig(kind="mfcc"), "'mfcc'; choose one of stft, logmel"),
         (lambda: FeatureConfig(n_fft=401), "n_fft is 401; expected an even number"),
+        (lambda: ClusterConfig(placement="near"), "placement is 'near'; choose one of spread, pack"),
         (lambda: FeatureConfig(hop_length=0), "hop_length is 0"),
         (lambda: FeatureConfig(top_db=0), "more than 0 dB"),
         (lambda: FeatureConfig(kind="logmel", fmax_hz=9000.0), "half the sample rate"),

@@ -218,6 +218,7 @@ def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
         scaling_config=ScalingConfig(
             num_workers=plan.cluster.num_workers,
             resources_per_worker={"CPU": _cpus(plan.cluster)},
+            placement_strategy=plan.cluster.placement.upper(),
         ),
         run_config=RunConfig(
             name="hybridspeech", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)

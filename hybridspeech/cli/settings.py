@@ -172,6 +172,7 @@ SETTINGS: Settings = {
         "ray_address": _RAY_ADDRESS,
         "shard_cache": Setting("Disk space per worker for shards of an object store.", CLUSTER),
         "environment": _ENVIRONMENT,
+        "placement": Setting("Hosts of the workers: as many as possible, or as few (ray).", CLUSTER),
         "max_restarts": Setting("Number of restarts from the last checkpoint after a failure.", FAULTS),
         "start_timeout_s": Setting("Maximum time until all workers run, in seconds.", FAULTS, name="start_timeout"),
         "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),

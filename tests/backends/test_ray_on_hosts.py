@@ -1,0 +1,114 @@
+"""A Ray cluster with a token on two hosts: where the ranks run, and `run` on nodes started without JDK_JAVA_OPTIONS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.hosts import Hosts
+
+from hybridspeech.clusters.java import find_java
+
+ROOT = Path(__file__).parents[2]
+PLACES = """
+import socket, sys
+from hybridspeech.backends.ray import RayBackend
+from hybridspeech.config import ClusterConfig
+from hybridspeech.training.plan import TrainPlan, WorkerReport
+
+def worker(plan, context):
+    return WorkerReport(rank=context.rank, values={"host": socket.gethostname()})
+
+cluster = ClusterConfig(num_workers=2, ray_address=sys.argv[2], placement=sys.argv[3])
+reports = RayBackend().run(TrainPlan(shards=sys.argv[1], run=sys.argv[1], backend="ray", cluster=cluster), worker)
+print("hosts", *sorted(report.values["host"] for report in reports))
+"""
+
+
+@dataclass
+class RayHosts:
+    """Two hosts, each with a raylet of three CPUs; host 0 has the head."""
+
+    hosts: Hosts
+    address: str
+    variables: dict[str, str]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return self.hosts.run(0, [sys.executable, *command], self.variables, timeout_s=500)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayHosts]:
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp", prefix="hybridspeech-hosts-") as folder,
+        Hosts(Path(folder), 2) as hosts,
+    ):
+        variables = {
+            "PATH": f"{Path(sys.executable).parent}:{find_java() / 'bin'}:{os.environ['PATH']}",
+            "HOME": os.environ["HOME"],
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "5ec2e7" * 8,
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        address = f"{hosts.address(0)}:6379"
+        common = ["--num-cpus", "3", "--object-store-memory", "150000000", "--block"]
+        head = ["--head", "--port", "6379", "--include-dashboard", "false"]
+        for host, role in enumerate((head, ["--address", address])):
+            command = ["ray", "start", *role, "--node-ip-address", hosts.address(host), *common]
+            hosts.start(host, command, variables, hosts.shared / f"ray-{host}.log")
+            _wait_for_nodes(hosts, address, variables, host + 1)
+        yield RayHosts(hosts, address, variables)
+
+
+def _wait_for_nodes(hosts: Hosts, address: str, variables: dict[str, str], number: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        done = hosts.run(0, ["ray", "status", "--address", address], variables)
+        if done.returncode == 0 and f"{3.0 * number} CPU" in done.stdout:
+            return
+        time.sleep(1)
+    logs = [(hosts.shared / f"ray-{host}.log").read_text() for host in range(number)]
+    raise TimeoutError(f"{number} nodes did not start: {done.stdout} {done.stderr} {logs}")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("placement", "expected"), [("spread", {"host0", "host1"}), ("pack", {"host0"})])
+def test_ranks_are_placed_as_asked(cluster: RayHosts, placement: str, expected: set[str]) -> None:
+    run = cluster.hosts.shared / placement
+    run.mkdir()
+    done = cluster.run("-c", PLACES, str(run), cluster.address, placement)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = next(line for line in done.stdout.splitlines() if line.startswith("hosts")).split()[1:]
+    assert len(found) == 2
+    assert len(set(found)) == len(expected)
+
+
+@pytest.mark.cluster
+def test_run_works_on_nodes_without_java_options(cluster: RayHosts, tones: Path) -> None:
+    clips, run = cluster.hosts.shared / "clips", cluster.hosts.shared / "run"
+    shutil.copytree(tones, clips)
+    options = ["--features", "logmel", "--epochs", "1", "--num-workers", "2", "--json"]
+    done = cluster.run(
+        "-m",
+        "hybridspeech",
+        "run",
+        str(clips),
+        str(run),
+        "--backend",
+        "ray",
+        "--ray-address",
+        cluster.address,
+        *options,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout)
