@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from support.in_driver import call_the_worker
 
-from hybridspeech.backends.base import execute_in_worker_process
 from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
 from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
@@ -24,11 +24,6 @@ from hybridspeech.training.run_directory import RunDirectory
 @pytest.fixture
 def plan(tmp_path: Path) -> TrainPlan:
     return TrainPlan(shards="", run=str(tmp_path / "run"))
-
-
-def call_the_worker(job: Job) -> None:
-    sys.stdout.write("driver is at work\n")
-    execute_in_worker_process(job.worker, job.plan, rank=0)
 
 
 def fail_on_purpose(job: Job) -> None:

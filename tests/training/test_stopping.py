@@ -9,9 +9,9 @@ import tempfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_launch import call_the_worker
+from support.in_driver import call_the_worker
 
-from hybridspeech.backends import stop
+from hybridspeech.backends import interrupt
 from hybridspeech.backends.launch import Launch, run_apart
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
@@ -99,6 +99,6 @@ def test_patience_ends(phase: str, plan: TrainPlan, monkeypatch: pytest.MonkeyPa
         signal.pause()
 
     caller = os.getpid()
-    monkeypatch.setattr(stop, "GRACE_S", 0.1)
-    monkeypatch.setattr(stop, "EPOCH_END_GRACE_S", 0.2)
+    monkeypatch.setattr(interrupt, "SAVE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(interrupt, "EPOCH_END_TIMEOUT_S", 0.2)
     assert interrupted(stubborn, plan).status.is_stop_requested()
