@@ -15,8 +15,8 @@ _ROLES = (
     ("a Spark executor", re.compile(r"CoarseGrainedExecutorBackend|RAYDP_EXECUTOR|-Dray\..*DefaultWorker")),
     ("RayDP's master", re.compile(r"AppMasterEntryPoint|PythonGatewayServer|ray::RayDPSparkMaster")),
     ("the daemon of Spark's Python workers", re.compile(r"pyspark_daemon|pyspark\.daemon")),
-    ("Ray's raylet", re.compile(r"/raylet( |$)")),
-    ("Ray's GCS", re.compile(r"gcs_server")),
+    ("Ray's raylet", re.compile(r"^\S*/raylet( |$)")),
+    ("Ray's GCS", re.compile(r"^\S*/gcs_server( |$)")),
     ("a worker process", re.compile(r"hybridspeech\.engines\.local")),
 )
 

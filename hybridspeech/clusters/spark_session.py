@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,18 +207,21 @@ def unchanged_process() -> Iterator[None]:
 
 @contextlib.contextmanager
 def answers_within(timeout_s: float, error: type[HybridspeechError]) -> Iterator[None]:
-    """Kill the JVM if the body takes longer: its calls then fail instead of waiting for ever.
+    """Kill the session's JVM if the body takes longer: its calls then fail instead of waiting for ever.
+
+    A JVM of the caller, which was running before, is left alone.
 
     Raises
     ------
     error: it took longer; names a process that is stopped.
     """
     stopped: list[str] = []
+    before = _spark_launchers()
 
     def kill_jvm() -> None:
         roles = cluster_processes(os.getpid())
         stopped.append(describe_stopped(roles, roles))
-        end_all(_spark_launchers())
+        _kill_jvm(before)
 
     try:
         with time_limit(timeout_s, kill_jvm):
@@ -227,14 +230,25 @@ def answers_within(timeout_s: float, error: type[HybridspeechError]) -> Iterator
         raise error(f"Spark did not answer within {timeout_s:g} s{''.join(stopped)}") from expired
 
 
+def _kill_jvm(before: Sequence[psutil.Process] = ()) -> None:
+    """Kill the JVM that pyspark uses now or, if it has none yet, the ones that were started after `before`."""
+    gateway = current_gateway()
+    if gateway is None:
+        roots = [process.pid for process in _spark_launchers() if process not in before]
+    else:
+        roots = [] if gateway.proc is None else [gateway.proc.pid]  # under spark-submit the JVM belongs to the caller
+    end_all([process for root in roots for process in process_tree(root)])
+
+
 def stop_context(context: SparkContext) -> None:
     """Stop a SparkContext, also if its JVM has died or does not answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         if not finishes_within(END_TIMEOUT_S, context.stop):
-            end_all(_spark_launchers())
-        is_active = active_context() is context
-        if is_active:  # the JVM has died: a second call, now without it, removes it from pyspark
+            _kill_jvm()
+        for _ in range(3):  # the JVM has died: further calls, without it, remove the context from pyspark
+            if active_context() is None:
+                break
             finishes_within(END_TIMEOUT_S, context.stop)
 
 

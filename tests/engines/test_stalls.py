@@ -15,9 +15,9 @@ import pytest
 from hybridspeech.clusters.process_roles import cluster_processes
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.local import LocalEngine
-from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
+from hybridspeech.processes.supervision import process_tree
 
 # Spark allows one context in a process: asking for the local engine closes the session that other tests share.
 own_session = [
@@ -43,7 +43,8 @@ def when_it_appears(role: str, signal_: int) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(0.02):
             for process in processes_with(role):
-                process.send_signal(signal_)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal_)
                 return
 
     thread = threading.Thread(target=watch)
@@ -58,7 +59,9 @@ def when_it_appears(role: str, signal_: int) -> Iterator[None]:
 def stop_on_done(role: str) -> Callable[[object], None]:
     def on_done(_: object) -> None:
         for process in processes_with(role):
-            process.suspend()
+            for each in process_tree(process.pid):  # Python workers that are idle would go on without their daemon
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.suspend()
 
     return on_done
 
@@ -102,26 +105,7 @@ class TestSpark:
     def test_a_jvm_that_is_stopped_at_its_start_is_named(self) -> None:
         with (
             when_it_appears("driver JVM", signal.SIGSTOP),
-            pytest.raises(EngineError, match=r"Spark did not answer within 5 s: Spark's driver JVM .* stopped"),
+            pytest.raises(EngineError, match=r"Spark did not answer within 20 s: Spark's driver JVM .* stopped"),
         ):
-            SparkEngine(EngineConfig(master="local[1]", stall_timeout_s=5)).__enter__()
-        assert nothing_runs()
-
-
-class TestRayDP:
-    pytestmark = own_session
-
-    @pytest.mark.parametrize("role", ["raylet", "GCS"])
-    def test_a_process_of_ray_that_is_killed_at_its_start_ends_in_time(self, role: str) -> None:
-        with when_it_appears(role, signal.SIGKILL), pytest.raises(EngineError, match=r"Ray"):
-            RayDPEngine(EngineConfig(num_executors=1, stall_timeout_s=60)).__enter__()
-        assert nothing_runs()
-
-    def test_a_stopped_executor_is_named_and_the_next_session_opens(self) -> None:
-        config = EngineConfig(num_executors=1, stall_timeout_s=20)
-        with (
-            pytest.raises(EngineError, match=r"no partition was finished for 20 s: .*executor.* stopped; raise"),
-            RayDPEngine(config) as engine,
-        ):
-            engine.map_partitions(lambda items: time.sleep(0.2), [[]] * 100, stop_on_done("executor"))
+            SparkEngine(EngineConfig(master="local[1]", stall_timeout_s=20)).__enter__()
         assert nothing_runs()

@@ -37,6 +37,19 @@ def test_the_strategy_configures_the_service_only_if_nobody_has() -> None:
     assert "heartbeat_timeout_in_ms=0, shutdown_barrier_timeout_in_ms=0, coordinated_jobs=None" in configure
 
 
+def test_the_time_out_reaches_the_configuration() -> None:
+    code = """
+from tensorflow.python.eager import context
+from hybridspeech.patches.tensorflow_heartbeats import set_heartbeat_timeout
+set_heartbeat_timeout({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, 120.0)
+config = context.context().coordination_service
+assert config.heartbeat_timeout_in_ms == config.shutdown_barrier_timeout_in_ms == 120_000
+assert config.service_leader == "/job:chief/replica:0/task:0", config.service_leader
+assert [(job.name, job.num_tasks) for job in config.coordinated_job_list] == [("chief", 1), ("worker", 2)]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 @pytest.mark.cluster
 def test_a_rank_that_is_stopped_for_a_while_does_not_end_the_others() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
