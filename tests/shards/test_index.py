@@ -82,6 +82,7 @@ def test_a_missing_index_says_what_to_do(tmp_path: Path) -> None:
         with pytest.raises(ShardError, match=f"{found}.*; {expected}"):
             ShardIndex.load(tmp_path / folder)
     (tmp_path / "_progress").mkdir()
+    (tmp_path / "_progress" / "settings.json").touch()
     with pytest.raises(ShardError, match=r"no index\.json: preprocessing has not finished; run it again with --resume"):
         ShardIndex.load(tmp_path)
 
