@@ -17,7 +17,7 @@ import hybridspeech
 
 ROOT = Path(__file__).parents[1]
 SOURCES = (
-    *("hybridspeech", "benchmarks", "docs", "tests", ".ci"),
+    *("hybridspeech", "benchmarks", "deploy", "docs", "tests", ".ci"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md"),
     *("mkdocs.yml", "pyproject.toml", "requirements.lock", "setup.py"),
 )
