@@ -74,8 +74,6 @@ def evaluate(
     noise recording can't be read.
     """
     refuse_urls(report=report, audio=audio)
-    if batch_size < 1:
-        raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     place = str(out) if out else join(run, RunDirectory(run).evaluation_dir(split).name)
     with (
         fetched(run, *FINISHED_RUN_NAMES) as local_run,
@@ -86,7 +84,7 @@ def evaluate(
         noise_paths = split_noises(subject.index, folder, split) if robustness else ()
         uncalibrated, network = _predict(subject, on_progress)
         predictions = uncalibrated.calibrated(read_calibration(subject.run.calibration_path).temperature)
-        digest, labels = subject.index.digest, subject.plan.labels
+        labels, digest = subject.plan.labels, subject.index.digest
         result = summarize(predictions, uncalibrated, labels, digest, _shown(run), _shown(place))
         result = replace(
             result,
@@ -116,7 +114,9 @@ class _Subject:
 
 
 def _subject(run: RunDirectory, shards: Path, split: str, batch_size: int, model: str | None) -> _Subject:
-    """Check that the run is finished and fits the shards; errors as `evaluate`."""
+    """Check the settings, and that the run is finished and fits the shards; errors as `evaluate`."""
+    if batch_size < 1:
+        raise ConfigError(f"batch size is {batch_size}; expected 1 or more")
     plan, index = run.require_finished(model), ShardIndex.load(shards)
     check_fit(plan, index, split, run.path, shards)
     return _Subject(
