@@ -24,15 +24,20 @@ def data_warnings(index: ShardIndex, predictions: Predictions) -> tuple[str, ...
     predictions : those of the evaluated split
     """
     found = [
-        _unknown_speakers(predictions.voices(index.labels)),
+        _speakers(predictions.voices(index.labels)),
         _empty_splits(index),
         _few_clips(index.labels, predictions),
     ]
     return tuple(text for text in found if text)
 
 
-def _unknown_speakers(speakers: Sequence[str]) -> str:
+def _speakers(speakers: Sequence[str]) -> str:
     unknown = sum(not speaker for speaker in speakers)
+    if not unknown and len(set(speakers)) == 1:
+        return (
+            f"all {len(speakers):,} clips are of one speaker, so the interval does not cover other speakers; add "
+            "recordings of others, or preprocess with a larger share for this split"
+        )
     if not unknown:
         return ""
     return (

@@ -43,6 +43,13 @@ def test_clips_of_unknown_speakers_are_counted_with_consequence_and_remedy() -> 
     assert "column 'speaker'" in text
 
 
+def test_a_single_speaker_is_reported() -> None:
+    (text,) = data_warnings(
+        index_with(training=80, validation=10, testing=10), predictions_of(["ann"] * 10, [0, 1] * 5)
+    )
+    assert text.startswith("all 10 clips are of one speaker, so the interval does not cover other speakers")
+
+
 def test_clips_of_silence_need_no_speaker() -> None:
     predictions = predictions_of(["ann"] * 5 + [""] * 5, [1] * 5 + [0] * 5)
     index = replace(index_with(training=80, validation=10, testing=10), labels=("_silence_", "yes"))
@@ -50,7 +57,7 @@ def test_clips_of_silence_need_no_speaker() -> None:
 
 
 def test_empty_splits_and_rare_labels_are_named() -> None:
-    empty, few = data_warnings(index_with(training=80, testing=7), predictions_of(["ann"] * 7, [0] * 7))
+    empty, few = data_warnings(index_with(training=80, testing=7), predictions_of(["ann"] * 6 + ["bob"], [0] * 7))
     assert "no clips for validation (so there is no early stopping and no temperature scaling)" in empty
     assert "fewer than 5 clips in split testing: yes (0);" in few
 
