@@ -14,7 +14,7 @@ from hybridspeech.cli.options import AUGMENTATION, CLUSTER, OUTPUT, argument, op
 from hybridspeech.cli.parameters import Audio, Json, MaxRejects, Overwrite, Report, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import print_fields, print_json, print_table
+from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_warning
 from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, EngineConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
@@ -103,6 +103,8 @@ def inspect_command(
     if json:
         print_json(result)
     else:
+        for text in result.warnings:
+            print_warning(text)
         print_table(*result.table())
         print_fields(result.facts())
     if result.problems:

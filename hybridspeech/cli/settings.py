@@ -74,6 +74,11 @@ SETTINGS: Settings = {
         ),
         "validation_percentage": Setting("Share of the speakers for validation (split hash), in %.", INPUT),
         "testing_percentage": Setting("Share of the speakers for testing (split hash), in %.", INPUT),
+        "speaker_pattern": Setting(
+            "Speaker in the path of a clip: speech-commands (before _nohash_), prefix (of the file name, before the first _ "
+            "or -), parent (folder below the word), or a regular expression with a group.",
+            INPUT,
+        ),
         "allow_speaker_overlap": Setting("Allow a speaker in more than one split.", INPUT),
         "unknown_percentage": Setting("Number of _unknown_ clips, in % of the clips of the words.", INPUT),
         "silence_percentage": Setting("Number of _silence_ clips, in % of the clips of the words.", INPUT),

@@ -15,9 +15,10 @@ from hybridspeech.evaluation.plots import plot_spectrograms
 from hybridspeech.evaluation.reports.clips import ClipSource
 from hybridspeech.evaluation.reports.shard_report import write_shard_report
 from hybridspeech.features.clip_transform import ClipTransform, view_of
+from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.shards.label_counts import count_labels, read_rejects
+from hybridspeech.shards.label_counts import count_labels, read_clip_names, read_rejects, without_copies
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import is_url, join, normalized, refuse_urls
@@ -36,6 +37,7 @@ class InspectResult:
     splits : number of clips by split, with augmented copies, without rejects
     labels : the same by label and split
     rejects : number of rejected clips by reason
+    warnings : what makes a test accuracy misleading, one sentence each
     problems : what the verification found; None without verification
     plot : path of the image; None without one
     """
@@ -55,6 +57,7 @@ class InspectResult:
     augment_copies: int
     num_noises: int
     digest: str
+    warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] | None = None
     plot: str | None = None
 
@@ -138,6 +141,7 @@ def inspect(
         augment_copies=index.augment_copies,
         num_noises=len(index.noises),
         digest=index.digest,
+        warnings=source_warnings(without_copies(read_clip_names(folder), index.augment_copies)),
         problems=tuple(index.verify(folder)) if verify else None,
         plot=str(plot) if plot else None,
     )
@@ -148,7 +152,7 @@ def inspect(
         with fetched(folder) as local:
             sounds = Path(audio) if audio else None
             source = ClipSource(shards=local, index=index, features=view_of(index.features), audio=sounds)
-            write_shard_report(Path(report), source, result.labels, result.rejects, result.problems)
+            write_shard_report(Path(report), source, result.labels, result.rejects, result.problems, result.warnings)
     return result
 
 

@@ -39,6 +39,7 @@ from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
+from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, ShardIndex
@@ -116,10 +117,12 @@ def preprocess(
     _check_settings(features, augment, augment_copies)
     augment, augment_notes = _copies_augmentation(augment, augment_copies, noises)
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
-    found = add_copies(select_task(read_manifest(source, manifest), manifest, noises), augment_copies)
+    recorded = select_task(read_manifest(source, manifest), manifest, noises)
+    found = add_copies(recorded, augment_copies)
+    warnings = source_warnings(recorded.clips)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
     untested = [note for place in (source, out) if is_url(place) and (note := untested_note(normalized(place)))]
-    for message in (_describe(found, shards), *found.notes, *augment_notes, *dict.fromkeys(untested)):
+    for message in (_describe(found, shards), *found.notes, *warnings, *augment_notes, *dict.fromkeys(untested)):
         on_progress(Progress(stage="manifest", message=message))
     job = PreprocessJob(
         out=out,

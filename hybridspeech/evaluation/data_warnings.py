@@ -42,8 +42,8 @@ def _speakers(speakers: Sequence[str]) -> str:
         return ""
     return (
         f"the speaker of {unknown:,} of {len(speakers):,} clips is unknown, so clips of one voice may be in training too, "
-        "and the accuracy for new speakers may be lower; give a table with a column 'speaker', or file names such as "
-        "anna_nohash_0.wav, and preprocess again"
+        "and the accuracy for new speakers may be lower; preprocess again with a --speaker-pattern, "
+        "a table with a column 'speaker', or file names such as anna_nohash_0.wav"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hybridspeech.config import check, check_choice
+from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -20,10 +21,12 @@ class ManifestConfig:
     and testing are fractions of the speakers. `task` selects the labels: "all" words, "12" (the ten command words of Speech
     Commands, _unknown_ and _silence_), or "words:yes,no,...", which may contain _unknown_ and _silence_. In each split,
     their numbers are `unknown_percentage` and `silence_percentage` of the clips of the chosen words; `seed` draws them.
+    `speaker_pattern` is a name in ``speakers.PRESETS`` or a regular expression that finds the speaker in the path of a clip,
+    relative to the source; a column `speaker` takes precedence.
 
     Raises
     ------
-    ConfigError: a value is out of range.
+    ConfigError: a value is out of range, or the speaker pattern is no regular expression with a group.
     """
 
     split: Literal["auto", "lists", "hash", "column", "none"] = "auto"
@@ -34,6 +37,7 @@ class ManifestConfig:
     unknown_percentage: float = 10.0
     silence_percentage: float = 10.0
     seed: int = 0
+    speaker_pattern: str = SPEECH_COMMANDS
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, ("auto", "lists", "hash", "column", "none"))
@@ -45,6 +49,7 @@ class ManifestConfig:
             self.task in ("all", "12") or len(set(self.words or ())) >= 2,
             f"task is {self.task!r}; choose all, 12, or words: with two words or more, such as words:yes,no,_unknown_",
         )
+        speaker_finder(self.speaker_pattern)
 
     @property
     def words(self) -> tuple[str, ...] | None:

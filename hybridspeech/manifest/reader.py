@@ -1,7 +1,7 @@
 """Reads a folder or a table of recorded words: labels, speakers and splits are decided here, once, on the driver.
 
 A source is a folder with one folder per word (``SOURCE/word/clip.wav``), or a table with the columns ``path`` and
-``label`` and optionally ``speaker`` and ``split``.
+``label`` and optionally ``speaker`` and ``split``. Without this column, a pattern finds the speaker in the path of a clip.
 
 Ids, labels and speakers are always valid Unicode: bytes of a file name that are not UTF-8 are backslash-escaped, as
 ``\\udcff``; `Clip.path` keeps the true name. Labels and speakers are in Unicode normal form C and without outer white
@@ -11,6 +11,7 @@ space. Knows nothing of decoding, shards and engines.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 from hybridspeech.errors import ManifestError
@@ -18,6 +19,7 @@ from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
 from hybridspeech.manifest.identity import find_same_files
+from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries
 from hybridspeech.manifest.tables import TableRow, read_table
 from hybridspeech.manifest.text import normal_text, valid_text
@@ -32,7 +34,7 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     ------
     ManifestError: the source is missing, empty, unfinished or of an unknown kind; a word folder has no clips; a row of
         the table is incomplete; two clips have one id or are one file; only some rows have a speaker; the split rule can't
-        be applied; a speaker is in two splits.
+        be applied; a speaker is in two splits; a speaker pattern other than the default matches no path.
     """
     place = normalized(source)
     ignored: list[str] = []
@@ -48,8 +50,10 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
         ]
     else:
         raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
-    entries = sorted(map(_entry, rows), key=lambda entry: entry.clip_id)
+    find_speaker = speaker_finder(config.speaker_pattern)
+    entries = sorted((_entry(row, find_speaker) for row in rows), key=lambda entry: entry.clip_id)
     notes += _normalisation_notes(rows)
+    _check_speaker_pattern(place, config.speaker_pattern, entries)
     _check_entries(place, entries)
     rule = choose_rule(place, folder, entries, config)
     labels = tuple(sorted({entry.label for entry in entries}))
@@ -70,17 +74,15 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     )
 
 
-def _entry(row: TableRow) -> Entry:
-    """A speaker that a table gives takes precedence over the one in the file name, in the hash rule too."""
-    file_name = row.path.rpartition("/")[2]
-    hash_name = normal_text(row.speaker or hash_name_of(file_name))
-    has_speaker = bool(row.speaker) or hash_name != normal_text(file_name)
+def _entry(row: TableRow, find_speaker: Callable[[str], str]) -> Entry:
+    """A speaker that a table gives takes precedence over the one in the path, in the hash rule too."""
+    speaker = row.speaker or find_speaker(row.clip_id)
     return Entry(
         clip_id=valid_text(row.clip_id),
         path=row.path,
         label=valid_text(normal_text(row.label)),
-        speaker=valid_text(hash_name) if has_speaker else "",
-        hash_name=hash_name,
+        speaker=valid_text(normal_text(speaker)),
+        hash_name=normal_text(speaker or hash_name_of(row.path.rpartition("/")[2])),
         split=row.split,
         row=row.row,
     )
@@ -105,6 +107,14 @@ def _check_speaker_column(place: str, rows: list[TableRow]) -> None:
         raise ManifestError(
             f"{place}: {len(without)} of {len(rows)} rows have no speaker ({some}); give every row a speaker, or remove "
             "the column"
+        )
+
+
+def _check_speaker_pattern(place: str, pattern: str, entries: list[Entry]) -> None:
+    if pattern != SPEECH_COMMANDS and not any(entry.speaker for entry in entries):
+        raise ManifestError(
+            f"{place}: speaker pattern {pattern!r} finds no speaker in any of {len(entries)} paths, e.g. "
+            f"{entries[0].clip_id!r}; correct the pattern, or leave it out"
         )
 
 
@@ -159,6 +169,6 @@ def _check_speakers(clips: tuple[Clip, ...]) -> None:
         if clip.speaker and first.split != clip.split:
             raise ManifestError(
                 f"speaker {clip.speaker!r} is in two splits: {first.clip_id!r} is in {first.split}, {clip.clip_id!r} "
-                f"in {clip.split}; the test accuracy would be too high. Correct the splits, or add "
+                f"in {clip.split}; the test accuracy would be too high. Correct the splits or the speaker pattern, or add "
                 "--allow-speaker-overlap"
             )

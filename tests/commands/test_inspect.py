@@ -14,6 +14,7 @@ from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import FeatureConfig, to_json
 from hybridspeech.errors import ConfigError, ShardError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.index import ShardIndex
 
 
@@ -69,6 +70,26 @@ def test_rejects_are_counted_by_reason_and_not_among_the_clips(tones: Path, tmp_
     assert result.num_rejects == 2 == sum(result.rejects.values())
     assert result.rejects["empty"] == 1
     assert sum(result.labels["low"].values()) == 40
+
+
+def test_unknown_speakers_are_reported_by_preprocess_and_inspect(tones: Path, tmp_path: Path) -> None:
+    source, shards = tmp_path / "source", tmp_path / "shards"
+    for path in tones.glob("*/*.wav"):
+        target = source / path.parent.name / path.name.replace("_nohash_", "-")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    notes: list[str] = []
+    preprocess(
+        source, shards, features=SMALL, engine="local", on_progress=lambda progress: notes.append(progress.message)
+    )
+    (warning,) = inspect(shards).warnings
+    assert warning.startswith("the speaker of 120 of 120 clips is unknown")
+    assert "--speaker-pattern prefix, which finds 40 speakers" in warning
+    assert warning in notes
+    by_prefix = ManifestConfig(speaker_pattern="prefix")
+    preprocess(source, shards, features=SMALL, manifest=by_prefix, engine="local", overwrite=True)
+    assert inspect(shards).warnings == ()
+    assert ShardIndex.load(shards).manifest == by_prefix
 
 
 def test_verify_finds_nothing_wrong_with_good_shards(shards: Path) -> None:

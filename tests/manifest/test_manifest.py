@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.empty_files import tree
 
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.clips import Manifest
@@ -20,14 +21,6 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import to_parquet
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import hash_name_of, split_by_hash
-
-
-def tree(root: Path, *names: str) -> Path:
-    """Files of no content under `root`; the manifest reads names only."""
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def ids(manifest: Manifest) -> list[str]:

@@ -33,6 +33,7 @@ def write_shard_report(
     labels: Mapping[str, Mapping[str, int]],
     rejects: Mapping[str, int],
     problems: Sequence[str] | None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write the report of a folder of shards.
 
@@ -42,18 +43,18 @@ def write_shard_report(
     labels : number of clips by label and split
     rejects : number of rejected clips by reason
     problems : what the verification found; None without verification
+    warnings : what makes a test accuracy misleading
 
     Raises
     ------
     ConfigError: the file can't be written.
     """
     index = source.index
-    warnings = [f"Verification: {problem}" for problem in problems or ()]
     write_page(
         path,
         f"Shards in {source.shards.name}",
         _head(source),
-        warning_list(warnings),
+        warning_list([*(f"Verification: {problem}" for problem in problems or ()), *warnings]),
         section("Clips by label and split", _counts(index, labels)),
         section("Rejected clips", _rejects(rejects)),
         section("First clip of each label", *_examples(source)),
