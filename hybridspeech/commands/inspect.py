@@ -141,7 +141,9 @@ def inspect(
         augment_copies=index.augment_copies,
         num_noises=len(index.noises),
         digest=index.digest,
-        warnings=source_warnings(without_copies(read_clip_names(folder), index.augment_copies)),
+        warnings=source_warnings(
+            without_copies(read_clip_names(folder), index.augment_copies), index.manifest, index.manifest.split
+        ),
         problems=tuple(index.verify(folder)) if verify else None,
         plot=str(plot) if plot else None,
     )

@@ -119,7 +119,7 @@ def preprocess(
     session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
     recorded = select_task(read_manifest(source, manifest), manifest, noises)
     found = add_copies(recorded, augment_copies)
-    warnings = source_warnings(recorded.clips)
+    warnings = source_warnings(recorded.clips, manifest, recorded.split_rule)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
     untested = [note for place in (source, out) if is_url(place) and (note := untested_note(normalized(place)))]
     for message in (_describe(found, shards), *found.notes, *warnings, *augment_notes, *dict.fromkeys(untested)):

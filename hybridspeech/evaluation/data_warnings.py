@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hybridspeech.config import SPLITS
 from hybridspeech.evaluation.predictions import Predictions
+from hybridspeech.manifest.source_warnings import FEW_CLIPS, NUM_LABELS_NAMED, empty_splits
 from hybridspeech.shards.index import ShardIndex
-
-FEW_CLIPS = 5
-"""Fewer clips of a label are reported."""
-NUM_NAMED = 6
-"""Labels that a warning names at most."""
 
 
 def data_warnings(index: ShardIndex, predictions: Predictions) -> tuple[str, ...]:
@@ -25,7 +20,7 @@ def data_warnings(index: ShardIndex, predictions: Predictions) -> tuple[str, ...
     """
     found = [
         _speakers(predictions.voices(index.labels)),
-        _empty_splits(index),
+        empty_splits(index.splits),
         _few_clips(index.labels, predictions),
     ]
     return tuple(text for text in found if text)
@@ -47,25 +42,14 @@ def _speakers(speakers: Sequence[str]) -> str:
     )
 
 
-def _empty_splits(index: ShardIndex) -> str:
-    empty = [split for split in SPLITS if not index.splits.get(split)]
-    if not empty:
-        return ""
-    consequence = {
-        "training": "nothing to learn from",
-        "validation": "no early stopping and no temperature scaling",
-        "testing": "no accuracy for new speakers",
-    }
-    effects = "; ".join(f"{split} (so there is {consequence[split]})" for split in empty)
-    return f"the shards have no clips for {effects}; preprocess with a larger share for it"
-
-
 def _few_clips(labels: Sequence[str], predictions: Predictions) -> str:
     counts = Counter(predictions.truth.tolist())
     few = [f"{label} ({counts[i]})" for i, label in enumerate(labels) if counts[i] < FEW_CLIPS]
     if not few:
         return ""
-    named = ", ".join(few[:NUM_NAMED]) + (f" and {len(few) - NUM_NAMED} more" if len(few) > NUM_NAMED else "")
+    named = ", ".join(few[:NUM_LABELS_NAMED]) + (
+        f" and {len(few) - NUM_LABELS_NAMED} more" if len(few) > NUM_LABELS_NAMED else ""
+    )
     return (
         f"labels with fewer than {FEW_CLIPS} clips in split {predictions.split}: {named}; their precision and "
         "recall are not reliable; record more clips of them, or preprocess with a larger share for this split"

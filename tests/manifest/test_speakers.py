@@ -1,4 +1,4 @@
-"""Speakers from paths: patterns, presets, and the warning that proposes one."""
+"""Speakers from paths: patterns, presets, and the proposal of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from support.empty_files import tree
 from hybridspeech.errors import ConfigError, ManifestError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
-from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.speakers import PatternProposal, propose_pattern, speaker_finder
 
 
@@ -53,7 +52,6 @@ def test_a_speaker_found_by_a_pattern_is_in_one_split(tmp_path: Path) -> None:
     assert {clip.speaker for clip in found.clips} == set("abcdefghij")
     assert len({(clip.speaker, clip.split) for clip in found.clips}) == 10
     assert found.counts()["testing"] > 0
-    assert source_warnings(found.clips) == ()
 
 
 @pytest.mark.parametrize(
@@ -79,18 +77,3 @@ def test_the_pattern_that_fits_the_names_is_proposed(name: str, pattern: str) ->
 def test_names_without_speakers_give_no_proposal(name: str) -> None:
     clips = [(name.format(word=word, take=f"{word[0]}{i}"), word) for word in ("no", "yes") for i in range(9)]
     assert propose_pattern(clips) is None
-
-
-def test_unknown_speakers_are_counted_with_consequence_and_remedy(tmp_path: Path) -> None:
-    names = [f"{word}/{name}_{take}.wav" for word in ("no", "yes") for name in ("anna", "ben") for take in range(10)]
-    found = read_manifest(tree(tmp_path, *names, "no/carl_nohash_0.wav"))
-    (warning,) = source_warnings(found.clips)
-    assert warning.startswith(
-        "the speaker of 40 of 41 clips is unknown, so clips of one speaker may be in training and"
-    )
-    assert "--speaker-pattern prefix, which finds 2 speakers (anna, ben)" in warning
-
-
-def test_one_split_needs_no_speakers(tmp_path: Path) -> None:
-    found = read_manifest(tree(tmp_path, "no/anna_1.wav", "yes/anna_1.wav"), ManifestConfig(split="none"))
-    assert source_warnings(found.clips) == ()
