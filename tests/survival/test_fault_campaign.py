@@ -1,0 +1,76 @@
+"""A campaign of faults, drawn by seeds: each ends in the right result or in one sentence, and leaves nothing behind.
+
+The environment variables HYBRIDSPEECH_CHEAP_FAULTS and HYBRIDSPEECH_CLUSTER_FAULTS choose ranges of seeds, such as
+300:600, so that a campaign can be divided and repeated: ``make soak`` runs 0:900 and 0:100.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import cheap_faults, cluster_faults
+
+IN_MAKE_TEST = range(10_000, 10_030)
+"""Seeds of the short campaign of ``make test``."""
+
+
+def seeds_of(variable: str, default: str) -> range:
+    first, _, last = os.environ.get(variable, default).partition(":")
+    return range(int(first), int(last))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> cheap_faults.Scene:
+    return cheap_faults.make_scene(tmp_path_factory.mktemp("scene"))
+
+
+def play_all(seeds: range, scene: cheap_faults.Scene, base: Path) -> list[str]:
+    problems, kinds = [], Counter[str]()
+    for seed in seeds:
+        folder = cheap_faults.empty_folder(base, seed)
+        name, problem = cheap_faults.play(seed, scene, folder)
+        cheap_faults.leave(folder)
+        kinds[name] += 1
+        if problem:
+            problems.append(f"seed {seed}, {name}: {problem}")
+    print(f"{sum(kinds.values())} faults: {dict(kinds)}; {len(problems)} problems")  # noqa: T201 - for the document
+    return problems
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_some_cheap_faults(scene: cheap_faults.Scene, tmp_path: Path) -> None:
+    assert play_all(IN_MAKE_TEST, scene, tmp_path) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_many_cheap_faults(scene: cheap_faults.Scene, tmp_path: Path) -> None:
+    assert play_all(seeds_of("HYBRIDSPEECH_CHEAP_FAULTS", "0:900"), scene, tmp_path) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(10_800)
+def test_many_cluster_faults(tmp_path: Path) -> None:
+    source = cluster_faults.write_clips(tmp_path / "source", num_speakers=100)
+    shards = tmp_path / "shards"
+    expected = {
+        "preprocess": cluster_faults.essence(
+            cluster_faults.result_of(cluster_faults.preprocessing("local", source, shards))
+        )
+    }
+    for backend in ("tfos", "ray"):
+        expected[backend] = cluster_faults.essence(
+            cluster_faults.result_of(cluster_faults.training(backend, shards, tmp_path / f"run-{backend}"))
+        )
+    problems = []
+    for seed in seeds_of("HYBRIDSPEECH_CLUSTER_FAULTS", "0:100"):
+        folder = cheap_faults.empty_folder(tmp_path, seed)
+        name, problem = cluster_faults.play(seed, source, shards, expected, folder)
+        cheap_faults.leave(folder)
+        print(f"seed {seed}: {name}: {problem or 'passed'}", flush=True)  # noqa: T201 - for the document
+        problems += [f"seed {seed}, {name}: {problem}"] if problem else []
+    assert problems == []
