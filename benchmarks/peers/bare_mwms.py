@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from hybridspeech.backends.base import Worker, collect, execute, forget
+from hybridspeech.backends.base import Worker, clear_status, collect, execute
 from hybridspeech.backends.launch import worker_environment
 from hybridspeech.clusters.addresses import LOOPBACK
 from hybridspeech.config import from_json, to_json
@@ -30,7 +30,7 @@ class BareBackend:
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
         """Run the training loop once per rank; `worker` must be `run_worker`."""
         assert worker is run_worker
-        forget(plan)
+        clear_status(plan)
         plan_path = RunDirectory(plan.run).workers_dir / "plan.json"
         plan_path.write_text(json.dumps(to_json(plan)), encoding="utf-8")
         ranks = range(plan.cluster.num_workers)

@@ -178,7 +178,7 @@ def executors(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
             f"each needs {_cores(cluster)} core(s) and {cluster.executor_memory}; free or add some, lower --num-workers or "
             "raise the start time-out"
         ),
-        answer_timeout_s=cluster.stall_timeout_s,
+        answer_timeout_s=cluster.start_timeout_s,
         verbose=True,  # to the log of this process
         error=BackendError,
     )
