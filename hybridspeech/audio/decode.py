@@ -31,6 +31,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,27 @@ from hybridspeech.storage.objects import read_bytes
 MAX_DURATION_S = 600
 MAX_VALUES = MAX_DURATION_S * 8 * 48_000
 MAX_RATE_HZ = 768_000
+NEGLIGIBLE_S = 0.01
+"""A clip that is longer than the clip duration by less than this does not count as cut: encoders pad their last frame."""
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 _BLOCK_VALUES = 1 << 22
 _RESAMPLING_MARGIN_S = 0.1  # samples behind the cut that the resampling filter may still use
 _SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it may be MP3, but no frame of it can be decoded
 _SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": only a bad sample rate leads to it
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedClip:
+    """A clip, and how much of its recording was cut off.
+
+    Parameters
+    ----------
+    wave : float32 [shape=(config.num_samples,)], full scale = 1.0, mono, at config.sample_rate_hz
+    cut_s : duration that was cut off at the end, in seconds; 0 if it is less than NEGLIGIBLE_S
+    """
+
+    wave: np.ndarray
+    cut_s: float = 0.0
 
 
 def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
@@ -62,6 +79,16 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
     Raises
     ------
     AudioError: the file can't be used; the docstring of the module lists the reasons.
+    """
+    return decode_file(path, config).wave
+
+
+def decode_file(path: str | Path, config: FeatureConfig) -> DecodedClip:
+    """Decode an audio file to one clip.
+
+    Raises
+    ------
+    AudioError: as `read_clip`.
     """
     with _opened(path) as descriptor:
         return _read(descriptor, config, str(path))
@@ -106,7 +133,8 @@ def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
     AudioError: as `read_clip`.
     """
     with _opened(path) as descriptor:
-        return _resampled(*_decode(descriptor, os.fstat(descriptor).st_size, MAX_DURATION_S, str(path)), sample_rate_hz)
+        wave, rate_hz, _ = _decode(descriptor, os.fstat(descriptor).st_size, MAX_DURATION_S, str(path))
+        return _resampled(wave, rate_hz, str(path), sample_rate_hz)
 
 
 def load_decoder() -> None:
@@ -114,8 +142,8 @@ def load_decoder() -> None:
     import soundfile  # noqa: F401
 
 
-def decode(data: bytes, config: FeatureConfig, name: str = "clip") -> np.ndarray:
-    """Decode an audio file in memory, as `read_clip`; `name` stands in the messages."""
+def decode_bytes(data: bytes, config: FeatureConfig, name: str = "clip") -> DecodedClip:
+    """Decode an audio file in memory, as `decode_file`; `name` stands in the messages."""
     if is_canonical(data[:WAV_HEADER_BYTES], len(data), config.sample_rate_hz):
         return _canonical(data, len(data), config, name)
     with _in_memory(data) as descriptor:
@@ -130,17 +158,23 @@ def _in_memory(data: bytes) -> Iterator[int]:
         yield file.fileno()
 
 
-def _canonical(head: bytes, size: int, config: FeatureConfig, name: str) -> np.ndarray:
-    """Return the waveform of a canonical WAV file of `size` bytes that begins with `head`."""
-    _check_length(name, (size - WAV_HEADER_BYTES) // 2, 1, config.sample_rate_hz)
-    return canonical_samples(head, config.num_samples)
+def _canonical(head: bytes, size: int, config: FeatureConfig, name: str) -> DecodedClip:
+    """Return the clip of a canonical WAV file of `size` bytes that begins with `head`."""
+    num_samples = (size - WAV_HEADER_BYTES) // 2
+    _check_length(name, num_samples, 1, config.sample_rate_hz)
+    return DecodedClip(canonical_samples(head, config.num_samples), _cut_s(num_samples / config.sample_rate_hz, config))
+
+
+def _cut_s(duration_s: float, config: FeatureConfig) -> float:
+    cut_s = duration_s - config.clip_duration_ms / 1000
+    return cut_s if cut_s >= NEGLIGIBLE_S else 0.0
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
+def _read(descriptor: int, config: FeatureConfig, name: str) -> DecodedClip:
     size = os.fstat(descriptor).st_size
     if size == 0:
         raise AudioError("empty", f"{name}: 0 bytes; expected an audio file")
@@ -149,10 +183,11 @@ def _read(descriptor: int, config: FeatureConfig, name: str) -> np.ndarray:
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
         return _canonical(head, size, config, name)
     wanted_s = config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S
-    wave = _resampled(*_decode(descriptor, size, wanted_s, name), config.sample_rate_hz)
+    decoded, rate_hz, num_frames = _decode(descriptor, size, wanted_s, name)
+    wave = _resampled(decoded, rate_hz, name, config.sample_rate_hz)
     clip = np.zeros(config.num_samples, np.float32)
     clip[: wave.size] = wave[: clip.size]
-    return clip
+    return DecodedClip(clip, _cut_s(num_frames / rate_hz, config))
 
 
 def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.ndarray:
@@ -166,8 +201,8 @@ def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.
     return resampled
 
 
-def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, str]:
-    """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its name."""
+def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, int]:
+    """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its number of samples."""
     import soundfile
 
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
@@ -186,7 +221,7 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
             raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
         _check_length(name, sound.frames, sound.channels, sound.samplerate)
         try:
-            return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, name
+            return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, sound.frames
         except soundfile.LibsndfileError as error:
             detail = f"{name}: {sound.frames} samples are declared, but can't be decoded: {error.error_string}"
             raise AudioError("truncated", detail) from error

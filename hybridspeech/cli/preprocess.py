@@ -77,6 +77,7 @@ def preprocess_command(
             "shards": f"{result.num_shards} in {result.out}, {result.num_bytes / 1e6:,.1f} MB",
             "clips": f"{result.num_clips:,} ({splits})",
             "rejects": f"{result.num_rejects:,}" + (f" (see {result.out}/rejects.jsonl)" if result.num_rejects else ""),
+            **({"cut": f"{result.cut_s:,.1f} s of {result.num_long:,} longer clips"} if result.num_long else {}),
             "time": f"{result.startup_s:.1f} s start, {result.work_s:.1f} s work, {result.clips_per_s:,.0f} clips/s",
             "digest": result.digest,
         }

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.audio.decode import decode, read_clip
+from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
 from hybridspeech.audio.formats import AUDIO_SUFFIXES
+from hybridspeech.audio.long_clips import describe_cut
 from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent, to_json
-from hybridspeech.errors import AudioError, ConfigError, RunError
+from hybridspeech.errors import AudioError, ConfigError, RunError, counted
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.registry import requires
 from hybridspeech.storage.copies import fetched
@@ -46,6 +47,7 @@ class Prediction:
     ----------
     label, probability : the most probable label; None for an unusable file
     top : the most probable labels in descending order; the first one is `label`
+    cut_s : duration, in seconds, that was cut off the end of a file that is longer than the clip duration; else 0
     error : "reason: detail" for an unusable file, else None
     """
 
@@ -53,11 +55,12 @@ class Prediction:
     label: str | None = None
     probability: float | None = None
     top: tuple[Candidate, ...] = ()
+    cut_s: float = 0.0
     error: str | None = None
 
     def line(self) -> dict[str, Any]:
-        """Return the JSON object of this file: path, label, probability and top; or path and error."""
-        names = ("path", "label", "probability", "top") if self.error is None else ("path", "error")
+        """Return the JSON object of this file: path, label, probability, top and cut_s; or path and error."""
+        names = ("path", "label", "probability", "top", "cut_s") if self.error is None else ("path", "error")
         return {name: to_json(getattr(self, name)) for name in names}
 
 
@@ -126,20 +129,20 @@ def _audio_files(given: str | Path) -> list[str]:
     return audio
 
 
-def _read_clips(paths: Sequence[str], features: FeatureConfig) -> Iterator[np.ndarray | AudioError]:
-    """Yield the waveform of each file, or why it is unusable; files of an object store are requested ahead."""
+def _read_clips(paths: Sequence[str], features: FeatureConfig) -> Iterator[DecodedClip | AudioError]:
+    """Yield the clip of each file, or why it is unusable; files of an object store are requested ahead."""
     contents = read_many(path for path in paths if is_url(path))
     for path in paths:
         try:
             if not is_url(path):
-                yield read_clip(path, features)
+                yield decode_file(path, features)
                 continue
             content = next(contents)
             if isinstance(content, FileNotFoundError):
                 raise AudioError("missing", f"{path}: no such file")
             if isinstance(content, Exception):
                 raise content
-            yield decode(content, features, path)
+            yield decode_bytes(content, features, path)
         except AudioError as error:
             yield error
 
@@ -153,25 +156,25 @@ def _predict(
     on_progress: OnProgress,
 ) -> Iterator[Prediction]:
     extractor = FeatureExtractor(plan.features)
-    waves = _read_clips(paths, plan.features)
+    clips = _read_clips(paths, plan.features)
+    cuts_s: list[float] = []
     for first in range(0, len(paths), batch_size):
         batch = paths[first : first + batch_size]
-        errors, spectrograms = [], []
-        for _ in batch:
-            wave = next(waves)
-            errors.append(str(wave) if isinstance(wave, AudioError) else "")
-            if not isinstance(wave, AudioError):
-                spectrograms.append(extractor(wave).copy())
+        decoded = [next(clips) for _ in batch]
+        spectrograms = [extractor(clip.wave).copy() for clip in decoded if isinstance(clip, DecodedClip)]
         probabilities = model.predict_on_batch(np.stack(spectrograms)[..., np.newaxis]) if spectrograms else np.empty(0)
         if not np.isfinite(probabilities).all():
             raise RunError(f"{plan.run}: the network gives probabilities that are not finite; train again")
         answers: Iterator[np.ndarray] = iter(probabilities)
         on_progress(Progress(stage="predict", done=first + len(batch), total=len(paths), unit="files"))
-        for path, message in zip(batch, errors, strict=True):
-            if message:
-                yield Prediction(path=path, error=message)
-            else:
-                yield _prediction(path, next(answers), plan.labels, top_k)
+        for path, clip in zip(batch, decoded, strict=True):
+            if isinstance(clip, AudioError):
+                yield Prediction(path=path, error=str(clip))
+                continue
+            cuts_s += [clip.cut_s] if clip.cut_s else []
+            yield replace(_prediction(path, next(answers), plan.labels, top_k), cut_s=clip.cut_s)
+    if cut := describe_cut(cuts_s, counted(len(paths), "file"), plan.features.clip_duration_ms):
+        on_progress(Progress(stage="predict", message=f"{cut}; only the start of these files was used"))
 
 
 def _prediction(path: str, probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> Prediction:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
+from hybridspeech.audio.long_clips import describe_cut
 from hybridspeech.config import (
     NO_AUGMENTATION,
     AugmentConfig,
@@ -59,7 +60,8 @@ OUTPUT_NAMES = (INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, "*.tfrecord", "*.tfreco
 class PreprocessResult:
     """Result of `preprocess`. `work_s` excludes the start-up of the engine; `splits` holds the number of clips per split.
 
-    `num_ignored` is the number of files of the source that are not audio.
+    `num_ignored` is the number of files of the source that are not audio. `num_long` is the number of clips that were longer
+    than the clip duration and were cut, and `cut_s` the duration that was cut off, in seconds.
     """
 
     out: str
@@ -67,6 +69,8 @@ class PreprocessResult:
     num_clips: int
     num_rejects: int
     num_ignored: int
+    num_long: int
+    cut_s: float
     splits: Mapping[str, int]
     num_shards: int
     num_bytes: int
@@ -163,12 +167,19 @@ def _run(
 
 
 def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: float, work_s: float) -> PreprocessResult:
+    cuts_s = job.cuts_s(index)
+    recorded = counted(sum(not clip.copy for clip in job.manifest.clips), "clip")
+    if cut := describe_cut(cuts_s.values(), recorded, job.features.clip_duration_ms):
+        remedy = "check that each word is at the start, or set --clip-duration-ms or --on-long reject"
+        job.on_progress(Progress(stage="shards", message=f"{cut}; {remedy}"))
     return PreprocessResult(
         out=job.out,
         engine=engine,
         num_clips=index.num_clips,
         num_rejects=index.num_rejects,
         num_ignored=len(job.manifest.ignored),
+        num_long=len(cuts_s),
+        cut_s=sum(cuts_s.values()),
         splits=index.splits,
         num_shards=len(index.shards),
         num_bytes=index.num_bytes,

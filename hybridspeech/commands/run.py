@@ -149,12 +149,21 @@ def make_source(
                 f"{split!r} in {counted(count, 'part')}; each worker needs one or more: "
                 f"use fewer workers, or --shards {num_workers}"
             )
-    return ClipSource(tasks=tasks, labels=found.labels, features=features, shards=shards, max_rejects=max_rejects)
+    return ClipSource(
+        tasks=tasks,
+        labels=found.labels,
+        features=features,
+        shards=shards,
+        max_rejects=max_rejects,
+        on_long=manifest.on_long,
+    )
 
 
 def source_data(clips: ClipSource) -> TrainingData:
     """Return clips as the data of a training. Their digest covers clips and settings, as the bytes are not known yet."""
     settings = [to_json(clips.features), to_json(clips.shards), clips.labels]
+    if clips.on_long != "cut":  # the digest of a run without this setting stays the same
+        settings.append(clips.on_long)
     named = [
         [task.name, *([clip.clip_id, clip.label, clip.path, clip.excerpt] for clip in task.clips)]
         for task in clips.tasks

@@ -20,7 +20,7 @@ from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import BackendError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.shards.config import ShardConfig
-from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_balanced
+from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_balanced, read_ahead
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import number_of
 from hybridspeech.shards.plan import ShardTask
@@ -47,6 +47,7 @@ class ClipSource:
     ----------
     labels : in index order
     max_rejects : as in `preprocess`
+    on_long : as in `ManifestConfig`
     """
 
     tasks: tuple[ShardTask, ...]
@@ -54,6 +55,7 @@ class ClipSource:
     features: FeatureConfig
     shards: ShardConfig
     max_rejects: float = math.inf
+    on_long: str = "cut"
 
     @property
     def num_clips(self) -> int:
@@ -65,6 +67,10 @@ class ClipSource:
         counts = Counter(clip.label for task in self.tasks if task.split == "training" for clip in task.clips)
         return [counts[label] for label in range(len(self.labels))]
 
+    def _encoded(self, task: ShardTask, extractor: FeatureExtractor, encoder: ShardEncoder) -> Iterator[Reject | None]:
+        read = read_ahead(task.clips, self.features, self.on_long)
+        return encode_clips(task.clips, extractor, encoder, lambda clip: read(clip).wave)
+
     def chunks(self, tasks: Iterable[ShardTask], generation: int) -> Iterator[Chunk | ShardRecord]:
         """Yield the chunks of each shard, in order, and then its record; called on an executor."""
         extractor = FeatureExtractor(self.features)
@@ -72,7 +78,7 @@ class ClipSource:
             buffer = _ChunkBuffer(task.name, generation)
             encoder = ShardEncoder(task.name, self.shards, self.features.shape, buffer.pending.extend)
             rejects: list[Reject] = []
-            for reject in encode_clips(task.clips, extractor, encoder):
+            for reject in self._encoded(task, extractor, encoder):
                 if reject:
                     rejects.append(reject)
                 else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridspeech.audio.background_noise import excerpt, load_noises
-from hybridspeech.audio.decode import decode, read_clip
+from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -32,7 +32,8 @@ class ShardRecord:
 
     `key` is a hash of all that decides the bytes of the shard apart from the audio, or empty. `sources` holds version and
     hash of the sound of each clip, by its id, and `noises` those of the background noise of augmented copies, by path; the
-    hash of a reject is its reason. `source` is the location of the source, `host` the name of the host that made the shard.
+    hash of a reject is its reason. `cuts_s` holds the duration, in seconds, that was cut off each recorded clip that is longer
+    than the clip duration. `source` is the location of the source, `host` the name of the host that made the shard.
     """
 
     key: str = ""
@@ -40,46 +41,53 @@ class ShardRecord:
     rejects: tuple[Reject, ...] = ()
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     noises: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    cuts_s: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
     host: str = ""
 
 
-def read_waveform(clip: Clip, config: FeatureConfig) -> np.ndarray:
-    """Read the waveform of a clip, or make that of a clip of silence.
-
-    Returns
-    -------
-    float32 [shape=(config.num_samples,)], full scale = 1.0, mono, at config.sample_rate_hz
+def read_local(clip: Clip, config: FeatureConfig) -> DecodedClip:
+    """Read a clip from a file, or make a clip of silence.
 
     Raises
     ------
     AudioError: the clip can't be used.
     """
     if clip.excerpt is None:
-        return read_clip(clip.path, config)
+        return decode_file(clip.path, config)
     num_samples, (position, volume) = config.num_samples, clip.excerpt
     if not clip.path:
-        return np.zeros(num_samples, np.float32)
+        return DecodedClip(np.zeros(num_samples, np.float32))
     recording = load_noises((clip.path,), config.sample_rate_hz, num_samples, (clip.version,))
-    return np.float32(volume) * excerpt(recording, 0.0, position, num_samples)
+    return DecodedClip(np.float32(volume) * excerpt(recording, 0.0, position, num_samples))
 
 
-def read_ahead(clips: Sequence[Clip], config: FeatureConfig) -> Callable[[Clip], np.ndarray]:
-    """Return a function like `read_waveform` for these clips, to be called in their order.
+def read_ahead(clips: Sequence[Clip], config: FeatureConfig, on_long: str) -> Callable[[Clip], DecodedClip]:
+    """Return a function that reads these clips, to be called in their order.
 
-    Files on an object store are requested before they are needed, many at the same time.
+    Files on an object store are requested before they are needed, many at the same time. The function raises AudioError if
+    a clip can't be used, with the reason "exceeds-duration" for one that is longer than the clip duration if `on_long` is
+    "reject".
     """
     contents = read_many(clip.path for clip in clips if _is_stored(clip))
 
-    def read(clip: Clip) -> np.ndarray:
+    def read(clip: Clip) -> DecodedClip:
+        decoded = decode_next(clip)
+        if decoded.cut_s and on_long == "reject":
+            limit_s = config.clip_duration_ms / 1000
+            duration = f"{limit_s + decoded.cut_s:.2f} s; expected at most {limit_s:g} s"
+            raise AudioError("exceeds-duration", f"{clip.path}: {duration}, or --on-long cut")
+        return decoded
+
+    def decode_next(clip: Clip) -> DecodedClip:
         if not _is_stored(clip):
-            return read_waveform(clip, config)
+            return read_local(clip, config)
         content = next(contents)
         if isinstance(content, FileNotFoundError):
             raise AudioError("missing", f"{clip.path}: no such file")
         if isinstance(content, Exception):
             raise content
-        return decode(content, config, clip.path)
+        return decode_bytes(content, config, clip.path)
 
     return read
 
@@ -92,15 +100,14 @@ def encode_clips(
     clips: Sequence[Clip],
     extractor: FeatureExtractor,
     encoder: ShardEncoder,
-    read: Callable[[Clip], np.ndarray] | None = None,
+    read: Callable[[Clip], np.ndarray],
 ) -> Iterator[Reject | None]:
     """Encode the clips, in order; yield, after each, None or the Reject of a clip that can't be used.
 
     Parameters
     ----------
-    read : returns the waveform of a clip; None is `read_ahead`
+    read : returns the waveform of a clip
     """
-    read = read or read_ahead(clips, extractor.config)
     for clip in clips:
         try:
             extractor(read(clip), out=encoder.payload)

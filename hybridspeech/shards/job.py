@@ -95,7 +95,7 @@ class PreprocessJob:
     def settings(self) -> dict[str, Any]:
         """All settings that decide the bytes of the output, apart from the clips."""
         augment = (self.augment, self.augment_copies) if self.augment_copies else ()
-        return _settings(self.features, self.shards, self.manifest.labels, *augment)
+        return _settings(self.features, self.shards, self.manifest.labels, self.manifest_config.on_long, *augment)
 
     def prepare(self) -> ShardIndex | None:
         """Create the progress folder or read the records in it; return the index if the output is complete and unchanged.
@@ -196,7 +196,7 @@ class PreprocessJob:
         except ShardError:
             return False
         clips = [clip for clip in self.manifest.clips if clip.clip_id in before]
-        read = read_ahead(clips, self.features)
+        read = read_ahead(clips, self.features, self.manifest_config.on_long)
         return all(hash_or_reason(read, clip) == before[clip.clip_id] for clip in clips)
 
     def _has_same_noises(self, index: ShardIndex) -> bool:
@@ -213,7 +213,7 @@ class PreprocessJob:
             return before
         if index := self._index_before():
             augment = (index.augment, index.augment_copies) if index.augment_copies else ()
-            return _settings(index.features, index.shards_config, index.labels, *augment)
+            return _settings(index.features, index.shards_config, index.labels, index.manifest.on_long, *augment)
         return {}
 
     def make_shards(self, engine: Engine) -> list[ShardRecord]:
@@ -243,6 +243,7 @@ class PreprocessJob:
             key=json.dumps(self.settings, sort_keys=True),
             augment=self.augment,
             source=self._source,
+            on_long=self.manifest_config.on_long,
             storage=storage,
             noises=tuple((n.path, self.noise_versions[n.path]) for n in self.noises if "training" in n.splits),
         )
@@ -286,6 +287,11 @@ class PreprocessJob:
         if record is None or record.key != key or sizes.get(task.name) != record.info.num_bytes or not record.sources:
             return task
         return None if self._has_versions_of_now(record) else replace(task, may_be_unchanged=True)
+
+    def cuts_s(self, index: ShardIndex) -> dict[str, float]:
+        """Return the duration, in seconds, that was cut off each clip that is longer than the clip duration, by its id."""
+        records = [self.records[shard.name] for shard in index.shards if shard.name in self.records]
+        return {clip_id: cut_s for record in records for clip_id, cut_s in record.cuts_s.items()}
 
     def finish(self, records: Sequence[ShardRecord], check_claim: Callable[[], None] = lambda: None) -> ShardIndex:
         """Remove files that are not part of the output, and write index.json, the commit mark.
@@ -351,6 +357,10 @@ def read_records(folder: str) -> Iterator[ShardRecord]:
             yield record
 
 
-def _settings(features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], *augment: Any) -> dict[str, Any]:
+def _settings(
+    features: FeatureConfig, shards: ShardConfig, labels: Sequence[str], on_long: str, *augment: Any
+) -> dict[str, Any]:
     settings = {"features": to_json(features), "shards": to_json(shards), "labels": list(labels)}
+    if on_long != "cut":  # outputs of earlier versions were made with "cut", and can be resumed
+        settings["on_long"] = on_long
     return settings | ({"augment": to_json(augment)} if augment else {})

@@ -16,7 +16,7 @@ import numpy as np
 
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
-from hybridspeech.audio.decode import load_decoder
+from hybridspeech.audio.decode import DecodedClip, load_decoder
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import AudioError, HybridspeechError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -48,6 +48,7 @@ class ShardMaker:
     source: str = ""
     augment: AugmentConfig = NO_AUGMENTATION
     noises: tuple[tuple[str, str], ...] = ()
+    on_long: str = "cut"
     storage: SharedStorage | None = None
 
     def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
@@ -80,10 +81,14 @@ class ShardMaker:
 
     def _make(self, task: ShardTask) -> ShardRecord:
         extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
-        recorded, hashes = read_ahead(task.clips, self.features), dict[str, str]()
+        recorded = read_ahead(task.clips, self.features, self.on_long)
+        hashes, cuts_s = dict[str, str](), dict[str, float]()
 
         def read(clip: Clip) -> np.ndarray:
-            wave = recorded(clip)
+            decoded = recorded(clip)
+            wave = decoded.wave
+            if decoded.cut_s and not clip.copy:
+                cuts_s[clip.clip_id] = decoded.cut_s
             hashes[clip.clip_id] = sound_hash(wave)
             return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
 
@@ -98,6 +103,7 @@ class ShardMaker:
             rejects=tuple(rejects),
             sources={clip.clip_id: (clip.version, hashes[clip.clip_id]) for clip in task.clips},
             noises={path: (version, sound_hash(recording)) for (path, version), recording in noises},
+            cuts_s=cuts_s,
             source=self.source,
             host=socket.gethostname(),
         )
@@ -109,7 +115,7 @@ class ShardMaker:
         is_moved = before.source != self.source  # equal times prove nothing: archives may have one time for all files
         known = {clip_id: "" if is_moved else version for clip_id, (version, _) in before.sources.items()}
         suspects = [clip for clip in task.clips if known.get(clip.clip_id, "") != clip.version]
-        read = read_ahead(suspects, self.features)
+        read = read_ahead(suspects, self.features, self.on_long)
         hashes = {clip.clip_id: hash_or_reason(read, clip) for clip in suspects}
         if any(before.sources.get(clip_id, ("", ""))[1] != found for clip_id, found in hashes.items()):
             return None
@@ -159,9 +165,9 @@ def parse_record(content: bytes) -> ShardRecord | None:
         return None
 
 
-def hash_or_reason(read: Callable[[Clip], np.ndarray], clip: Clip) -> str:
+def hash_or_reason(read: Callable[[Clip], DecodedClip], clip: Clip) -> str:
     """Return the hash of the sound of a clip, or the reason why it can't be used."""
     try:
-        return sound_hash(read(clip))
+        return sound_hash(read(clip).wave)
     except AudioError as error:
         return error.reason

@@ -15,11 +15,16 @@ from hypothesis import strategies as st
 from support.audio_files import BAD, ODD, noise, sound, wav, write_bad_files
 
 from hybridspeech.audio import decode as audio
-from hybridspeech.audio.decode import decode, read_clip
+from hybridspeech.audio.decode import decode_bytes, decode_file, read_clip
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 
 CONFIG = FeatureConfig()
+
+
+def decode(data: bytes, config: FeatureConfig) -> np.ndarray:
+    """The waveform of a file in memory."""
+    return decode_bytes(data, config).wave
 
 
 def by_libsndfile(data: bytes) -> np.ndarray:
@@ -74,6 +79,15 @@ def test_short_clips_are_padded_with_zeros_at_the_end_and_long_ones_cut() -> Non
     np.testing.assert_array_equal(padded[:6_827], short)
     assert not padded[6_827:].any()
     np.testing.assert_array_equal(decode(sound("WAV", "FLOAT", long), CONFIG), long[:16_000])
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+@pytest.mark.parametrize(("num_samples", "cut_s"), [(16_000, 0), (16_100, 0), (20_000, 0.25)])
+def test_the_duration_that_is_cut_off_is_returned(format: str, num_samples: int, cut_s: float, tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(sound(format, "PCM_16", noise(num_samples)))
+    assert decode_file(path, CONFIG).cut_s == cut_s
+    assert decode_bytes(sound(format, "PCM_16", noise(2 * num_samples), 32_000), CONFIG).cut_s == cut_s
 
 
 def test_channels_are_averaged() -> None:

@@ -63,13 +63,26 @@ def test_a_bad_file_has_its_reason_and_the_others_their_label(run: Path, tones: 
     lines = [prediction.line() for prediction in predict(run, [empty, good, text, tmp_path / "none.wav"])]
     assert [set(line) for line in lines] == [
         {"path", "error"},
-        {"path", "label", "probability", "top"},
+        {"path", "label", "probability", "top", "cut_s"},
         {"path", "error"},
         {"path", "error"},
     ]
     assert lines[0]["error"].startswith("empty: ")
     assert lines[1]["label"] == "high"
     assert lines[3]["error"].startswith("missing: ")
+
+
+def test_what_is_cut_off_a_long_file_is_reported(run: Path, tones: Path, tmp_path: Path) -> None:
+    short = min((tones / "low").iterdir())
+    wave, rate_hz = soundfile.read(short, dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.resize(wave, 3 * rate_hz), rate_hz, subtype="PCM_16")
+    notes: list[str] = []
+    answers = list(predict(run, [short, tmp_path / "long.wav"], on_progress=lambda p: notes.append(p.message)))
+    assert [answer.cut_s for answer in answers] == [0, 2]
+    assert answers[0].top == answers[1].top
+    assert notes[-1].startswith(
+        "1 of 2 files is longer than the clip duration of 1,000 ms: 2.0 s in total were cut off"
+    )
 
 
 def test_batches_change_no_answer(run: Path, tones: Path) -> None:

@@ -1,0 +1,73 @@
+"""Clips that are longer than the clip duration: counted, and cut or rejected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.config import FeatureConfig
+from hybridspeech.errors import ConfigError
+from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.index import ShardIndex
+
+SMALL = FeatureConfig(kind="waveform")
+
+
+@pytest.fixture
+def source(tones: Path, tmp_path: Path) -> Path:
+    """The tones, of which one clip lasts 1.5 s and one 3 s."""
+    copy = shutil.copytree(tones, tmp_path / "source")
+    for word, seconds in (("high", 1.5), ("low", 3.0)):
+        path = min((copy / word).iterdir())
+        wave, rate_hz = soundfile.read(path, dtype="float32")
+        soundfile.write(path, np.resize(wave, int(seconds * rate_hz)), rate_hz, subtype="PCM_16")
+    return copy
+
+
+def test_long_clips_are_cut_and_counted(tones: Path, source: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    made = preprocess(
+        source, tmp_path / "out", features=SMALL, engine="local", on_progress=lambda p: notes.append(p.message)
+    )
+    assert (made.num_clips, made.num_rejects, made.num_long, made.cut_s) == (120, 0, 2, 2.5)
+    assert made.digest == preprocess(tones, tmp_path / "whole", features=SMALL, engine="local").digest
+    assert any(
+        note.startswith(
+            "2 of 120 clips are longer than the clip duration of 1,000 ms: 2.5 s in total were cut off at their ends, at "
+            "most 2.0 s of one"
+        )
+        for note in notes
+    )
+    again = preprocess(source, tmp_path / "out", features=SMALL, engine="local", resume=True)
+    assert (again.num_long, again.cut_s) == (2, 2.5)
+
+
+def test_long_clips_are_rejected_on_request(source: Path, tmp_path: Path) -> None:
+    out, reject = tmp_path / "out", ManifestConfig(on_long="reject")
+    made = preprocess(source, out, features=SMALL, manifest=reject, engine="local")
+    rejects = [json.loads(line) for line in (out / "rejects.jsonl").read_text().splitlines()]
+    assert [(entry["clip_id"].split("/")[0], entry["reason"]) for entry in rejects] == [
+        ("high", "exceeds-duration"),
+        ("low", "exceeds-duration"),
+    ]
+    assert rejects[0]["detail"] == "1.50 s; expected at most 1 s, or --on-long cut"
+    assert (made.num_rejects, made.num_long, ShardIndex.load(out).manifest) == (2, 0, reject)
+    again = preprocess(source, out, features=SMALL, manifest=reject, engine="local", resume=True)
+    assert again.digest == made.digest
+    with pytest.raises(ConfigError, match="made with other on_long"):
+        preprocess(source, out, features=SMALL, engine="local", resume=True)
+
+
+def test_few_samples_more_are_not_long(tones: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tones, tmp_path / "source")
+    path = min((copy / "high").iterdir())
+    wave, rate_hz = soundfile.read(path, dtype="float32")
+    soundfile.write(path, np.resize(wave, rate_hz + 50), rate_hz, subtype="PCM_16")
+    made = preprocess(copy, tmp_path / "out", features=SMALL, manifest=ManifestConfig(on_long="reject"), engine="local")
+    assert (made.num_rejects, made.num_long) == (0, 0)
