@@ -11,7 +11,7 @@ A file that can't be used raises AudioError with one of these reasons:
     not-a-file    a folder, pipe, socket or device; never opened, so that nothing blocks
     empty         no bytes, or a header without samples
     not-audio     no header that libsndfile recognises
-    unsupported   audio of another kind than the four above
+    unsupported   audio of another kind than the four above, such as .m4a, .aac and .webm
     damaged       the header is recognised, but contradictory or truncated
     bad-rate      a sample rate of 0 or of more than 768,000 Hz
     too-long      more than 600 s, or more than 230,400,000 values in all channels
@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from hybridspeech.audio.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
+from hybridspeech.audio.formats import CONVERT, NUM_SIGNATURE_BYTES, unsupported_kind
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.storage.locations import is_url
@@ -205,6 +206,8 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
     """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its number of samples."""
     import soundfile
 
+    if kind := unsupported_kind(os.pread(descriptor, NUM_SIGNATURE_BYTES, 0)):
+        raise AudioError("unsupported", f"{name}: {kind}; {CONVERT}")
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
     try:
         sound = soundfile.SoundFile(descriptor, closefd=False)
@@ -212,7 +215,7 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
         raise _not_opened(error, name) from error
     with sound:
         if sound.format not in _FORMATS:
-            raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3")
+            raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3; {CONVERT}")
         if sound.samplerate > MAX_RATE_HZ:
             raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")
         if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):

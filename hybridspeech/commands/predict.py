@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
-from hybridspeech.audio.formats import AUDIO_SUFFIXES
+from hybridspeech.audio.formats import AUDIO_SUFFIXES, converted_originals, is_recording
 from hybridspeech.audio.long_clips import describe_cut
 from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent, to_json
 from hybridspeech.errors import AudioError, ConfigError, RunError, counted
@@ -79,7 +79,7 @@ def predict(
     ----------
     run : run directory of a finished training; a local path or a URL
     files : audio files, and folders, local or URLs; a folder is searched at any depth for files with one of
-        AUDIO_SUFFIXES, in the order of their names
+        AUDIO_SUFFIXES or UNSUPPORTED_SUFFIXES (these have an error as result), in the order of their names
     top_k : number of labels in each prediction
     batch_size : number of files in memory at a time
     model : "module:function" of a custom network, which is imported only if it is named here
@@ -121,7 +121,8 @@ def _audio_files(given: str | Path) -> list[str]:
         found = [(str(Path(folder) / name), name) for folder, _, names in os.walk(location) for name in names]
     else:
         return [location]
-    audio = sorted(path for path, name in found if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith("."))
+    recordings = {path for path, name in found if is_recording(name) and not name.startswith(".")}
+    audio = sorted(recordings - converted_originals(recordings))
     if not audio:
         raise ConfigError(
             f"{given}: no audio file in this folder; expected names that end in {', '.join(AUDIO_SUFFIXES)}"

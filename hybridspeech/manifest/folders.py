@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hybridspeech.audio.formats import AUDIO_SUFFIXES
+from hybridspeech.audio.formats import AUDIO_SUFFIXES, CONVERT, converted_originals, is_recording, is_supported
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.text import valid_text
 from hybridspeech.storage.locations import is_url
@@ -29,7 +29,8 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
 
     Returns
     -------
-    (path relative to `source`, word) of each clip
+    (path relative to `source`, word) of each clip. Recordings that can't be decoded, such as .m4a, are among them, to be
+    rejected by name, unless a converted file is beside them
 
     Raises
     ------
@@ -42,12 +43,19 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
         raise ManifestError(
             f"{source}: this data set is not finished (it holds {UNFINISHED_NAME}); run the command that makes it again"
         )
-    found = [(name, word) for word, names in words.items() for name in names]
-    empty = [word for word, names in words.items() if not names]
+    found = []
+    for word, names in words.items():
+        originals = converted_originals(names)
+        ignored += map(valid_text, originals)
+        found += [(name, word) for name in names if name not in originals]
+    empty = [word for word, names in words.items() if not any(map(is_supported, names))]
     if empty:
         some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        unsupported = [name for word in empty for name in words[word]]
+        remedy = f". {valid_text(unsupported[0])!r} can't be decoded: {CONVERT}" if unsupported else ""
         raise ManifestError(
-            f"{source}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the folder"
+            f"{source}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the "
+            f"folder{remedy}"
         )
     if not found:
         raise ManifestError(f"{source}: no word folder here; expected SOURCE/word/clip.wav{_likely_cause(ignored)}")
@@ -62,7 +70,7 @@ def _words_of_folder(folder: Path, ignored: list[str]) -> tuple[dict[str, list[s
     for item in _listing(folder):
         if item.is_dir(follow_symlinks=False) and not item.name.startswith(("_", ".")):
             words[item.name] = list(_walk(item.path, f"{item.name}/", ignored))
-        elif item.is_symlink() or _is_audio(item.name):
+        elif item.is_symlink() or is_recording(item.name):
             ignored.append(valid_text(item.name))
     return words, False
 
@@ -76,20 +84,20 @@ def _words_of_store(url: str, ignored: list[str]) -> tuple[dict[str, list[str]],
         if word == UNFINISHED_NAME and below:
             return {}, True
         if not below:
-            ignored += [name] if _is_audio(name) else []
+            ignored += [name] if is_recording(name) else []
         elif not word.startswith(("_", ".")):
             clips = words.setdefault(word, [])
             first_hidden = next((depth for depth, part in enumerate(below, 1) if part.startswith(".")), None)
             if first_hidden is not None:
                 hidden.add("/".join(name.split("/")[: first_hidden + 1]))
             else:
-                (clips if _is_audio(name) else ignored).append(name)
+                (clips if is_recording(name) else ignored).append(name)
     ignored.extend(hidden)
     return words, False
 
 
 def _likely_cause(ignored: list[str]) -> str:
-    loose = sum(_is_audio(name) for name in ignored)
+    loose = sum(is_recording(name) for name in ignored)
     if loose:
         return f". It holds {loose} audio files directly: if it is one word's folder, give the folder above it"
     return ". It holds links, which are not followed: copy the folders, or give a table" if ignored else ""
@@ -103,7 +111,7 @@ def _walk(folder: str, prefix: str, ignored: list[str]) -> Iterator[str]:
             ignored.append(valid_text(name))
         elif item.is_dir(follow_symlinks=False):
             yield from _walk(item.path, f"{name}/", ignored)
-        elif _is_audio(item.name) and _is_file(item):
+        elif is_recording(item.name) and _is_file(item):
             yield name
         else:
             ignored.append(valid_text(name))
@@ -115,10 +123,6 @@ def _listing(folder: str | Path) -> list[os.DirEntry[str]]:
             return sorted(items, key=lambda item: item.name)
     except OSError as error:
         raise ManifestError(f"{folder}: can't list this folder ({error.strerror}); change its permissions") from error
-
-
-def _is_audio(name: str) -> bool:
-    return name.lower().endswith(AUDIO_SUFFIXES)
 
 
 def _is_file(item: os.DirEntry[str]) -> bool:

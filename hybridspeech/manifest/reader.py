@@ -14,7 +14,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from hybridspeech.errors import ManifestError
+from hybridspeech.audio.formats import CONVERT, is_recording, is_supported
+from hybridspeech.errors import ManifestError, counted
 from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
@@ -52,7 +53,7 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
         raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
     find_speaker = speaker_finder(config.speaker_pattern)
     entries = sorted((_entry(row, find_speaker) for row in rows), key=lambda entry: entry.clip_id)
-    notes += _normalisation_notes(rows)
+    notes += _normalisation_notes(rows) + _unsupported_notes(entries)
     _check_speaker_pattern(place, config.speaker_pattern, entries)
     _check_entries(place, entries)
     rule = choose_rule(place, folder, entries, config)
@@ -108,6 +109,14 @@ def _check_speaker_column(place: str, rows: list[TableRow]) -> None:
             f"{place}: {len(without)} of {len(rows)} rows have no speaker ({some}); give every row a speaker, or remove "
             "the column"
         )
+
+
+def _unsupported_notes(entries: list[Entry]) -> list[str]:
+    unsupported = [entry.clip_id for entry in entries if is_recording(entry.path) and not is_supported(entry.path)]
+    if not unsupported:
+        return []
+    files = counted(len(unsupported), "file")
+    return [f"{files} of an unsupported format, e.g. {unsupported[0]!r}; {CONVERT}, and preprocess again"]
 
 
 def _check_speaker_pattern(place: str, pattern: str, entries: list[Entry]) -> None:

@@ -53,6 +53,12 @@ def test_every_kind_of_bad_path_has_its_reason_and_none_blocks(tmp_path: Path) -
         assert (path.name, caught.value.reason) == (path.name, reason)
 
 
+@pytest.mark.parametrize("name", ["m4a", "webm", "aac", "amr", "caf"])
+def test_a_recording_that_must_be_converted_has_the_remedy(name: str) -> None:
+    with pytest.raises(AudioError, match="convert to WAV or FLAC, for example with ffmpeg"):
+        decode_bytes(BAD[name][1](), CONFIG)
+
+
 @pytest.mark.parametrize("path", ["a\0b.wav", "x" * 5000, "/proc/self/mem", "\ud800.wav"])
 def test_impossible_names_are_audio_errors(path: str) -> None:
     with pytest.raises(AudioError):

@@ -113,12 +113,26 @@ def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
         ([], "no word folder here"),
         (["a.wav", "b.wav"], "It holds 2 audio files directly: if it is one word's folder, give the folder above"),
         (["yes/a.wav", "no/README"], "no audio file in 'no'; put clips there"),
+        (["yes/a.wav", "no/b.m4a"], "no audio file in 'no';.* 'no/b.m4a' can't be decoded: convert to WAV or FLAC"),
         (["_noise_/a.wav"], "no word folder here"),
     ],
 )
 def test_a_folder_that_is_no_source_is_explained(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(tree(tmp_path, *names))
+
+
+def test_recordings_of_phones_are_named_with_the_remedy_until_they_are_converted(tmp_path: Path) -> None:
+    tree(tmp_path, "no/a.wav", "no/b.M4A", "no/c.d.webm", "yes/a.wav")
+    found = read_manifest(tmp_path)
+    assert ids(found) == ["no/a.wav", "no/b.M4A", "no/c.d.webm", "yes/a.wav"]
+    assert found.notes == (
+        "2 files of an unsupported format, e.g. 'no/b.M4A'; convert to WAV or FLAC, for example with ffmpeg -i clip.m4a "
+        "clip.wav, and preprocess again",
+    )
+    converted = read_manifest(tree(tmp_path, "no/b.wav", "no/c.d.wav"))
+    assert ids(converted) == ["no/a.wav", "no/b.wav", "no/c.d.wav", "yes/a.wav"]
+    assert (converted.ignored, converted.notes) == (("no/b.M4A", "no/c.d.webm"), ())
 
 
 def test_word_folders_that_are_links_are_explained(tmp_path: Path) -> None:
