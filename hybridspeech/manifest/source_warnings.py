@@ -93,9 +93,9 @@ def _far_shares(counts: Mapping[str, int], percentages: Mapping[str, float]) -> 
         share = 100 * counts[split] / total
         if counts[split] and percentage and not percentage / FAR <= share <= percentage * FAR:
             yield (
-                f"{counts[split]:,} of {total:,} clips ({share:.0f} %) are in split {split}, and {percentage:g} % were "
-                f"requested: the hash rule assigns whole speakers, and there are few of them or some have most clips; record "
-                f"more speakers, change --{split}-percentage, or give a table with a column 'split'"
+                f"split {split} has {counts[split]:,} of {total:,} clips ({share:.0f} %), and {percentage:g} % were "
+                "requested: the hash rule assigns all clips of a speaker to one split, so that few speakers give other "
+                f"shares; record more speakers, change --{split}-percentage, or give a table with a column 'split'"
             )
 
 

@@ -68,9 +68,7 @@ def test_a_share_far_from_the_requested_one_is_reported(tmp_path: Path) -> None:
     """The hash rule puts speaker b into testing, and the other speakers into training."""
     names = [f"yes/b_nohash_{take}.wav" for take in range(17)] + [f"yes/{name}_nohash_0.wav" for name in "acd"]
     warnings = warnings_of(tree(tmp_path, *names))
-    assert any(
-        text.startswith("17 of 20 clips (85 %) are in split testing, and 10 % were requested") for text in warnings
-    )
+    assert any(text.startswith("split testing has 17 of 20 clips (85 %), and 10 % were requested") for text in warnings)
 
 
 def test_shares_of_lists_and_columns_are_not_compared(tmp_path: Path) -> None:
