@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import soundfile
 
 from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.run import make_source
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.config import ShardConfig
+from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 
 SMALL = FeatureConfig(kind="waveform")
@@ -62,6 +67,15 @@ def test_long_clips_are_rejected_on_request(source: Path, tmp_path: Path) -> Non
     assert again.digest == made.digest
     with pytest.raises(ConfigError, match="made with other on_long"):
         preprocess(source, out, features=SMALL, engine="local", resume=True)
+
+
+@pytest.mark.parametrize(("on_long", "num_rejects"), [("cut", 0), ("reject", 2)])
+def test_run_feeds_the_same_clips(source: Path, on_long: Literal["cut", "reject"], num_rejects: int) -> None:
+    config = ManifestConfig(on_long=on_long)
+    clips = make_source(source, FeatureConfig(kind="logmel"), config, ShardConfig(num_shards=2), 1, math.inf)
+    records = [item for item in clips.chunks(clips.tasks, 0) if isinstance(item, ShardRecord)]
+    rejects = [reject.reason for record in records for reject in record.rejects]
+    assert rejects == ["exceeds-duration"] * num_rejects
 
 
 def test_few_samples_more_are_not_long(tones: Path, tmp_path: Path) -> None:
