@@ -32,6 +32,7 @@ from hybridspeech.evaluation.summary import evaluation_files
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.models.export_formats import FORMATS, OUTPUT_NAME, Classify, ExportSource
 from hybridspeech.models.frontend import INPUT_NAME
+from hybridspeech.models.tensorflow_errors import disk_errors_translated
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
@@ -154,7 +155,8 @@ def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Req
         request.on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
         with requires("train", "export"), _quiet(), native_errors_muted():
             written = staging / f"model{FORMATS[format].suffix}"
-            difference, agreement, classify = _write(directory, plan, format, waves, written)
+            with disk_errors_translated(target):
+                difference, agreement, classify = _write(directory, plan, format, waves, written)
             if clips.measure:
                 message = f"measuring the export on split {MEASURED_SPLIT}"
                 request.on_progress(Progress(stage="measure", message=message))

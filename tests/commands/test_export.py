@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.small_disk import mounted
 from support.trained_runs import SMALL, random_run, sound_run, sound_shards, tone_run, tone_shards
 
 from hybridspeech.commands.evaluate import evaluate
@@ -282,3 +283,11 @@ def test_shards_that_do_not_serve_are_refused(trained: tuple[Path, Path], tones:
         export(run, tmp_path / "x.tflite", format="tflite-int8", calibrate=spectrograms)
     with pytest.raises(ConfigError, match="holds stft spectrograms, and measuring an export needs the sound"):
         export(run, tmp_path / "x", measure=spectrograms)
+
+
+def test_a_full_disk_is_an_error_of_the_system(run: Path, tmp_path: Path) -> None:
+    with (
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=512k", "tmpfs") as disk,
+        pytest.raises(OSError, match="No space left on device"),
+    ):
+        export(run, disk / "model")
