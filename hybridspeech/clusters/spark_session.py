@@ -128,7 +128,7 @@ def _check_master_answers(settings: SparkSettings) -> None:
 def _start(settings: SparkSettings, scratch: Path) -> SparkContext:
     variables = spark_environment(scratch, loopback=is_on_this_machine(settings.master))
     variables["PYSPARK_PYTHON"] = settings.conf.get("spark.pyspark.python", variables["PYSPARK_PYTHON"])
-    if is_started_here(settings.master):
+    if is_started_here(settings.master) and not is_submitted():
         variables["SPARK_HOME"] = str(_linked_home(Path(variables["SPARK_HOME"]), scratch))
     variables["SPARK_CONF_DIR"] = str(scratch / "conf")
     original = Path(os.environ.get("SPARK_CONF_DIR") or find_spark() / "conf")

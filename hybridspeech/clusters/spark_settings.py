@@ -30,7 +30,10 @@ def find_spark() -> Path:
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
         raise MissingExtraError(missing_extra("spark", "Spark", "pyspark"))
-    return Path(spec.origin).parent
+    folder = Path(spec.origin).parent
+    if not folder.is_dir():  # spark-submit imports pyspark from an archive, and sets SPARK_HOME
+        return Path(os.environ["SPARK_HOME"])
+    return folder
 
 
 def has_executors(master: str) -> bool:

@@ -50,6 +50,10 @@ COLUMNS = pyarrow.schema(
 SPARK_COLUMNS = "shard string, generation long, offset long, num_records long, data binary"
 SPARE_CPUS = 2
 """CPUs of a Ray that is started here besides the executors': for the tasks that turn Spark's results into a Dataset."""
+NO_JAVA_OPTIONS = (
+    "; the JVMs of RayDP need JDK_JAVA_OPTIONS in the environment of every `ray start` "
+    "(see 'Run on a Ray cluster' in the documentation; `hybridspeech doctor --ray-address` tells where it is missing)"
+)
 MAX_DATASET_BYTES = 128 << 20
 """Records per executor in one DataFrame: Spark keeps its Arrow data until it is in Ray's object store."""
 
@@ -185,7 +189,9 @@ def _dataset(context: Any, source: ClipSource, tasks: Sequence[ShardTask], gener
         dataset = ray.data.from_spark(frame).materialize()
         raydp_datasets.release(frame)
     except Exception as error:  # of Spark or of Ray; its message is read while Spark's JVM runs
-        raise BackendError(f"Spark on Ray could not make a Dataset of its records: {spark_cause(error)}") from error
+        cause = spark_cause(error)
+        advice = NO_JAVA_OPTIONS if "died unexpectedly" in cause else ""
+        raise BackendError(f"Spark on Ray could not make a Dataset of its records: {cause}{advice}") from error
     return dataset
 
 

@@ -186,7 +186,7 @@ def test_an_environment_without_other_machines_is_refused(tmp_path: Path) -> Non
             backend.run(TrainPlan(shards="/s", run="/r", cluster=cluster), lambda *_: None)
 
 
-@pytest.mark.cluster
+@pytest.mark.soak
 def test_executors_work_where_there_is_no_python_but_the_packed_one(
     packed_environment: Path, tones: Path, tmp_path: Path
 ) -> None:

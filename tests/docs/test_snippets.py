@@ -48,8 +48,13 @@ def test_quick_blocks_run_as_printed(page: str, noisy_tones: Path, tmp_path: Pat
     run_page(page, ("quick",), noisy_tones, tmp_path, 120)
 
 
-@pytest.mark.cluster
-@pytest.mark.parametrize("page", pages_with("cluster"))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.cluster if page == "README.md" else pytest.mark.soak)
+        for page in pages_with("cluster")
+    ],
+)
 def test_blocks_with_a_cluster_or_a_training_run_as_printed(page: str, noisy_tones: Path, tmp_path: Path) -> None:
     run_page(page, ("quick", "cluster"), noisy_tones, tmp_path, 540)
 
