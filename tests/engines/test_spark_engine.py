@@ -145,7 +145,7 @@ class TestOwnSession:
             SparkEngine(EngineConfig(master="spark://127.0.0.1:1")).__enter__()
 
     def test_a_master_that_spark_does_not_know_is_one_sentence(self) -> None:
-        with pytest.raises(EngineError, match=r"^Spark did not start with master nonsense: Master must"):
+        with pytest.raises(ConfigError, match=r"^master 'nonsense' is unknown; expected local\[N\]"):
             SparkEngine(EngineConfig(master="nonsense")).__enter__()
 
     def test_a_jvm_that_cannot_start_is_one_sentence(self) -> None:
