@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from hybridspeech.cli import app
 from hybridspeech.shards.index import ShardIndex
 
+pytestmark = pytest.mark.cluster  # many commands that import TensorFlow
+
 Damage = Callable[[bytes], bytes]
 DAMAGES: dict[str, Damage] = {
     "empty": lambda data: b"",

@@ -20,6 +20,8 @@ from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.locations import join, parent_and_name
 from hybridspeech.storage.objects import delete_files, list_files, read_bytes, write_bytes
 
+pytestmark = pytest.mark.cluster  # an S3 server, and seconds of retries
+
 SHARDS = hs.ShardConfig(num_shards=3)
 
 
