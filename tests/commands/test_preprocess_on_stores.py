@@ -61,21 +61,22 @@ def shards_in(location: str) -> list[str]:
     return [name for name in sizes_in(location) if ".tfrecord" in name]
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])  # closes the session of other tests
 @pytest.mark.parametrize(
-    "engine",
+    "settings",
     [
         {"engine": "local"},
         {"engine": "local", "engine_config": hs.EngineConfig(executor_cores=2)},
         pytest.param(
             {"engine": "spark", "engine_config": hs.EngineConfig(master="local[2]")},
-            marks=pytest.mark.cluster,
             id="spark",
         ),
     ],
 )
-def test_from_store_to_store(engine: dict[str, Any], source: str, s3_url: str, expected: Any) -> None:
+def test_from_store_to_store(settings: dict[str, Any], source: str, s3_url: str, expected: Any) -> None:
     out = join(s3_url, "shards")
-    assert same(preprocess(source, out, **engine), expected)
+    assert same(preprocess(source, out, **settings), expected)
     assert sizes_in(out) == sizes_in(expected.out)
     for name in ("manifest.parquet", "rejects.jsonl", "index.json"):
         assert read_bytes(join(out, name)) == read_bytes(join(expected.out, name))
