@@ -116,8 +116,7 @@ def inspect(
 
     Raises
     ------
-    ShardError: there are no finished shards, or they can not be read. ConfigError: the image or the report can not be
-    written. StorageError: the object store can not be reached, or refuses.
+    ShardError: the shards are unfinished or damaged. ConfigError: a file can not be written. StorageError: a store fails.
     """
     refuse_urls(plot=plot, report=report, audio=audio)
     folder = normalized(shards) if is_url(shards) else str(shards)

@@ -56,6 +56,10 @@ OUTPUT_NAMES = (INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, "*.tfrecord", "*.tfreco
 """Patterns of the names that this verb writes."""
 
 
+MARKS = (INDEX_NAME, PROGRESS_NAME)
+"""Names that show that a folder is an output of `preprocess`, finished or not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreprocessResult:
     """Result of `preprocess`. `work_s` excludes the start-up of the engine; `splits` holds the number of clips per split.
@@ -100,8 +104,7 @@ def preprocess(
 
     Parameters
     ----------
-    source : a folder with one folder per word, or a CSV, JSON lines or Parquet table with `path` and `label`; a local path
-        or a URL
+    source : path or URL of a folder with one folder per word, or of a CSV, JSON lines or Parquet table
     out : output folder or URL; it must be empty or missing unless `overwrite` or `resume`. Every worker must reach both
     augment, augment_copies : add this number of augmented copies of each training clip (stft and logmel); fields of
         `augment` that are None have the values of `training.recipes.SOUND`. `train` augments waveform shards itself
@@ -111,22 +114,20 @@ def preprocess(
     Raises
     ------
     ConfigError: a setting is invalid. ManifestError: the source is unusable. OutputExistsError: `out` is not empty.
-    TooManyRejectsError: more clips are unusable than allowed. EngineError: the engine failed; `resume` continues.
-    StorageError: an object store can not be reached, or refuses.
+    TooManyRejectsError. EngineError: the engine failed; `resume` continues. StorageError: an object store fails.
     """
-    check_max_rejects(max_rejects)
     features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), normalized(out)
     shards = (shards or ShardConfig()).for_features(features.kind)
     noises = find_noises(source, manifest.seed)
-    _check_settings(features, augment, augment_copies)
+    _check_settings(features, augment, augment_copies, max_rejects)
     augment, augment_notes = _copies_augmentation(augment, augment_copies, noises)
-    session = ENGINES.load(engine)(engine_config or EngineConfig()) if isinstance(engine, str) else nullcontext(engine)
+    name, session = _named_session(engine, engine_config)
     recorded = select_task(read_manifest(source, manifest), manifest, noises)
     found = add_copies(recorded, augment_copies)
-    warnings = source_warnings(recorded.clips, manifest, recorded.split_rule)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
-    untested = [note for place in (source, out) if is_url(place) and (note := untested_note(normalized(place)))]
-    for message in (_describe(found, shards), *found.notes, *warnings, *augment_notes, *dict.fromkeys(untested)):
+    warnings = source_warnings(recorded.clips, manifest, recorded.split_rule)
+    notes = (_describe(found, shards), *found.notes, *warnings, *augment_notes, *_untested_notes(source, out))
+    for message in notes:
         on_progress(Progress(stage="manifest", message=message))
     job = PreprocessJob(
         out=out,
@@ -140,12 +141,22 @@ def preprocess(
         max_rejects=max_rejects,
         on_progress=on_progress,
     )
-    name = engine if isinstance(engine, str) else engine.name
-    with claim_output(
-        out, marks=(INDEX_NAME, PROGRESS_NAME), ours=OUTPUT_NAMES, overwrite=overwrite, resume=resume
-    ) as check_claim:
+    with claim_output(out, marks=MARKS, ours=OUTPUT_NAMES, overwrite=overwrite, resume=resume) as check_claim:
         index, startup_s, work_s = _run(job, name, session, check_claim)
     return _result(job, index, engine=name, startup_s=startup_s, work_s=work_s)
+
+
+def _named_session(engine: str | Engine, config: EngineConfig | None) -> tuple[str, AbstractContextManager[Engine]]:
+    """Return the name of the engine, and a context that starts and stops it; a started engine stays open."""
+    if isinstance(engine, str):
+        return engine, ENGINES.load(engine)(config or EngineConfig())
+    return engine.name, nullcontext(engine)
+
+
+def _untested_notes(source: str | Path, out: str) -> list[str]:
+    """Return a note for each kind of URL that was never tested."""
+    notes = [untested_note(normalized(location)) for location in (source, out) if is_url(location)]
+    return list(dict.fromkeys(note for note in notes if note))
 
 
 def _run(
@@ -190,8 +201,9 @@ def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: fl
     )
 
 
-def _check_settings(features: FeatureConfig, augment: AugmentConfig | None, copies: int) -> None:
-    """Raise ConfigError where the settings do not fit together."""
+def _check_settings(features: FeatureConfig, augment: AugmentConfig | None, copies: int, max_rejects: float) -> None:
+    """Raise ConfigError where a setting is invalid, or settings do not fit together."""
+    check_max_rejects(max_rejects)
     if features.kind == "waveform" and copies:
         raise ConfigError(
             f"augment_copies is {copies} for waveforms, which `train` augments in each epoch; leave it out, or use "
