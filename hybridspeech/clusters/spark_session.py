@@ -54,6 +54,9 @@ MIN_OPEN_FILES = 512
 """A JVM of Spark opens about 300 archives."""
 _ADVICE = {
     "BindException": "; choose another port, or leave the setting out",
+    "invalid null input: name": (
+        "; this user has no entry in the table of users (/etc/passwd), which Spark's login needs: add one"
+    ),
     "A secret key must be specified": "; write it to spark-defaults.conf in SPARK_CONF_DIR, where only you can read it",
 }
 
