@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def ports() -> set[int]:
 
 
 def command_lines() -> str:
-    return "\n".join(" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True))
+    lines = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended since
+            lines.append(" ".join(process.cmdline()))
+    return "\n".join(lines)
 
 
 def test_master_worker_driver_and_executor_refuse_a_neighbour(tmp_path: Path) -> None:
