@@ -54,7 +54,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """Modules by which an extra is recognised."""
 CONNECT_TIMEOUT_S = 5.0
-PROBE_SUFFIX = "-hybridspeech-doctor"
 
 
 @dataclass(frozen=True, kw_only=True)

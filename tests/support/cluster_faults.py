@@ -15,9 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from support.process_faults import OPTIONS, Job, command, command_of_training, descendants, job, write_clips
-
-__all__ = ["essence", "play", "preprocessing", "result_of", "training", "write_clips"]
+from support.process_faults import OPTIONS, Job, command, command_of_training, descendants, job
 
 STALL_S = 20
 LIMIT_S = 240.0

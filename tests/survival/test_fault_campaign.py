@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import cheap_faults, cluster_faults
+from support.process_faults import write_clips
 
 IN_MAKE_TEST = range(10_000, 10_030)
 """Seeds of the short campaign of ``make test``."""
@@ -55,7 +56,7 @@ def test_many_cheap_faults(scene: cheap_faults.Scene, tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(10_800)
 def test_many_cluster_faults(tmp_path: Path) -> None:
-    source = cluster_faults.write_clips(tmp_path / "source", num_speakers=100)
+    source = write_clips(tmp_path / "source", num_speakers=100)
     shards = tmp_path / "shards"
     expected = {
         "preprocess": cluster_faults.essence(
