@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ FETCHES_IN_FLIGHT = 4
 KEPT_BEHIND = 8
 """Files asked for last, which are not removed: their reader may not have opened them yet."""
 SMALL_BYTES = 1 << 20
+CLOSING_S = 10.0
+"""How long the end waits for downloads under way; one that hangs does not keep a command from ending."""
 
 
 class LocalCopies:
@@ -38,7 +41,11 @@ class LocalCopies:
         self, location: str, sizes: Mapping[str, int], max_bytes: int, check: Callable[[str, Path], None]
     ) -> None:
         self._location, self._sizes, self._max_bytes, self._check = location, sizes, max_bytes, check
-        self._folder = tempfile.TemporaryDirectory(prefix="hybridspeech-copies-")
+        self._folder = tempfile.TemporaryDirectory(prefix="hybridspeech-copies-", ignore_cleanup_errors=True)
+        self._fetchers = [
+            threading.Thread(target=self._fetch_ahead, name=f"hybridspeech-fetch-{number}", daemon=True)
+            for number in range(FETCHES_IN_FLIGHT)
+        ]
         self._changed = threading.Condition()
         self._order: list[str] = []  # names that will be asked for, in reading order
         self._awaited: list[str] = []  # names that a reader waits for
@@ -51,8 +58,8 @@ class LocalCopies:
         """What `path` has raised last, for a caller that has called it through another library."""
 
     def __enter__(self) -> LocalCopies:
-        for number in range(FETCHES_IN_FLIGHT):
-            threading.Thread(target=self._fetch_ahead, name=f"hybridspeech-fetch-{number}", daemon=True).start()
+        for fetcher in self._fetchers:
+            fetcher.start()
         return self
 
     def __exit__(
@@ -61,6 +68,9 @@ class LocalCopies:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        deadline = time.monotonic() + CLOSING_S
+        for fetcher in self._fetchers:  # one that still writes would put files into the folder while it is removed
+            fetcher.join(max(0.0, deadline - time.monotonic()))
         self._folder.cleanup()
 
     @property

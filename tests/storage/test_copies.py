@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -81,9 +82,24 @@ def test_what_the_check_says_reaches_the_reader(store: str) -> None:
         assert copies.path(NAMES[2]).is_file()
         with pytest.raises(ShardError, match="shard-03: damaged"):
             copies.path(NAMES[3])
-        with pytest.raises(FileNotFoundError):
-            delete_files([join(store, NAMES[19])])
-            LocalCopies(store, SIZES, 20_000, check).__enter__().path(NAMES[19])
+    delete_files([join(store, NAMES[19])])
+    with LocalCopies(store, SIZES, 20_000, check) as copies, pytest.raises(FileNotFoundError):
+        copies.path(NAMES[19])
+
+
+def test_closing_waits_for_the_downloads_under_way(store: str) -> None:
+    begun, ended = threading.Semaphore(0), threading.Semaphore(0)
+
+    def check(name: str, path: Path) -> None:
+        begun.release()
+        time.sleep(0.5)
+        path.with_name(f"{name}.checked").touch()
+        ended.release()
+
+    with LocalCopies(store, SIZES, 20_000, check) as copies:
+        copies.expect(NAMES)
+        begun.acquire()
+    assert ended.acquire(blocking=False)
 
 
 def test_parts_of_a_location_are_fetched_and_files_uploaded(tmp_path: Path) -> None:
