@@ -50,7 +50,7 @@ def test_an_override_changes_the_given_fields_only() -> None:
         (lambda: ClusterConfig(num_workers=0), "num_workers is 0"),
     ],
 )
-def test_a_setting_that_can_not_work_is_refused(make: object, message: str) -> None:
+def test_an_invalid_setting_is_refused(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()  # type: ignore[operator]
 
@@ -63,7 +63,7 @@ def test_a_setting_that_can_not_work_is_refused(make: object, message: str) -> N
         FeatureConfig(kind="logmel", top_db=60.0),
     ],
 )
-def test_a_record_survives_json(record: object) -> None:
+def test_a_record_is_unchanged_by_json(record: object) -> None:
     assert from_json(type(record), json.loads(json.dumps(to_json(record)))) == record
 
 

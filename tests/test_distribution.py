@@ -79,7 +79,7 @@ def test_metadata_has_no_relative_link_and_names_the_pythons_that_were_run(wheel
     assert metadata.get_all("Project-URL") is None
 
 
-def test_source_distribution_holds_what_a_clone_holds(dist: Path) -> None:
+def test_the_source_distribution_has_the_files_of_a_clone(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {

@@ -22,12 +22,12 @@ def test_a_plug_in_is_imported_by_name() -> None:
     assert TABLE.load("fraction").__name__ == "Fraction"
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="engine 'flink' is unknown; choose one of fraction, absent, broken"):
         TABLE.load("flink")
 
 
-def test_a_missing_package_is_answered_with_the_extra_to_install() -> None:
+def test_a_missing_package_is_reported_with_the_extra_to_install() -> None:
     with pytest.raises(MissingExtraError, match=r"'package_that_is_nowhere'.*pip install .*\[cloud\]"):
         TABLE.load("absent")
 
@@ -41,7 +41,7 @@ def test_a_missing_package_is_answered_with_the_extra_to_install() -> None:
         ({"url": "file:///dist/a.whl", "archive_info": {}}, "pip install 'hybridspeech[spark] @ file:///dist/a.whl'"),
     ],
 )
-def test_an_extra_is_installed_from_where_the_package_came(
+def test_the_command_for_an_extra_uses_the_origin_of_the_package(
     source: dict[str, object] | None, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = tmp_path / "hybridspeech-0.1.0.dist-info"
@@ -53,11 +53,11 @@ def test_an_extra_is_installed_from_where_the_package_came(
     assert install_command("spark") == command
 
 
-def test_a_bug_of_our_own_is_not_taken_for_a_missing_extra() -> None:
+def test_an_import_error_of_our_own_is_not_taken_for_a_missing_extra() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"hybridspeech\.no_such_module"):
         TABLE.load("broken")
 
 
-def test_requires_lets_other_errors_pass() -> None:
+def test_requires_does_not_change_other_errors() -> None:
     with pytest.raises(ZeroDivisionError), requires("demo", "speech"):
         _ = 1 / 0

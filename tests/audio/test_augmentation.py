@@ -28,7 +28,7 @@ ALL = {
 }
 
 
-def test_a_version_depends_on_seed_copy_and_clip_alone() -> None:
+def test_augmentation_depends_only_on_seed_copy_and_clip_id() -> None:
     wave = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
     first = augmenter(**ALL).sound(wave, "yes/a.wav", 1)
     other_order = augmenter(**ALL)
@@ -42,20 +42,20 @@ def test_a_version_depends_on_seed_copy_and_clip_alone() -> None:
         assert not np.array_equal(changed, first)
 
 
-def test_the_clip_itself_is_left_alone() -> None:
+def test_the_input_waveform_is_not_changed() -> None:
     before = CLICK.copy()
     augmenter(**ALL).sound(CLICK, "a", 1)
     np.testing.assert_array_equal(CLICK, before)
 
 
-def test_a_shift_moves_by_so_many_milliseconds_at_most_both_ways_and_silence_comes_in() -> None:
+def test_a_shift_is_at_most_time_shift_ms_and_leaves_silence() -> None:
     places = [int(augmenter(time_shift_ms=100).sound(CLICK, f"{i}", 1).argmax()) for i in range(200)]
     assert 6_400 <= min(places) < 6_700
     assert 9_300 < max(places) <= 9_600
     assert augmenter(time_shift_ms=1_000).sound(np.ones(RATE_HZ, np.float32), "a", 1).min() == 0
 
 
-def test_gain_is_in_decibels_both_ways() -> None:
+def test_gain_is_between_minus_and_plus_gain_db() -> None:
     peaks_db = [20 * np.log10(augmenter(gain_db=6).sound(CLICK, f"{i}", 1).max()) for i in range(200)]
     assert -6 <= min(peaks_db) < -5.5
     assert 5.5 < max(peaks_db) <= 6
@@ -68,7 +68,7 @@ def test_speed_changes_the_pitch() -> None:
     assert 1_070 < max(pitches) <= 1_105
 
 
-def test_noise_is_mixed_into_a_share_of_the_clips_at_up_to_a_volume() -> None:
+def test_noise_is_mixed_into_the_given_share_of_the_clips() -> None:
     silence = np.zeros(RATE_HZ, np.float32)
     mixed = augmenter(background_volume=0.2, background_frequency=0.5)
     levels = [float(mixed.sound(silence, f"{i}", 1).max()) for i in range(400)]
@@ -76,7 +76,7 @@ def test_noise_is_mixed_into_a_share_of_the_clips_at_up_to_a_volume() -> None:
     assert 0.09 < max(levels) <= 0.1
 
 
-def test_noise_without_a_recording_of_it_is_refused() -> None:
+def test_background_noise_without_a_recording_is_refused() -> None:
     with pytest.raises(ConfigError, match="put recordings of it"):
         augmenter(background_volume=0.1, background_frequency=0.5, noises=())
 

@@ -37,7 +37,7 @@ def by_libsndfile(data: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_content_has_its_reason(name: str, tmp_path: Path) -> None:
+def test_bad_content_is_rejected_with_its_reason(name: str, tmp_path: Path) -> None:
     reason, content = BAD[name]
     path = tmp_path / "clip.wav"
     path.write_bytes(content())
@@ -46,7 +46,7 @@ def test_bad_content_has_its_reason(name: str, tmp_path: Path) -> None:
     assert caught.value.reason == reason
 
 
-def test_every_kind_of_bad_path_has_its_reason_and_none_blocks(tmp_path: Path) -> None:
+def test_every_bad_path_is_rejected_with_its_reason_without_blocking(tmp_path: Path) -> None:
     for path, reason in write_bad_files(tmp_path / "bad").items():
         with pytest.raises(AudioError) as caught:
             read_clip(path, CONFIG)
@@ -60,13 +60,13 @@ def test_a_recording_that_must_be_converted_has_the_remedy(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b.wav", "x" * 5000, "/proc/self/mem", "\ud800.wav"])
-def test_impossible_names_are_audio_errors(path: str) -> None:
+def test_invalid_names_raise_audio_errors(path: str) -> None:
     with pytest.raises(AudioError):
         read_clip(path, CONFIG)
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_files_are_read_as_libsndfile_reads_them(name: str) -> None:
+def test_unusual_files_are_read_as_libsndfile_reads_them(name: str) -> None:
     data = ODD[name]()
     wave = decode(data, CONFIG)
     assert (wave.dtype, wave.shape) == (np.float32, (16_000,))
@@ -165,7 +165,7 @@ def test_damaged_compressed_files_raise_nothing_but_audio_errors(kind: str, draw
     assert np.isfinite(wave).all()
 
 
-def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
+def test_a_decompression_bomb_takes_little_memory(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.flac"
     soundfile.write(bomb, np.zeros((590 * 48_000, 2), np.int16), 48_000)
     assert bomb.stat().st_size < 1_000_000
@@ -191,7 +191,7 @@ def test_descriptors_are_closed_after_errors_too(tmp_path: Path) -> None:
     assert num_open() == before
 
 
-def test_all_real_clips_are_good(speech_commands: Path) -> None:
+def test_all_real_clips_can_be_decoded(speech_commands: Path) -> None:
     paths = sorted(speech_commands.glob("[a-z]*/*.wav"))
     assert len(paths) >= 100
     for path in paths:

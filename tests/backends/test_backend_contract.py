@@ -47,7 +47,7 @@ def with_workers(plan: TrainPlan, num_workers: int, **settings: float) -> TrainP
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_two_workers_know_each_other_and_keep_to_this_machine_and_to_scratch(name, plan):
+def test_two_workers_have_one_cluster_listen_on_loopback_and_run_in_scratch_folders(name, plan):
     def worker(plan, context):
         sys.stdout.write(f"said by rank {context.rank}\n")
         guardian = next(
@@ -82,7 +82,7 @@ def rank_of(config: dict) -> int:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_failure_names_rank_and_cause_and_the_next_run_gets_its_plan_and_gives_its_report(name, plan, monkeypatch):
+def test_a_failure_names_rank_and_cause_and_the_next_run_works(name, plan, monkeypatch):
     last = 0 if name == "local" else 1
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["elsewhere:1"]}}')
 
@@ -120,7 +120,7 @@ def test_a_killed_worker_is_named(name, plan):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_a_stuck_worker_is_named_with_what_it_last_did(name, plan):
+def test_a_stalled_worker_is_named_with_its_phase_and_step(name, plan):
     def stuck(plan, context):
         context.report("step", step=30 + context.rank)
         if context.rank == 1:

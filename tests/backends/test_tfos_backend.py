@@ -42,7 +42,7 @@ def test_each_executor_has_one_slot_whatever_the_caller_sets(tmp_path):
         ({"num_workers": 2, "master": "local[2]"}, r"'local\[2\]' is one process"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_starts(settings, message, tmp_path):
+def test_invalid_settings_are_refused_before_a_cluster_starts(settings, message, tmp_path):
     plan = TrainPlan(shards="", run=str(tmp_path / "run"), cluster=ClusterConfig(**settings))
     with pytest.raises(ConfigError, match=message):
         TFoSBackend().run(plan, lambda plan, context: WorkerReport(rank=0))

@@ -13,7 +13,7 @@ TARGETS = ("transform", "pipeline", "writer", "reader")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_function_that_is_named_is_there(case: Case) -> None:
+def test_every_named_function_exists(case: Case) -> None:
     assert callable(load(case.target))
     for peer in case.peers.values():
         for key in TARGETS:
@@ -22,7 +22,7 @@ def test_every_function_that_is_named_is_there(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_size_and_every_peer_that_is_named_is_there(case: Case) -> None:
+def test_every_named_size_and_peer_exists(case: Case) -> None:
     assert tuple(case.sizes) == SIZES
     named = {*case.baselines, *(target.peer for target in case.targets), *(target.baseline for target in case.targets)}
     assert named <= set(case.peers)

@@ -39,9 +39,7 @@ def run_case(
     return runner.run_case("made-up", list(peers), "tiny", Inputs(tmp_path))
 
 
-def test_peers_take_turns_each_time_in_a_process_and_folder_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_peers_alternate_in_fresh_processes_and_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     log = tmp_path / "log"
     peers = {name: Peer({"log": str(log), "name": name}) for name in ("a", "b")}
     result = run_case(monkeypatch, tmp_path, "note", peers, repeats=2)
@@ -59,25 +57,25 @@ def test_a_peer_whose_package_is_not_installed_is_skipped(monkeypatch: pytest.Mo
     assert second.skipped == "no_such_package not installed"
 
 
-def test_a_peer_whose_digest_is_another_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_peer_with_another_digest_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     peers = {name: Peer({"digest": name[0]}) for name in ("x1", "x2", "y")}
     result = run_case(monkeypatch, tmp_path, "digest", peers)
     assert [peer.problem for peer in result.peers] == ["", "", "digest y; the first peer's is x"]
 
 
-def test_an_error_is_told_with_its_last_line(tmp_path: Path) -> None:
+def test_an_error_is_reported_with_its_last_line(tmp_path: Path) -> None:
     assert run(tmp_path, "fail").outcome.problem == "exit code 1: ValueError: the answer is 42"
 
 
 @pytest.mark.cluster
-def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_repeat_that_exceeds_its_time_limit_is_ended_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     result = run(tmp_path, "hang", timeout_s=5.0, pid_file=str(pid_file))
     assert result.outcome.problem.startswith("not finished after 5 s")
     assert not is_alive(int(pid_file.read_text()))
 
 
-def test_peak_memory_is_seen(tmp_path: Path) -> None:
+def test_peak_memory_is_measured(tmp_path: Path) -> None:
     result = run(tmp_path, "take_memory")
     assert result.outcome.value == 3e8
     assert 300 < result.peak_mb < 900

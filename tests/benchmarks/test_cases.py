@@ -81,7 +81,7 @@ def test_every_case_is_run_here() -> None:
     assert {name.partition("/")[0] for name in (*HERE, *TRAINED, *APART, *CLUSTER, *LONG)} == set(CASES)
 
 
-def test_a_wrong_output_is_found_out(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_wrong_output_is_detected(inputs: Inputs, tmp_path: Path) -> None:
     measure = load(CASES["stft-kernel"].target)
     source = inputs.get("clips", CASES["stft-kernel"].sizes["tiny"].num_clips)
     outcome = measure(source, tmp_path, transform="support.benchmark_jobs:silence", dtype="float32", seconds=0.0)

@@ -53,6 +53,6 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
     assert "| dscnn | 90.0 % | 50.0 % | 0.050 | 0.020 |" in text
 
 
-def test_a_network_that_failed_says_why(tmp_path: Path) -> None:
+def test_a_failed_network_is_shown_with_the_reason(tmp_path: Path) -> None:
     write_models(results("accuracy", [peer("cnn-stft", 0.0, problem="it broke | off")]), tmp_path / "models.md")
     assert "| cnn-stft | stft | **failed**: it broke / off |" in (tmp_path / "models.md").read_text()

@@ -73,7 +73,7 @@ def test_machine_and_versions_are_shown(document: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, -1])
-def test_of_two_runs_of_a_case_the_last_by_date_is_shown(step: int, tmp_path: Path) -> None:
+def test_the_latest_run_of_a_case_is_shown(step: int, tmp_path: Path) -> None:
     first = results("read", [peer("tf-data", 123)])
     last = replace(results("read", [peer("tf-data", 456)]), date="2026-01-03T00:00:00+00:00")
     write_report([first, last][::step], tmp_path / "benchmarks.md")

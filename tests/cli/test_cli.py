@@ -107,7 +107,7 @@ def test_evaluate_prints_its_result_as_json(run: Path, shards: Path) -> None:
     assert low <= result["accuracy"] <= high
 
 
-def test_predict_prints_a_line_a_file_and_fails_at_the_end_for_a_bad_one(
+def test_predict_prints_a_line_per_file_and_exits_with_1_after_an_unusable_one(
     run: Path, tones: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.wav"
@@ -122,7 +122,7 @@ def test_predict_prints_a_line_a_file_and_fails_at_the_end_for_a_bad_one(
     assert "not-audio" in lines[-1]["error"]
 
 
-def test_predict_prints_a_table_for_people(run: Path, tones: Path, tmp_path: Path) -> None:
+def test_predict_prints_a_table_on_a_terminal(run: Path, tones: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_text("no audio")
     good = tones / "low" / "00000001_nohash_0.wav"
@@ -145,7 +145,7 @@ def test_export_makes_a_model(run: Path, tmp_path: Path, form: str) -> None:
     assert result["labels"] == ["high", "low", "middle"]
 
 
-def test_inspect_tells_and_verifies(shards: Path, tmp_path: Path) -> None:
+def test_inspect_prints_counts_and_verifies(shards: Path, tmp_path: Path) -> None:
     code, out, _ = hybridspeech("inspect", shards, "--verify", "--json")
     assert (code, json.loads(out)["problems"]) == (0, [])
 
@@ -219,7 +219,7 @@ def test_the_reference_is_not_stale() -> None:
 
 
 @pytest.mark.cluster
-def test_ctrl_c_stops_preprocessing_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_preprocessing_and_names_resume(tones: Path, tmp_path: Path) -> None:
     options = [*SMALL[:-2], "--engine", "spark", "--master", "local[2]"]
     command = [sys.executable, "-m", "hybridspeech", "preprocess", str(tones), str(tmp_path / "out"), *options]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

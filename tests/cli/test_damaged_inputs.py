@@ -59,7 +59,9 @@ def ends_in_a_sentence(*arguments: object) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["index.json", "manifest.parquet", "rejects.jsonl"])
-def test_shards(name: str, damage: str, copies: tuple[Path, Path], tmp_path: Path) -> None:
+def test_commands_on_damaged_shards_end_in_one_sentence(
+    name: str, damage: str, copies: tuple[Path, Path], tmp_path: Path
+) -> None:
     shards, run = copies
     (shards / name).write_bytes(DAMAGES[damage]((shards / name).read_bytes()))
     ends_in_a_sentence("inspect", shards, "--verify")
@@ -71,7 +73,9 @@ def test_shards(name: str, damage: str, copies: tuple[Path, Path], tmp_path: Pat
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["plan.json", "model/model.weights.h5"])
-def test_runs(name: str, damage: str, copies: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
+def test_commands_on_damaged_runs_end_in_one_sentence(
+    name: str, damage: str, copies: tuple[Path, Path], tones: Path, tmp_path: Path
+) -> None:
     shards, run = copies
     (run / name).write_bytes(DAMAGES[damage]((run / name).read_bytes()))
     ends_in_a_sentence("predict", run, tones / "low")
@@ -84,7 +88,9 @@ def test_runs(name: str, damage: str, copies: tuple[Path, Path], tones: Path, tm
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_calibration(damage: str, copies: tuple[Path, Path], tones: Path) -> None:
+def test_export_with_damaged_calibration_shards_ends_in_one_sentence(
+    damage: str, copies: tuple[Path, Path], tones: Path
+) -> None:
     run = copies[1]
     (run / "model" / "calibration.json").write_bytes(DAMAGES[damage](b'{"temperature": 1.5}'))
     ends_in_a_sentence("predict", run, tones / "low")
@@ -101,7 +107,7 @@ def replaced(data: Any, value: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_wrong_value_in_the_index(value: Any, copies: tuple[Path, Path]) -> None:
+def test_a_wrong_value_in_the_index_ends_in_one_sentence(value: Any, copies: tuple[Path, Path]) -> None:
     path = copies[0] / "index.json"
     data = json.loads(path.read_text())
     data["shards"] = data["shards"][:1]
@@ -111,7 +117,7 @@ def test_a_wrong_value_in_the_index(value: Any, copies: tuple[Path, Path]) -> No
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_wrong_value_in_the_plan(value: Any, copies: tuple[Path, Path]) -> None:
+def test_a_wrong_value_in_the_plan_ends_in_one_sentence(value: Any, copies: tuple[Path, Path]) -> None:
     path = copies[1] / "plan.json"
     for changed in replaced(json.loads(path.read_text()), value):
         path.write_text(json.dumps(changed))
@@ -121,7 +127,7 @@ def test_a_wrong_value_in_the_plan(value: Any, copies: tuple[Path, Path]) -> Non
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_tables(damage: str, suffix: str, tmp_path: Path) -> None:
+def test_preprocess_of_damaged_tables_ends_in_one_sentence(damage: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"table.{suffix}"
     path.write_bytes(DAMAGES[damage](b"path,label\na.wav,yes\nb.wav,no\n"))
     ends_in_a_sentence("preprocess", path, tmp_path / "out", "--engine", "local")

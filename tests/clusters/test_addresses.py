@@ -7,7 +7,7 @@ import socket
 from hybridspeech.clusters.addresses import connection_errors
 
 
-def test_one_answer_at_several_addresses_is_enough() -> None:
+def test_one_address_that_answers_is_enough() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert connection_errors([("127.0.0.1", 1), ("127.0.0.1", port)]) == []

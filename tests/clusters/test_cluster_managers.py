@@ -58,7 +58,7 @@ def test_a_master_that_cannot_work_is_refused_in_one_sentence(tmp_path: Path, mo
         check_manager("k8s://https://", {IMAGE: "image"})
 
 
-def test_masters_that_can_work_pass(hadoop: Path, listener: int) -> None:
+def test_valid_masters_are_accepted(hadoop: Path, listener: int) -> None:
     check_manager("yarn", {})
     check_manager(f"k8s://https://127.0.0.1:{listener}", {IMAGE: "image"})
     check_manager(f"k8s://127.0.0.1:{listener}", {IMAGE: "image"})
@@ -101,7 +101,7 @@ def test_a_driver_in_a_pod_is_reached_at_its_own_address(monkeypatch: pytest.Mon
     }
 
 
-def test_what_the_caller_sets_wins(hadoop: Path, tmp_path: Path) -> None:
+def test_settings_of_the_caller_take_precedence(hadoop: Path, tmp_path: Path) -> None:
     conf = {"spark.executor.memoryOverhead": "1g"}
     assert session_settings(EngineConfig(master="yarn", conf=conf), tmp_path)["spark.executor.memoryOverhead"] == "1g"
     assert spark_conf(ClusterConfig(master="yarn", conf=conf), tmp_path)["spark.executor.memoryOverhead"] == "1g"
@@ -115,9 +115,7 @@ def jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jvm]:
 
 
 @pytest.mark.cluster
-def test_every_setting_that_a_session_gets_is_one_of_spark(
-    jvm: Jvm, hadoop: Path, listener: int, tmp_path: Path
-) -> None:
+def test_every_setting_of_a_session_exists_in_spark(jvm: Jvm, hadoop: Path, listener: int, tmp_path: Path) -> None:
     for master in ("yarn", f"k8s://https://127.0.0.1:{listener}"):
         engine = EngineConfig(master=master, conf={IMAGE: "image"}, num_executors=2, environment="s3://b/e.tar.gz")
         cluster = ClusterConfig(master=master, conf={IMAGE: "image"}, num_workers=2, environment="s3://b/e.tar.gz")
@@ -128,7 +126,7 @@ def test_every_setting_that_a_session_gets_is_one_of_spark(
 
 
 @pytest.mark.cluster
-def test_an_executor_pod_is_what_the_settings_ask_for(jvm: Jvm, listener: int, tmp_path: Path) -> None:
+def test_an_executor_pod_has_the_resources_of_the_settings(jvm: Jvm, listener: int, tmp_path: Path) -> None:
     config = EngineConfig(
         master=f"k8s://https://127.0.0.1:{listener}",
         conf={

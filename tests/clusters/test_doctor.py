@@ -90,7 +90,7 @@ def test_a_good_node_has_no_failure() -> None:
         ({"variables": {}}, "JDK_JAVA_OPTIONS", "warning", "not set", "ray start"),
     ],
 )
-def test_what_is_wrong_has_a_row_with_its_remedy(
+def test_a_failed_check_has_a_row_with_its_remedy(
     changes: dict[str, Any], subject: str, status: str, found: str, remedy: str
 ) -> None:
     checks = all_checks(dataclasses.replace(GOOD, **changes))
@@ -100,7 +100,7 @@ def test_what_is_wrong_has_a_row_with_its_remedy(
     assert remedy in bad[0].remedy
 
 
-def test_a_token_and_a_secret_are_looked_for_and_never_shown() -> None:
+def test_a_token_and_a_secret_are_checked_and_never_shown() -> None:
     assert token_check({"RAY_AUTH_MODE": "disabled"}, True).status == "warning"
     assert token_check({}, False).status == "warning"
     assert token_check({"RAY_AUTH_TOKEN": "set"}, False).value == "from RAY_AUTH_TOKEN"
@@ -109,7 +109,7 @@ def test_a_token_and_a_secret_are_looked_for_and_never_shown() -> None:
     assert secret_check(is_on=False, is_local=True).status == "ok"
 
 
-def test_executors_on_one_host_are_told_apart() -> None:
+def test_executors_on_one_host_have_different_names() -> None:
     facts = [dataclasses.replace(GOOD, node=node) for node in ("a", "b", "a")]
     assert named_apart(facts) == ["a #1", "b", "a #2"]
 
@@ -119,7 +119,7 @@ def test_facts_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0123456789abcdef" not in repr(collect_facts("here"))
 
 
-def test_a_port_that_nobody_reaches_is_an_error() -> None:
+def test_an_unreachable_port_is_an_error() -> None:
     with listening("127.0.0.1") as port:
         facts = collect_facts("here", peers=[("127.0.0.1", port)])
     assert facts.peers == {f"127.0.0.1:{port}": ""}
@@ -144,7 +144,7 @@ def test_a_laptop_is_examined_without_a_cluster(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_fails_with_a_row_for_storage_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_storage_is_a_failed_row_and_exit_code_1(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--storage", str(tmp_path / "none"), "--json"])
     assert done.exit_code == 1
     answer = json.loads(done.stdout)
@@ -168,7 +168,7 @@ def test_a_cluster_that_does_not_answer_is_a_row() -> None:
         assert "start the cluster" in failed[0].remedy
 
 
-def test_it_works_without_spark_and_ray_and_says_so(tmp_path: Path) -> None:
+def test_doctor_works_without_spark_and_ray_and_reports_their_absence(tmp_path: Path) -> None:
     """In a process whose packages are this environment's, but for those of the extras."""
     site = next(Path(entry) for entry in sys.path if (Path(entry) / "typer").is_dir())
     for path in site.iterdir():

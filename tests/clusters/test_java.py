@@ -45,7 +45,7 @@ def test_the_major_version_is_read_from_every_form(text: str, major: int | None)
 
 
 @pytest.mark.parametrize("version", ["1.8.0_392", "11.0.21", "17.0.15"])
-def test_java_home_wins(bare: pytest.MonkeyPatch, tmp_path: Path, version: str) -> None:
+def test_java_home_takes_precedence(bare: pytest.MonkeyPatch, tmp_path: Path, version: str) -> None:
     bare.setenv("JAVA_HOME", str(fake_java(tmp_path / "named", version)))
     bare.setenv("PATH", str(fake_java(tmp_path / "on_path", "17.0.1") / "bin"))
     assert java_module.find_java() == tmp_path / "named"
@@ -59,13 +59,15 @@ def test_java_on_the_path_is_followed_through_symlinks(bare: pytest.MonkeyPatch,
     assert java_module.find_java() == home
 
 
-def test_an_unsupported_java_home_gives_way_to_the_path(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_path_is_used_if_java_home_is_unsupported(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bare.setenv("JAVA_HOME", str(fake_java(tmp_path / "named", "21.0.1")))
     bare.setenv("PATH", str(fake_java(tmp_path / "on_path", "11.0.21") / "bin"))
     assert java_module.find_java() == tmp_path / "on_path"
 
 
-def test_an_unsupported_java_gives_way_to_the_packaged_one(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_packaged_java_is_used_if_the_one_on_the_path_is_unsupported(
+    bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     bare.setenv("JAVA_HOME", str(fake_java(tmp_path / "named", "21.0.1")))
     bare.setattr(java_module, "packaged_java", lambda: tmp_path / "packaged")
     assert java_module.find_java() == tmp_path / "packaged"

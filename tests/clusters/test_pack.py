@@ -90,7 +90,7 @@ def test_the_manifest_says_what_the_archive_holds(packed_environment: Path) -> N
         check_holds(str(packed_environment), "pyspark", "tensorflow")
 
 
-def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+def test_pack_refuses_outputs_that_it_cannot_write(tmp_path: Path) -> None:
     there = tmp_path / "there.tar.gz"
     there.write_bytes(b"kept")
     with pytest.raises(OutputExistsError, match="--overwrite"):
@@ -134,7 +134,7 @@ def test_an_environment_that_differs_from_the_driver_is_refused(
         check_environment(str(archive))
 
 
-def test_a_file_that_is_no_environment_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_environment_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         check_environment(str(tmp_path / "none.tar.gz"))
     (tmp_path / "text.tar.gz").write_text("text")
@@ -187,7 +187,7 @@ def test_an_environment_without_other_machines_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.soak
-def test_executors_work_where_there_is_no_python_but_the_packed_one(
+def test_executors_work_where_the_packed_python_is_the_only_one(
     packed_environment: Path, tones: Path, tmp_path: Path
 ) -> None:
     """The workers see neither this interpreter, nor its packages, nor this repository."""

@@ -40,7 +40,7 @@ def process_named(name: str) -> Iterator[subprocess.Popen[bytes]]:
         ("/site-packages/ray/core/src/ray/gcs/gcs_server --x", "Ray's GCS"),
     ],
 )
-def test_a_process_that_is_stopped_or_has_ended_is_named_by_its_role(command: str, role: str) -> None:
+def test_a_stopped_or_ended_process_is_named_by_its_role(command: str, role: str) -> None:
     with process_named(command) as process:
         roles = cluster_processes(os.getpid())
         assert roles == {psutil.Process(process.pid): role}
@@ -59,7 +59,7 @@ def test_an_agent_that_names_the_raylet_is_not_the_raylet() -> None:
         assert cluster_processes(os.getpid()) == {}
 
 
-def test_a_time_out_ends_the_jvm_that_was_started_and_not_that_of_the_caller() -> None:
+def test_a_time_out_ends_only_the_jvm_that_was_started_here() -> None:
     started = []
     with process_named("java of the caller's spark") as callers, contextlib.ExitStack() as stack:
         with pytest.raises(EngineError, match=r"^Spark did not answer within 0.5 s$"), answers_within(0.5, EngineError):

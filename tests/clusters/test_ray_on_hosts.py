@@ -82,7 +82,7 @@ def _wait_for_nodes(hosts: Hosts, address: str, variables: dict[str, str], numbe
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("placement", "expected"), [("spread", {"host0", "host1"}), ("pack", {"host0"})])
-def test_ranks_are_placed_as_asked(cluster: RayHosts, placement: str, expected: set[str]) -> None:
+def test_ranks_are_placed_as_the_setting_says(cluster: RayHosts, placement: str, expected: set[str]) -> None:
     run = cluster.hosts.shared / placement
     run.mkdir()
     done = cluster.run("-c", PLACES, str(run), cluster.address, placement)

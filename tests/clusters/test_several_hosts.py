@@ -97,7 +97,7 @@ def test_shards_from_three_hosts_are_those_of_one_process(cluster: SparkHosts, t
 
 
 @pytest.mark.cluster
-def test_doctor_examines_every_host_and_names_the_one_without_the_storage(cluster: SparkHosts) -> None:
+def test_doctor_names_the_host_without_the_storage(cluster: SparkHosts) -> None:
     scratch = cluster.hosts.shared / "scratch"
     scratch.mkdir()
     done = cluster.hybridspeech("doctor", "--master", cluster.master, "--storage", str(scratch), "--json")

@@ -21,7 +21,7 @@ def test_the_cause_in_a_java_error_is_its_message():
     assert trace_cause(trace) == "Address already in use"
 
 
-def test_a_partition_that_failed_comes_first():
+def test_a_failed_partition_is_the_cause():
     trace = "Traceback (most recent call last):\nValueError: x\nhybridspeech.errors.EngineError: partition 3 failed: no"
     assert trace_cause(trace) == "partition 3 failed: no"
 

@@ -38,7 +38,7 @@ def command_lines() -> str:
     return "\n".join(lines)
 
 
-def test_master_worker_driver_and_executor_refuse_a_neighbour(tmp_path: Path) -> None:
+def test_master_worker_driver_and_executor_refuse_another_local_user(tmp_path: Path) -> None:
     with SparkEngine(CLUSTER) as engine:
         assert engine.map_partitions(sum, [[1, 2]]) == [3]
         found = ports()
@@ -64,7 +64,7 @@ def test_no_secret_is_in_the_list_of_processes() -> None:
         assert "my-secret-value" not in lines
 
 
-def test_spark_on_ray_refuses_a_neighbour_and_hides_its_secret(tmp_path: Path) -> None:
+def test_spark_on_ray_refuses_another_local_user_and_hides_its_secret(tmp_path: Path) -> None:
     with RayDPEngine(
         EngineConfig(num_executors=1, conf={"spark.hadoop.fs.s3a.secret.key": "my-secret-value"})
     ) as engine:

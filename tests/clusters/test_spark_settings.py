@@ -28,7 +28,7 @@ def test_spark_finds_java_python_and_its_own_home(tmp_path: Path) -> None:
     assert Path(variables["SPARK_HOME"]) == find_spark()
 
 
-def test_a_cluster_elsewhere_can_reach_the_driver(tmp_path: Path) -> None:
+def test_a_cluster_on_other_machines_can_reach_the_driver(tmp_path: Path) -> None:
     assert spark_environment(tmp_path)["SPARK_LOCAL_IP"] == "127.0.0.1"
     assert "SPARK_LOCAL_IP" not in spark_environment(tmp_path, loopback=False)
 

@@ -47,7 +47,7 @@ def from_disk(tmp_path: Path, content: bytes = SPEECH) -> dict[str, str]:
     return {"url": (tmp_path / "mirror").as_uri(), "sha256": sha256(content)}
 
 
-def test_a_set_is_fetched_checked_and_unpacked(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_data_set_is_fetched_checked_and_unpacked(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send_range(SPEECH, start, most=len(SPEECH) // 3))
     seen: list[Progress] = []
     result = download(
@@ -77,7 +77,7 @@ def test_a_set_is_fetched_checked_and_unpacked(tmp_path: Path, serve: Callable[[
     assert [(p.stage, p.done, p.total) for p in seen if p.done == p.total] == [("download", 1, 1), ("unpack", 1, 1)]
 
 
-def test_a_set_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+def test_a_complete_data_set_is_not_fetched_again(tmp_path: Path) -> None:
     mirror = from_disk(tmp_path)
     first = download(NAME, tmp_path / "out", **mirror)
     (tmp_path / "mirror").unlink()
@@ -87,7 +87,7 @@ def test_a_set_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
         download(NAME, tmp_path / "out", **mirror, overwrite=True)
 
 
-def test_a_published_set_is_checked_for_size_and_hash(
+def test_a_published_data_set_is_checked_for_size_and_hash(
     tmp_path: Path, serve: Callable[[Answer], Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(lambda handler, start: handler.send_range(SPEECH, start))
@@ -105,7 +105,7 @@ def test_the_folder_around_the_words_of_mini_is_left_out(tmp_path: Path) -> None
     assert read_manifest(tmp_path / "out").clips[0].clip_id == "yes/a.wav"
 
 
-def test_a_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_call_continues_an_unfinished_download(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     broken = serve(lambda handler, start: handler.send_range(SPEECH, start, most=5000 if start < 0 else 0))
     with pytest.raises(DownloadError, match="5,000 bytes are kept"):
         download(NAME, tmp_path / "out", url=broken.url, sha256=sha256(SPEECH), fetch_config=QUICK)
@@ -117,7 +117,7 @@ def test_a_call_goes_on_with_what_an_earlier_one_left(tmp_path: Path, serve: Cal
 
 
 @pytest.mark.parametrize("moment", ["read_manifest", "_move_into_place"])
-def test_a_killed_download_is_not_taken_for_whole(tmp_path: Path, moment: str) -> None:
+def test_a_killed_download_is_not_taken_for_complete(tmp_path: Path, moment: str) -> None:
     mirror = from_disk(tmp_path)
     script = (
         "import os, signal, sys, hybridspeech.commands.download, hybridspeech.corpora.download_folder as folder\n"
@@ -142,14 +142,14 @@ def test_a_killed_download_is_not_taken_for_whole(tmp_path: Path, moment: str) -
         (tar(("README.md", b"")), ManifestError),
     ],
 )
-def test_a_set_that_is_refused_leaves_no_words(tmp_path: Path, content: bytes, error: type[Exception]) -> None:
+def test_a_refused_data_set_leaves_no_word_folders(tmp_path: Path, content: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         download(NAME, tmp_path / "out", **from_disk(tmp_path, content))
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.wav")] == []
     assert not (tmp_path / "out/download.json").exists()
 
 
-def test_other_peoples_files_are_not_touched(tmp_path: Path) -> None:
+def test_files_of_other_programs_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").touch()
     mirror = from_disk(tmp_path)
@@ -162,7 +162,7 @@ def test_other_peoples_files_are_not_touched(tmp_path: Path) -> None:
         download("mini-speech-commands", tmp_path / "set", **mirror)
 
 
-def test_a_download_that_was_killed_while_moving_goes_on(tmp_path: Path) -> None:
+def test_a_download_that_was_killed_while_moving_files_is_continued(tmp_path: Path) -> None:
     mirror = from_disk(tmp_path)
     first = download(NAME, tmp_path / "out", **mirror)
     whole = tmp_path / "out/_unfinished/whole"
@@ -179,14 +179,14 @@ def test_a_download_that_was_killed_while_moving_goes_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("mark", ["", "[]", '{"name": "speech-commands-v0.01"}'])
-def test_a_mark_that_is_not_ours_is_no_mark(tmp_path: Path, mark: str) -> None:
+def test_a_foreign_download_json_is_ignored(tmp_path: Path, mark: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/download.json").write_text(mark)
     with pytest.raises(OutputExistsError):
         download(NAME, tmp_path / "out", **from_disk(tmp_path))
 
 
-def test_the_mark_names_no_path_of_this_machine(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_download_json_has_no_path_of_this_machine(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send_range(SPEECH, start))
     download(NAME, tmp_path / "out", url=server.url, sha256=sha256(SPEECH), fetch_config=QUICK)
     mark = (tmp_path / "out/download.json").read_text()
@@ -202,12 +202,12 @@ def test_the_mark_names_no_path_of_this_machine(tmp_path: Path, serve: Callable[
         ({"url": "mirror.tar.gz"}, "expected one that starts with"),
     ],
 )
-def test_what_can_not_be_is_refused(tmp_path: Path, arguments: dict[str, str], message: str) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path, arguments: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         download(**{"name": NAME, **arguments}, out=tmp_path / "out")  # type: ignore[arg-type]
 
 
-def test_every_published_set_has_a_hash_and_a_licence() -> None:
+def test_every_published_data_set_has_a_hash_and_a_licence() -> None:
     assert set(PUBLISHED) == {"speech-commands-v0.01", "speech-commands-v0.02", "mini-speech-commands"}
     assert all(re.fullmatch("[0-9a-f]{64}", facts.sha256) and facts.num_bytes for facts in PUBLISHED.values())
     assert all(facts.url.startswith("https://") and "Pete Warden" in facts.credit for facts in PUBLISHED.values())

@@ -48,7 +48,7 @@ def test_every_clip_of_the_split_counts_once(metrics: EvaluateResult, shards: Pa
     assert [record.num_clips for record in metrics.classes] == [sum(row) for row in metrics.confusion]
 
 
-def test_tones_are_told_apart(metrics: EvaluateResult) -> None:
+def test_tones_are_recognised(metrics: EvaluateResult) -> None:
     assert metrics.accuracy >= 0.9
     assert metrics.loss < 0.5
 
@@ -64,7 +64,7 @@ def test_batch_size_changes_no_number(metrics: EvaluateResult, run: Path, shards
     assert again.loss == pytest.approx(metrics.loss, abs=1e-6)
 
 
-def test_files_say_the_same_as_the_result(metrics: EvaluateResult) -> None:
+def test_files_have_the_numbers_of_the_result(metrics: EvaluateResult) -> None:
     written = json.loads(metrics.files.metrics.read_text())
     assert len(written.pop("speakers")) == metrics.num_speakers
     assert written == json.loads(json.dumps(to_json(metrics)))
@@ -92,7 +92,7 @@ def test_every_speaker_has_a_line(metrics: EvaluateResult) -> None:
     assert metrics.speaker_spread.mean == pytest.approx(np.mean([float(row["accuracy"]) for row in rows]), abs=1e-6)
 
 
-def test_the_task_and_the_calibration_stand_beside_the_accuracy(metrics: EvaluateResult) -> None:
+def test_the_task_and_the_calibration_are_printed_with_the_accuracy(metrics: EvaluateResult) -> None:
     assert metrics.labels == ("high", "low", "middle")
     assert 0 <= metrics.ece <= 1
     assert sum(each.num_clips for each in metrics.reliability) == metrics.num_clips
@@ -126,7 +126,7 @@ def test_predict_and_export_use_the_temperature(calibrated: Path, shards: Path, 
     assert export(calibrated, tmp_path / "model").max_difference <= 1e-4
 
 
-def test_unknown_speakers_are_said_in_the_result_and_on_stderr(run: Path, tones: Path, tmp_path: Path) -> None:
+def test_unknown_speakers_are_reported_in_the_result_and_on_stderr(run: Path, tones: Path, tmp_path: Path) -> None:
     for clip in tones.glob("*/*.wav"):
         copy = tmp_path / "words" / clip.parent.name / clip.name.replace("_nohash_", "_take_")
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def test_folder_without_shards_is_refused(run: Path, tmp_path: Path) -> None:
         evaluate(run, tmp_path)
 
 
-def test_unknown_split_is_refused_with_those_there_are(run: Path, shards: Path) -> None:
+def test_unknown_split_is_refused_with_the_existing_ones(run: Path, shards: Path) -> None:
     with pytest.raises(ConfigError, match=r"split 'test' has no clips; choose one of .*testing"):
         evaluate(run, shards, split="test")
 
@@ -178,7 +178,7 @@ def test_other_features_are_listed(run: Path, shards: Path, tmp_path: Path) -> N
         evaluate(run, copy_with(shards, tmp_path, features=features))
 
 
-def test_shards_of_the_other_kernel_are_the_same_features(run: Path, shards: Path, tmp_path: Path) -> None:
+def test_shards_of_the_other_kernel_have_the_same_features(run: Path, shards: Path, tmp_path: Path) -> None:
     features = replace(ShardIndex.load(shards).features, kernel="reference")
     with pytest.raises(ConfigError, match="has no clips"):
         evaluate(run, copy_with(shards, tmp_path, features=features), split="nowhere")

@@ -88,7 +88,7 @@ def test_batch_may_have_any_size(run: Path, tmp_path: Path, format: str) -> None
 
 
 @every_format
-def test_labels_are_inside(run: Path, tmp_path: Path, format: str) -> None:
+def test_the_export_contains_the_labels(run: Path, tmp_path: Path, format: str) -> None:
     path = tmp_path / NAMES[format]
     export(run, path, format=format)
     if format == "savedmodel":
@@ -99,7 +99,7 @@ def test_labels_are_inside(run: Path, tmp_path: Path, format: str) -> None:
 
 
 @every_format
-def test_sample_rate_and_length_are_inside(run: Path, tmp_path: Path, format: str) -> None:
+def test_the_export_contains_sample_rate_and_length(run: Path, tmp_path: Path, format: str) -> None:
     path = tmp_path / NAMES[format]
     export(run, path, format=format)
     text = (
@@ -126,7 +126,7 @@ def test_savedmodel_names_the_expected_length(run: Path, tmp_path: Path) -> None
 
 
 @every_format
-def test_result_says_what_was_made(run: Path, tmp_path: Path, format: str) -> None:
+def test_the_result_describes_the_export(run: Path, tmp_path: Path, format: str) -> None:
     result = export(run, tmp_path / "new" / NAMES[format], format=format)
     assert (result.path, result.format, result.labels) == (str(tmp_path / "new" / NAMES[format]), format, LABELS)
     assert (result.input_name, result.input_shape, result.sample_rate_hz) == ("waveform", (None, 16_000), 16_000)
@@ -135,7 +135,7 @@ def test_result_says_what_was_made(run: Path, tmp_path: Path, format: str) -> No
 
 
 @every_format
-def test_existing_output_is_refused_and_replaced_if_asked(run: Path, tmp_path: Path, format: str) -> None:
+def test_existing_output_is_refused_or_replaced_with_overwrite(run: Path, tmp_path: Path, format: str) -> None:
     path = tmp_path / NAMES[format]
     export(run, path, format=format)
     with pytest.raises(OutputExistsError, match="exists already"):
@@ -144,7 +144,7 @@ def test_existing_output_is_refused_and_replaced_if_asked(run: Path, tmp_path: P
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_other_peoples_folders_and_files_are_never_overwritten(run: Path, tmp_path: Path) -> None:
+def test_folders_and_files_of_other_programs_are_never_overwritten(run: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     (tmp_path / "folder.keras").mkdir()
@@ -155,7 +155,7 @@ def test_other_peoples_folders_and_files_are_never_overwritten(run: Path, tmp_pa
     assert (tmp_path / "photos" / "cat.jpg").exists()
 
 
-def test_names_and_formats_that_can_not_work_are_refused(run: Path, tmp_path: Path) -> None:
+def test_invalid_names_and_formats_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a tflite export is a file whose name ends in \.tflite"):
         export(run, tmp_path / "model", format="tflite")
     with pytest.raises(ConfigError, match="format 'torch' is unknown; choose one of savedmodel, keras, tflite"):
@@ -165,7 +165,7 @@ def test_names_and_formats_that_can_not_work_are_refused(run: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_export_that_answers_otherwise_is_not_published(
+def test_an_export_with_other_predictions_is_not_published(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hybridspeech.commands.export.TOLERANCE", -1.0)
@@ -195,7 +195,7 @@ def measured(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.cluster
-def test_forms_of_a_run_from_waveforms_give_the_answer_of_predict(
+def test_formats_of_a_run_from_waveforms_predict_as_predict_does(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tones: Path
 ) -> None:
     files = sorted(tones.glob("*/*.wav"))[::7]
@@ -207,7 +207,7 @@ def test_forms_of_a_run_from_waveforms_give_the_answer_of_predict(
 
 
 @pytest.mark.cluster
-def test_float_forms_have_the_accuracy_of_the_run(
+def test_float_formats_have_the_accuracy_of_the_run(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tmp_path: Path
 ) -> None:
     metrics = evaluate(*trained, out=tmp_path)
@@ -221,7 +221,7 @@ def test_float_forms_have_the_accuracy_of_the_run(
 
 
 @pytest.mark.cluster
-def test_int8_is_within_a_point_of_float_in_half_the_bytes(measured: dict[str, ExportResult]) -> None:
+def test_int8_has_half_the_size_and_loses_at_most_one_percentage_point(measured: dict[str, ExportResult]) -> None:
     single, quantized = measured["tflite"], measured["tflite-int8"]
     assert single.measured
     assert quantized.measured
@@ -243,14 +243,14 @@ def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: d
 
 
 @pytest.mark.cluster
-def test_int8_takes_any_batch(measured: dict[str, ExportResult]) -> None:
+def test_int8_accepts_any_batch_size(measured: dict[str, ExportResult]) -> None:
     classify = read_tflite(Path(measured["tflite-int8"].path))
     waves = 0.1 * np.random.default_rng(0).standard_normal((3, 16_000)).astype(np.float32)
     np.testing.assert_allclose(classify(waves), np.concatenate([classify(w[np.newaxis]) for w in waves]), atol=0.01)
 
 
 @pytest.mark.cluster
-def test_a_run_from_spectrograms_can_be_made_int8_too(
+def test_a_run_from_spectrograms_can_be_exported_as_int8(
     trained: tuple[Path, Path], tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     run = tone_run(tmp_path_factory.getbasetemp(), tones)
@@ -260,7 +260,7 @@ def test_a_run_from_spectrograms_can_be_made_int8_too(
 
 
 @pytest.mark.cluster
-def test_int8_that_answers_otherwise_is_not_published(
+def test_int8_with_other_predictions_is_not_published(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hybridspeech.commands.export.AGREEMENT", 1.1)
@@ -272,7 +272,7 @@ def test_int8_that_answers_otherwise_is_not_published(
 
 
 @pytest.mark.cluster
-def test_shards_that_do_not_serve_are_refused(trained: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
+def test_unsuitable_calibration_shards_are_refused(trained: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
     run, shards = trained
     with pytest.raises(ConfigError, match=r"tflite-int8 needs clips to calibrate on; .* --calibrate SHARDS"):
         export(run, tmp_path / "x.tflite", format="tflite-int8")
@@ -285,7 +285,7 @@ def test_shards_that_do_not_serve_are_refused(trained: tuple[Path, Path], tones:
         export(run, tmp_path / "x", measure=spectrograms)
 
 
-def test_a_full_disk_is_an_error_of_the_system(run: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_os_error(run: Path, tmp_path: Path) -> None:
     with (
         mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=512k", "tmpfs") as disk,
         pytest.raises(OSError, match="No space left on device"),

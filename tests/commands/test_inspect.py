@@ -50,7 +50,7 @@ def test_result_is_json(shards: Path) -> None:
     assert data["problems"] is None
 
 
-def test_table_and_facts_hold_the_counts_and_the_digest(shards: Path) -> None:
+def test_table_and_fields_have_the_counts_and_the_digest(shards: Path) -> None:
     result = inspect(shards, verify=True)
     header, rows = result.table()
     assert header == ["label", "training", "validation", "testing"]
@@ -92,7 +92,7 @@ def test_unknown_speakers_are_reported_by_preprocess_and_inspect(tones: Path, tm
     assert ShardIndex.load(shards).manifest == by_prefix
 
 
-def test_verify_finds_nothing_wrong_with_good_shards(shards: Path) -> None:
+def test_verify_finds_no_problem_in_good_shards(shards: Path) -> None:
     assert inspect(shards, verify=True).problems == ()
 
 
@@ -123,13 +123,13 @@ def test_damaged_rejects_and_manifest_are_named(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("features", [SMALL, FeatureConfig(kind="logmel")], ids=["stft", "logmel"])
-def test_plot_is_a_picture(tones: Path, tmp_path: Path, features: FeatureConfig) -> None:
+def test_plot_is_a_png_file(tones: Path, tmp_path: Path, features: FeatureConfig) -> None:
     preprocess(tones, tmp_path / "shards", features=features, engine="local")
     result = inspect(tmp_path / "shards", plot=tmp_path / "new" / "plot.png", num_plots=2)
     assert result.plot == str(tmp_path / "new" / "plot.png")
     assert (tmp_path / "new" / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_plot_of_nothing_is_refused(shards: Path, tmp_path: Path) -> None:
+def test_plot_of_no_labels_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_plots is 0"):
         inspect(shards, plot=tmp_path / "plot.png", num_plots=0)

@@ -78,7 +78,7 @@ def test_run_feeds_the_same_clips(source: Path, on_long: Literal["cut", "reject"
     assert rejects == ["exceeds-duration"] * num_rejects
 
 
-def test_few_samples_more_are_not_long(tones: Path, tmp_path: Path) -> None:
+def test_a_few_samples_more_do_not_count_as_long(tones: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tones, tmp_path / "source")
     path = min((copy / "high").iterdir())
     wave, rate_hz = soundfile.read(path, dtype="float32")

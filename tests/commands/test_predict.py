@@ -35,7 +35,7 @@ def test_top_is_sorted_and_its_first_is_the_label(run: Path, tones: Path) -> Non
     assert 1 >= first.probability >= second.probability >= 0
 
 
-def test_top_of_more_than_all_labels_is_all_labels(run: Path, tones: Path) -> None:
+def test_top_k_above_the_number_of_labels_gives_all_labels(run: Path, tones: Path) -> None:
     (prediction,) = predict(run, [tones / "low" / "00000001_nohash_0.wav"], top_k=99)
     assert sorted(candidate.label for candidate in prediction.top) == ["high", "low", "middle"]
     assert sum(candidate.probability for candidate in prediction.top) == pytest.approx(1, abs=1e-5)
@@ -46,7 +46,7 @@ def test_folders_are_searched_in_the_order_of_names(run: Path, tones: Path) -> N
     assert found == sorted(tones.rglob("*.wav"))
 
 
-def test_only_audio_in_folders_is_taken(run: Path, tones: Path, tmp_path: Path) -> None:
+def test_only_audio_files_of_folders_are_used(run: Path, tones: Path, tmp_path: Path) -> None:
     clip = (tones / "low" / "00000001_nohash_0.wav").read_bytes()
     for name in ("b/clip.WAV", "a note.txt", "ä ü/clip.wav", ".hidden.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ def test_only_audio_in_folders_is_taken(run: Path, tones: Path, tmp_path: Path) 
     assert found == ["b/clip.WAV", "ä ü/clip.wav"]
 
 
-def test_a_bad_file_has_its_reason_and_the_others_their_label(run: Path, tones: Path, tmp_path: Path) -> None:
+def test_an_unusable_file_has_its_reason_and_the_others_have_labels(run: Path, tones: Path, tmp_path: Path) -> None:
     empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
     empty.touch()
     text.write_text("not a sound at all, " * 20)
@@ -85,14 +85,14 @@ def test_what_is_cut_off_a_long_file_is_reported(run: Path, tones: Path, tmp_pat
     )
 
 
-def test_batches_change_no_answer(run: Path, tones: Path) -> None:
+def test_batch_size_changes_no_prediction(run: Path, tones: Path) -> None:
     files = sorted(tones.rglob("*.wav"))[::9]
     whole, singly = (list(predict(run, files, batch_size=size)) for size in (64, 1))
     assert [prediction.path for prediction in whole] == [prediction.path for prediction in singly]
     np.testing.assert_allclose([p.probability for p in whole], [p.probability for p in singly], atol=1e-5)
 
 
-def test_another_rate_and_two_channels_are_heard_the_same(run: Path, tmp_path: Path) -> None:
+def test_another_sample_rate_and_two_channels_give_the_same_label(run: Path, tmp_path: Path) -> None:
     times = np.arange(44_100) / 44_100
     noise = 0.02 * np.random.default_rng(0).standard_normal(times.size)
     wave = 0.4 * np.sin(2 * np.pi * 660 * times) + noise
@@ -115,7 +115,7 @@ def test_real_clips_are_read_as_in_preprocessing(speech_commands: Path, tmp_path
     )
 
 
-def test_what_can_not_work_is_said_before_the_first_result(run: Path, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused_before_the_first_prediction(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no file was given"):
         predict(run, [])
     with pytest.raises(ConfigError, match="no audio file in this folder"):

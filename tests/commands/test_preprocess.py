@@ -51,7 +51,7 @@ def test_every_engine_writes_the_bytes_of_the_reference(
     assert files_of(tmp_path / "out") == files_of(expected)
 
 
-def test_every_engine_gives_the_real_set_one_digest(
+def test_every_engine_gives_the_real_clips_the_same_digest(
     engine: Engine, speech_commands: Path, tmp_path: Path, real_digest: str
 ) -> None:
     made = preprocess(speech_commands, tmp_path / "out", engine=engine)
@@ -137,14 +137,14 @@ def test_too_many_rejects_stop_the_job(tones: Path, tmp_path: Path, limit: float
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_source_without_one_good_clip_is_an_error(tmp_path: Path) -> None:
+def test_a_source_without_a_usable_clip_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "source" / "word").mkdir(parents=True)
     (tmp_path / "source" / "word" / "a.wav").touch()
     with pytest.raises(TooManyRejectsError, match="1 of 1 clip "):
         preprocess(tmp_path / "source", tmp_path / "out", features=SMALL, engine="local")
 
 
-def test_resume_redoes_only_what_is_not_finished(
+def test_resume_makes_only_unfinished_shards(
     tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]
 ) -> None:
     out, stages, said = tmp_path / "out", list[Progress](), list[str]()
@@ -173,7 +173,7 @@ def test_a_resume_of_a_finished_job_does_nothing(tones: Path, tmp_path: Path) ->
     assert (again.digest, again.num_clips, again.clips_per_s) == (first.digest, 120, 0)
 
 
-def test_a_resume_takes_up_clips_that_are_new(tones: Path, tmp_path: Path) -> None:
+def test_a_resume_adds_new_clips(tones: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(tones, source)
     preprocess(source, tmp_path / "out", features=SMALL, engine="local")
@@ -183,9 +183,7 @@ def test_a_resume_takes_up_clips_that_are_new(tones: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.cluster
-def test_a_job_that_was_killed_leaves_what_a_resume_needs(
-    tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]
-) -> None:
+def test_a_killed_job_can_be_resumed(tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]) -> None:
     out = tmp_path / "out"
     options = ["--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--master", "local[2]", "--json"]
     command = [sys.executable, "-m", "hybridspeech", "preprocess", str(tones), str(out), *options]
@@ -215,7 +213,7 @@ def test_a_resume_under_other_settings_is_refused(tones: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_storage_options_keep_the_numbers(
+def test_dtype_and_compression_keep_the_values(
     tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult], dtype: str, compression: str
 ) -> None:
     shards = ShardConfig(dtype=dtype, compression=compression, num_shards=2)  # type: ignore[arg-type]

@@ -74,7 +74,9 @@ def shards_in(location: str) -> list[str]:
         ),
     ],
 )
-def test_from_store_to_store(settings: dict[str, Any], source: str, s3_url: str, expected: Any) -> None:
+def test_shards_from_store_to_store_have_the_local_digest(
+    settings: dict[str, Any], source: str, s3_url: str, expected: Any
+) -> None:
     out = join(s3_url, "shards")
     assert same(preprocess(source, out, **settings), expected)
     assert sizes_in(out) == sizes_in(expected.out)
@@ -83,14 +85,14 @@ def test_from_store_to_store(settings: dict[str, Any], source: str, s3_url: str,
     assert hs.inspect(out, verify=True).problems == ()
 
 
-def test_from_store_to_disk_and_from_disk_to_store(
+def test_shards_between_store_and_disk_have_the_local_digest(
     source: str, flawed_tones: Path, s3_url: str, expected: Any, tmp_path: Path
 ) -> None:
     assert same(preprocess(source, str(tmp_path / "shards")), expected)
     assert same(preprocess(str(flawed_tones), join(s3_url, "out")), expected)
 
 
-def test_waveforms_with_noise_and_silence(noisy_tones: Path, tmp_path: Path) -> None:
+def test_waveform_shards_on_a_store_have_noise_and_silence(noisy_tones: Path, tmp_path: Path) -> None:
     url = f"memory://test/{uuid.uuid4().hex}"
     uploaded(noisy_tones, join(url, "source"))
     options = {
@@ -154,7 +156,7 @@ def test_verify_names_what_is_missing_damaged_or_extra(source: str, s3_url: str)
     )
 
 
-def test_two_jobs_at_the_same_time(source: str, s3_url: str, expected: Any) -> None:
+def test_the_second_of_two_jobs_at_the_same_time_is_refused(source: str, s3_url: str, expected: Any) -> None:
     out = join(s3_url, "shards")
     held, done = threading.Event(), threading.Event()
 
@@ -177,7 +179,7 @@ def test_two_jobs_at_the_same_time(source: str, s3_url: str, expected: Any) -> N
 
 
 @pytest.mark.parametrize("fault", ["503", "slow-down", "cut-request", "cut-answer", "short-length", "long-length"])
-def test_faults_that_pass_end_in_the_same_digest(
+def test_temporary_faults_give_the_same_digest(
     fault: str, fault_proxy: FaultProxy, source: str, s3_url: str, expected: Any
 ) -> None:
     generator = random.Random(fault)
@@ -192,7 +194,7 @@ def test_faults_that_pass_end_in_the_same_digest(
 @pytest.mark.parametrize(
     ("fault", "sentence"), [("503", r"failed 7 times in a row \(503\)"), ("expired", "the credentials have expired")]
 )
-def test_faults_that_stay_end_in_one_sentence_and_a_resume_finishes(
+def test_permanent_faults_end_in_one_sentence_and_a_resume_finishes(
     fault: str,
     sentence: str,
     fault_proxy: FaultProxy,
@@ -210,6 +212,6 @@ def test_faults_that_stay_end_in_one_sentence_and_a_resume_finishes(
     assert same(preprocess(source, join(s3_url, "shards"), resume=True), expected)
 
 
-def test_shards_that_are_not_there(s3_url: str) -> None:
+def test_missing_shards_are_named(s3_url: str) -> None:
     with pytest.raises(ShardError, match=r"no index\.json here; expected a folder written by"):
         hs.inspect(join(s3_url, "nothing"))

@@ -94,14 +94,14 @@ def test_another_source_with_the_same_names_sizes_and_times_is_noticed(source: P
     assert sum(times_of(tmp_path / "out")[name] != times[name] for name in times) == 1
 
 
-def test_a_source_that_was_moved_changes_no_shard(source: Path, tmp_path: Path) -> None:
+def test_moving_the_source_changes_no_shard(source: Path, tmp_path: Path) -> None:
     before, times = make(source, tmp_path / "out"), times_of(tmp_path / "out")
     source.rename(tmp_path / "moved")
     again = make(tmp_path / "moved", tmp_path / "out", resume=True)
     assert (again.digest, times_of(tmp_path / "out")) == (before.digest, times)
 
 
-def test_a_time_alone_changes_no_shard(source: Path, tmp_path: Path) -> None:
+def test_another_modification_time_changes_no_shard(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before, times = make(source, out), times_of(out)
     for path in source.rglob("*.wav"):
@@ -113,7 +113,7 @@ def test_a_time_alone_changes_no_shard(source: Path, tmp_path: Path) -> None:
     assert times_of(out, "index.json") == index
 
 
-def test_a_repaired_clip_is_taken_up(source: Path, tmp_path: Path) -> None:
+def test_a_repaired_clip_is_added(source: Path, tmp_path: Path) -> None:
     make(source, tmp_path / "out")
     write_wav(source / "no/empty.wav", seed=50)
     again = make(source, tmp_path / "out", resume=True)
@@ -121,7 +121,7 @@ def test_a_repaired_clip_is_taken_up(source: Path, tmp_path: Path) -> None:
     assert again.digest == make(source, tmp_path / "fresh").digest
 
 
-def test_a_clip_that_vanished_its_bytes_is_rejected(source: Path, tmp_path: Path) -> None:
+def test_a_clip_that_lost_its_content_is_rejected(source: Path, tmp_path: Path) -> None:
     make(source, tmp_path / "out")
     (source / "yes/4.wav").write_bytes(b"")
     again = make(source, tmp_path / "out", resume=True)
@@ -174,7 +174,7 @@ def test_shards_without_records_are_made_again(source: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"info": 3}', b"\xff\xfe", b"[" * 100_000])
-def test_a_damaged_record_costs_its_shard_only(source: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_record_makes_only_its_shard_again(source: Path, tmp_path: Path, content: bytes) -> None:
     out = tmp_path / "out"
     before, times = make(source, out), times_of(out)
     sorted((out / "_progress").glob("*.tfrecord.json"))[0].write_bytes(content)
@@ -182,14 +182,14 @@ def test_a_damaged_record_costs_its_shard_only(source: Path, tmp_path: Path, con
     assert sum(times_of(out)[name] != times[name] for name in times) == 1
 
 
-def test_damaged_settings_are_told_in_one_sentence(source: Path, tmp_path: Path) -> None:
+def test_damaged_settings_are_one_sentence(source: Path, tmp_path: Path) -> None:
     make(source, tmp_path / "out")
     (tmp_path / "out/_progress/settings.json").write_text("{")
     with pytest.raises(ShardError, match=r"settings\.json: is damaged; start again with --overwrite"):
         make(source, tmp_path / "out", resume=True)
 
 
-def test_sizes_and_times_stand_in_progress_only(source: Path, tmp_path: Path) -> None:
+def test_sizes_and_times_are_in_the_progress_folder_only(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     make(source, out)
     stat = (source / "yes/4.wav").stat()
@@ -199,7 +199,7 @@ def test_sizes_and_times_stand_in_progress_only(source: Path, tmp_path: Path) ->
     assert all(str(stat.st_mtime_ns).encode() not in path.read_bytes() for path in out.iterdir() if path.is_file())
 
 
-def test_what_is_no_clip_is_left_alone(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_of_the_source_are_ignored(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second look happens in workers: the driver starts no engine for an unchanged source."""
     make(source, tmp_path / "out")
     (source / "README.md").write_text("new")

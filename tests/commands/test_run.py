@@ -88,7 +88,7 @@ def test_two_workers_give_the_curve_of_training_from_shards(
 
 
 @pytest.mark.cluster
-def test_every_usable_clip_is_there_and_the_others_are_named(of_two: Attacked, shards: Path) -> None:
+def test_every_usable_clip_is_fed_and_the_others_are_rejected(of_two: Attacked, shards: Path) -> None:
     result, folder = of_two.result, Path(of_two.result.run_dir)
     index = json.loads((shards / "index.json").read_text())
     assert result.num_clips == index["splits"]["training"] + index["splits"]["validation"]
@@ -105,7 +105,7 @@ def test_every_usable_clip_is_there_and_the_others_are_named(of_two: Attacked, s
 
 
 @pytest.mark.cluster
-def test_a_run_listens_on_loopback_only_and_survives_its_neighbours(of_two: Attacked) -> None:
+def test_a_run_listens_on_loopback_only_and_survives_attacks_on_its_ports(of_two: Attacked) -> None:
     assert len(of_two.attack.listened) >= 4
     assert {ip for ip, _ in of_two.attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert not of_two.attack.proof.exists()
@@ -135,7 +135,7 @@ def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[
 
 @pytest.mark.soak
 @pytest.mark.cluster
-def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again_to_the_same_end(
+def test_a_rank_killed_during_the_feed_is_named_and_a_restart_gives_the_same_curve(
     flawed_tones: Path, tmp_path: Path, from_shards: dict[int, list[float]]
 ) -> None:
     lines: list[str] = []
@@ -157,7 +157,7 @@ def test_a_rank_that_is_killed_while_it_is_fed_is_named_and_the_run_starts_again
 
 
 @pytest.mark.cluster
-def test_a_feeding_process_that_is_killed_ends_the_run_at_once(flawed_tones: Path, tmp_path: Path) -> None:
+def test_a_killed_feed_process_ends_the_run_immediately(flawed_tones: Path, tmp_path: Path) -> None:
     """The rank and its queue are children of it, and have its connection to Spark until they let go of it."""
     began = time.monotonic()
     with (
@@ -168,7 +168,7 @@ def test_a_feeding_process_that_is_killed_ends_the_run_at_once(flawed_tones: Pat
     assert time.monotonic() - began < 100  # the stall time-out is 300 s
 
 
-def test_what_can_not_work_is_said_before_anything_starts(flawed_tones: Path, shards: Path, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused_before_training(flawed_tones: Path, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     cases: list[tuple[dict[str, object], type[HybridspeechError], str]] = [
         ({"backend": "local"}, ConfigError, "backend without shards 'local' is unknown; choose one of tfos, ray"),

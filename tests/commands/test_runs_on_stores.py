@@ -51,7 +51,7 @@ def curve(result: Any) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("cache", ["16g", "1m"])
-def test_the_curve_of_stored_shards_is_that_of_local_ones(
+def test_shards_on_a_store_give_the_curve_of_local_ones(
     cache: str, stored_shards: str, local: Any, tmp_path: Path
 ) -> None:
     cluster = hs.ClusterConfig(shard_cache=cache)
@@ -59,7 +59,7 @@ def test_the_curve_of_stored_shards_is_that_of_local_ones(
     assert curve(stored) == curve(local)
 
 
-def test_a_stored_shard_that_has_changed_is_named(shards: Path, s3_url: str, tmp_path: Path) -> None:
+def test_a_changed_shard_on_a_store_is_named(shards: Path, s3_url: str, tmp_path: Path) -> None:
     url = uploaded(shards, join(s3_url, "damaged"))
     name = next(stat.name for stat in list_files(url) if stat.name.startswith("training-00002"))
     damaged = bytearray(read_bytes(join(url, name)))
@@ -69,7 +69,7 @@ def test_a_stored_shard_that_has_changed_is_named(shards: Path, s3_url: str, tmp
         hs.train(url, tmp_path / "run", backend="local", fit=FIT)
 
 
-def test_a_stored_run_is_evaluated_used_and_exported(
+def test_a_run_on_a_store_is_evaluated_used_and_exported(
     local: Any, tones: Path, stored_shards: str, s3_url: str, tmp_path: Path
 ) -> None:
     run = uploaded(Path(local.run_dir), join(s3_url, "run"))

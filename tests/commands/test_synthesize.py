@@ -42,7 +42,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # eSpeak NG
 
 
-def test_speech_does_not_depend_on_what_was_said_before() -> None:
+def test_speech_does_not_depend_on_earlier_calls() -> None:
     voice = Voice(name="en-us+f3")
     first = speak(["cat", "six"], voice, seed=1)
     speak(["happy"], Voice(name="en+m4", rate_wpm=120), seed=2)
@@ -50,7 +50,7 @@ def test_speech_does_not_depend_on_what_was_said_before() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
 
 
-def test_another_seed_is_another_utterance() -> None:
+def test_another_seed_gives_another_utterance() -> None:
     first, second = (speak(["cat"], Voice(name="en-us+f3"), seed=seed)[0] for seed in (1, 2))
     assert first.dtype == np.int16
     assert not np.array_equal(first, second)
@@ -61,7 +61,7 @@ def test_voices_and_words_differ() -> None:
     assert len({sound.tobytes() for pair in sounds for sound in pair}) == 4
 
 
-def test_all_voices_speak_the_same_in_any_order() -> None:
+def test_all_voices_give_the_same_samples_in_any_order() -> None:
     def hashes(names: list[str]) -> dict[str, int]:
         return {name: hash(speak(["six"], Voice(name=name), seed=1)[0].tobytes()) for name in names}
 
@@ -74,7 +74,7 @@ def test_a_faster_voice_takes_less_time() -> None:
     assert fast < slow < 2 * SAMPLE_RATE_HZ
 
 
-def test_an_unknown_voice_is_an_error_and_harms_nothing() -> None:
+def test_an_unknown_voice_is_an_error_and_later_calls_work() -> None:
     with pytest.raises(ConfigError, match="voice 'xx-klingon' is unknown"):
         speak(["cat"], Voice(name="xx-klingon"))
     assert speak(["cat"], Voice(name="en-us"))[0].size
@@ -96,7 +96,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path, spoken: 
     assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(spoken)
 
 
-def test_another_seed_is_another_set_of_speakers(tmp_path: Path, spoken: Path) -> None:
+def test_another_seed_gives_other_speakers(tmp_path: Path, spoken: Path) -> None:
     synthesize(tmp_path / "out", clips_per_word=4, num_workers=1, seed=1)
     there, here = (
         {name: value for name, value in digest(root).items() if name.endswith(".wav")}
@@ -105,7 +105,7 @@ def test_another_seed_is_another_set_of_speakers(tmp_path: Path, spoken: Path) -
     assert not set(there.values()) & set(here.values())
 
 
-def test_more_clips_are_the_same_clips_and_more(tmp_path: Path, spoken: Path) -> None:
+def test_more_clips_per_word_keep_the_first_clips(tmp_path: Path, spoken: Path) -> None:
     synthesize(tmp_path / "out", clips_per_word=6, num_workers=1)
     more = digest(tmp_path / "out")
     assert all(more[name] == value for name, value in digest(spoken).items() if "_nohash_" in name)
@@ -122,7 +122,7 @@ def test_clips_are_short_pcm_and_neither_silent_nor_clipped(spoken: Path) -> Non
         assert loud > 10 * quiet  # a word in noise that is 20 dB or more below it
 
 
-def test_the_lists_are_what_the_hash_rule_gives(spoken: Path) -> None:
+def test_the_lists_are_those_of_the_hash_rule(spoken: Path) -> None:
     found = read_manifest(spoken)
     assert found.split_rule == "lists"
     assert found.counts() == {"training": 60, "validation": 30, "testing": 30}
@@ -147,7 +147,7 @@ def test_speakers_take_turns(tmp_path: Path) -> None:
 
 @given(seed=st.integers(0, 2**64), num_speakers=st.integers(1, 400))
 @settings(max_examples=25, deadline=None)
-def test_speakers_are_distinct_and_where_the_hash_rule_puts_them(seed: int, num_speakers: int) -> None:
+def test_speakers_are_distinct_and_have_the_splits_of_the_hash_rule(seed: int, num_speakers: int) -> None:
     speakers = make_speakers(num_speakers, seed)
     assert len({speaker.speaker_id for speaker in speakers}) == num_speakers
     assert all(split_by_hash(speaker.speaker_id) == speaker.split for speaker in speakers)
@@ -155,12 +155,12 @@ def test_speakers_are_distinct_and_where_the_hash_rule_puts_them(seed: int, num_
     assert sum(speaker.split == "testing" for speaker in speakers) == (num_speakers + 8) // 10
 
 
-def test_speakers_of_a_smaller_cast_are_the_first_of_a_larger() -> None:
+def test_fewer_speakers_are_the_first_of_more_speakers() -> None:
     larger: list[Speaker] = make_speakers(30, seed=7)
     assert make_speakers(10, seed=7) == larger[:10]
 
 
-def test_background_noise_is_long_enough_to_cut_from(spoken: Path) -> None:
+def test_background_noise_is_longer_than_a_clip(spoken: Path) -> None:
     noises = {path.name: soundfile.info(path).duration for path in (spoken / "_background_noise_").iterdir()}
     assert noises == {"white_noise.wav": 10.0, "pink_noise.wav": 10.0, "mains_hum.wav": 10.0}
 
@@ -180,7 +180,7 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
 # What must not be lost or taken for whole
 
 
-def test_a_full_folder_is_refused_and_replaced_only_if_ours(tmp_path: Path) -> None:
+def test_only_our_own_output_folder_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     synthesize(out, words=["yes"], clips_per_word=1, num_workers=1)
     with pytest.raises(OutputExistsError, match="--overwrite"):
@@ -194,7 +194,7 @@ def test_a_full_folder_is_refused_and_replaced_only_if_ours(tmp_path: Path) -> N
     assert (tmp_path / "mine/thesis.txt").exists()
 
 
-def test_an_interrupted_set_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_synthesis_leaves_nothing(tmp_path: Path) -> None:
     def interrupt(progress: Progress) -> None:
         raise KeyboardInterrupt
 
@@ -203,7 +203,7 @@ def test_an_interrupted_set_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_killed_set_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_a_killed_synthesis_is_not_taken_for_complete(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from hybridspeech.commands.synthesize import synthesize\n"
         "def kill(progress): os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -233,7 +233,7 @@ def test_a_killed_set_is_not_taken_for_whole(tmp_path: Path) -> None:
         ({"seed": -1}, "seed is -1; expected 0 or more"),
     ],
 )
-def test_settings_that_can_not_work_are_refused(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         synthesize(tmp_path / "out", **arguments)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

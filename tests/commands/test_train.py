@@ -77,13 +77,13 @@ def curve(result: TrainResult) -> list[float]:
     return [row[name] for row in result.history for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
 
 
-def test_the_loss_falls_and_words_are_learnt(trained: TrainResult) -> None:
+def test_the_loss_decreases_and_accuracy_is_high(trained: TrainResult) -> None:
     losses = [row["loss"] for row in trained.history]
     assert losses[-1] < losses[0] / 2
     assert trained.history[-1]["accuracy"] > 0.9
 
 
-def test_the_run_directory_explains_itself(trained: TrainResult, shards: Path) -> None:
+def test_the_run_directory_has_all_documented_files(trained: TrainResult, shards: Path) -> None:
     run = RunDirectory(trained.run_dir)
     plan = run.require_finished()
     assert (plan.digest, plan.labels) == (
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_curve(trained: TrainResult, shards: Path, 
     assert curve(again) == pytest.approx(curve(trained), abs=1e-5)
 
 
-def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_gives_the_undisturbed_curve(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
     """Cut in the middle of the second epoch, two steps after a checkpoint; 11 steps an epoch."""
     run, fit = tmp_path / "run", replace(FIT, checkpoint_steps=4)
     struck = FaultyBackend("local", 11 + 8, tmp_path / "struck", power_cut)
@@ -133,7 +133,7 @@ def test_a_resumed_training_ends_like_an_undisturbed_one(trained: TrainResult, s
         ("save", 0, 0, "epoch-0001"),
     ],
 )
-def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_an_undisturbed_one(
+def test_an_interrupt_saves_a_checkpoint_and_a_resume_gives_the_undisturbed_curve(
     trained: TrainResult,
     shards: Path,
     tmp_path: Path,
@@ -159,7 +159,9 @@ def test_what_is_done_is_saved_at_an_interrupt_and_a_resumed_training_ends_like_
     assert curve(result) == pytest.approx(curve(trained), abs=1e-5)
 
 
-def test_a_training_that_may_restart_goes_on_by_itself(trained: TrainResult, shards: Path, tmp_path: Path) -> None:
+def test_a_training_with_max_restarts_restarts_after_a_failure(
+    trained: TrainResult, shards: Path, tmp_path: Path
+) -> None:
     lines: list[str] = []
     result = train(
         shards,
@@ -182,7 +184,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(trained: TrainResult, shards
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut"])
-def test_shards_that_are_not_whole_are_said_before_anything_starts(shards: Path, tmp_path: Path, harm: str) -> None:
+def test_incomplete_shards_are_refused_before_training(shards: Path, tmp_path: Path, harm: str) -> None:
     copy = shutil.copytree(shards, tmp_path / "shards")
     victim = sorted(copy.glob("training-*"))[2]
     victim.unlink() if harm == "missing" else os.truncate(victim, 100)
@@ -202,7 +204,7 @@ def long(backend: str) -> object:
 
 
 @pytest.mark.parametrize("backend", ["local", "tfos", long("ray")])
-def test_a_shard_that_is_damaged_inside_is_one_sentence(backend: str, shards: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_of_a_shard_is_one_sentence(backend: str, shards: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(shards, tmp_path / "shards")
     victim = sorted(copy.glob("training-*"))[2]
     data = bytearray(victim.read_bytes())
@@ -228,7 +230,7 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(
 
 
 @pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
-def test_a_disk_that_others_fill_is_named_and_the_last_good_checkpoint_stays(
+def test_a_disk_filled_by_others_is_reported_and_the_last_checkpoint_stays(
     backend: str, shards: Path, tmp_path: Path, trained: TrainResult
 ) -> None:
     """In the middle of the second epoch, to the last byte: the word on why a rank ends finds no new room."""
@@ -250,7 +252,7 @@ def test_a_disk_that_others_fill_is_named_and_the_last_good_checkpoint_stays(
 
 
 @pytest.mark.parametrize("backend", ["local", long("tfos"), "ray"])
-def test_a_loss_that_is_not_finite_is_named_and_not_tried_again(backend: str, shards: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported_without_a_restart(backend: str, shards: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     with pytest.raises(WorkerError, match=r"worker [01] failed: ArithmeticError: loss is nan at step \d+"):
         train(
@@ -265,7 +267,7 @@ def test_a_loss_that_is_not_finite_is_named_and_not_tried_again(backend: str, sh
     assert not [line for line in lines if "starting again" in line]
 
 
-def test_what_can_not_work_is_said_before_anything_starts(shards: Path, tmp_path: Path, trained: TrainResult) -> None:
+def test_invalid_settings_are_refused_before_training(shards: Path, tmp_path: Path, trained: TrainResult) -> None:
     with pytest.raises(ConfigError, match=r"8 shards for 9 workers"):
         train(shards, tmp_path / "run", cluster=ClusterConfig(num_workers=9), backend="tfos")
     with pytest.raises(ShardError, match=r"index\.json"):
@@ -305,7 +307,7 @@ def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
 
 
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
-def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
+def test_a_local_training_listens_on_loopback_only_and_survives_attacks_on_its_ports(
     backend: str, attacked: dict[str, Attacked]
 ) -> None:
     attack = attacked[backend].attack
@@ -315,7 +317,7 @@ def test_a_local_training_listens_on_loopback_only_and_survives_its_neighbours(
 
 
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
-def test_a_killed_rank_is_named_and_training_goes_on_by_itself_to_the_same_end(
+def test_a_killed_rank_is_named_and_a_restart_gives_the_same_curve(
     backend: str, shards: Path, tmp_path: Path, of_two_workers: dict[str, TrainResult]
 ) -> None:
     """Killed in the middle of the second epoch, two steps after a checkpoint."""
@@ -365,7 +367,7 @@ def varied(waveforms: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRe
     return train(waveforms, tmp_path_factory.mktemp("run") / "run", features=SMALL, fit=VARIED, backend="local")
 
 
-def test_training_on_waveforms_varies_them_and_learns(
+def test_training_on_waveforms_augments_them_and_learns(
     varied: TrainResult, waveforms: Path, shards: Path, trained: TrainResult
 ) -> None:
     assert varied.history[-1]["accuracy"] > 0.75
@@ -384,7 +386,7 @@ def test_one_worker_gives_the_curve_of_the_reference(
     assert curve(result) == pytest.approx(curve(varied), abs=1e-5)
 
 
-def test_early_stopping_ends_in_time_and_keeps_the_best_epoch(waveforms: Path, tmp_path: Path) -> None:
+def test_early_stopping_ends_the_training_and_keeps_the_best_epoch(waveforms: Path, tmp_path: Path) -> None:
     fit = replace(VARIED, epochs=9, early_stopping=1, learning_rate=0.02)
     result = train(waveforms, tmp_path / "run", features=SMALL, fit=fit, backend="local")
     losses = [row["val_loss"] for row in result.history]
@@ -393,7 +395,7 @@ def test_early_stopping_ends_in_time_and_keeps_the_best_epoch(waveforms: Path, t
     assert evaluate(result.run_dir, waveforms, split="validation").loss == pytest.approx(min(losses), abs=1e-4)
 
 
-def test_an_ended_training_that_has_stopped_improving_is_not_gone_on_with() -> None:
+def test_early_stopping_counts_the_epochs_since_the_lowest_validation_loss() -> None:
     rows = [{"epoch": float(i + 1), "loss": 0.0, "val_loss": loss} for i, loss in enumerate((3.0, 1.0, 2.0, 1.5))]
     assert has_stopped_improving(rows, 2)
     assert not has_stopped_improving(rows, 3)
@@ -401,7 +403,7 @@ def test_an_ended_training_that_has_stopped_improving_is_not_gone_on_with() -> N
     assert not has_stopped_improving(rows, 0)
 
 
-def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Path, tmp_path: Path) -> None:
+def test_class_weights_are_inverse_to_the_number_of_clips_and_one_on_average(waveforms: Path, tmp_path: Path) -> None:
     request = TrainRequest(run=tmp_path, backend="local", cluster=ClusterConfig(), fit=FitConfig(class_weights=True))
     plan = make_plan(shards_data(ShardIndex.load(waveforms), waveforms, 1), request)
     counts = [count["training"] for count in count_labels(waveforms, ShardIndex.load(waveforms)).values()]
@@ -411,6 +413,6 @@ def test_class_weights_are_inverse_to_the_clips_and_one_on_average(waveforms: Pa
     )
 
 
-def test_variation_that_the_shards_can_not_give_is_refused(shards: Path, tmp_path: Path) -> None:
+def test_augmentation_that_the_shards_do_not_allow_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which changes the sound, but the data are logmel"):
         train(shards, tmp_path / "run", fit=VARIED, backend="local")

@@ -38,13 +38,13 @@ def test_a_file_is_fetched_once(tmp_path: Path, serve: Callable[[Answer], Server
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_dropped_connection_goes_on_where_it_was(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_dropped_connection_is_continued(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send_range(CONTENT, start, most=70_000))
     assert get(server, tmp_path / "file") == CONTENT
     assert server.asked == [-1, 70_000, 140_000, 210_000, 280_000]
 
 
-def test_a_reset_connection_goes_on(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_reset_connection_is_continued(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     def reset(handler: Handler, start: int) -> None:
         handler.send_range(CONTENT, start, most=100_000 if start < 0 else 2**40)
         if start < 0:
@@ -55,7 +55,7 @@ def test_a_reset_connection_goes_on(tmp_path: Path, serve: Callable[[Answer], Se
     assert len(server.asked) == 2
 
 
-def test_the_next_call_goes_on_where_the_last_gave_up(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_the_next_call_continues_a_failed_one(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     broken = serve(lambda handler, start: handler.send_range(CONTENT, start, most=120_000 if start < 0 else 0))
     with pytest.raises(DownloadError, match="closed after 120,000 of 300,000 bytes; 120,000 bytes are kept"):
         get(broken, tmp_path / "file")
@@ -70,14 +70,14 @@ def test_a_server_that_ignores_ranges_starts_again(tmp_path: Path, serve: Callab
     assert server.asked == [-1, 100_000]
 
 
-def test_a_server_that_never_gets_further_is_given_up(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_server_that_sends_no_new_bytes_is_an_error(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send_range(CONTENT, -1, most=100_000))
     with pytest.raises(DownloadError, match="100,000 of 300,000"):
         get(server, tmp_path / "file")
     assert len(server.asked) == 1 + QUICK.max_failures
 
 
-def test_another_range_than_asked_for_is_not_believed(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_another_range_than_requested_is_refused(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     def shifted(handler: Handler, start: int) -> None:
         handler.send_range(
             CONTENT, start - 10 if start > 0 else start, most=100_000 if len(server.asked) == 1 else 2**40
@@ -89,7 +89,7 @@ def test_another_range_than_asked_for_is_not_believed(tmp_path: Path, serve: Cal
 
 
 @pytest.mark.parametrize("old", [CONTENT[:1000][::-1], CONTENT + b"more", CONTENT[::-1]])
-def test_what_was_kept_of_another_file_is_dropped(
+def test_the_partial_download_of_another_file_is_dropped(
     tmp_path: Path, serve: Callable[[Answer], Server], old: bytes
 ) -> None:
     (tmp_path / "file.part").write_bytes(old)
@@ -98,7 +98,7 @@ def test_what_was_kept_of_another_file_is_dropped(
     assert server.asked == [len(old), -1]
 
 
-def test_a_part_that_is_whole_is_taken(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_complete_partial_download_is_used(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT)
     server = serve(lambda handler, start: handler.send_range(CONTENT, start))
     assert get(server, tmp_path / "file") == CONTENT
@@ -106,7 +106,7 @@ def test_a_part_that_is_whole_is_taken(tmp_path: Path, serve: Callable[[Answer],
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_length_that_is_too_long_is_found_out(
+def test_an_announced_length_that_is_too_large_is_detected(
     tmp_path: Path, serve: Callable[[Answer], Server], ranges: bool
 ) -> None:
     def boast(handler: Handler, start: int) -> None:
@@ -119,7 +119,7 @@ def test_a_length_that_is_too_long_is_found_out(
         get(serve(boast), tmp_path / "other", num_bytes=300_000)
 
 
-def test_a_length_that_is_too_short_is_found_out(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_an_announced_length_that_is_too_small_is_detected(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     server = serve(lambda handler, start: handler.send(200, CONTENT, Content_Length="1000"))
     with pytest.raises(DownloadError, match=r"SHA-256 is .*\(1,000 bytes\)"):
         get(server, tmp_path / "file")
@@ -127,7 +127,7 @@ def test_a_length_that_is_too_short_is_found_out(tmp_path: Path, serve: Callable
         get(server, tmp_path / "file", num_bytes=300_000)
 
 
-def test_without_a_length_the_known_size_decides(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_without_an_announced_length_the_known_size_decides(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     def mute(handler: Handler, start: int) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -159,7 +159,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_left(tmp_path: Path, serve: Call
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (503, 3), (429, 3)])
-def test_only_what_may_pass_is_tried_again(
+def test_only_temporary_errors_are_retried(
     tmp_path: Path, serve: Callable[[Answer], Server], status: int, requests: int
 ) -> None:
     server = serve(lambda handler, start: handler.send(status))
@@ -168,7 +168,7 @@ def test_only_what_may_pass_is_tried_again(
     assert len(server.asked) == requests
 
 
-def test_a_server_that_is_busy_at_first_is_asked_again(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_busy_server_is_retried(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     def busy(handler: Handler, start: int) -> None:
         if len(server.asked) < 3:
             return handler.send(503)
@@ -178,14 +178,14 @@ def test_a_server_that_is_busy_at_first_is_asked_again(tmp_path: Path, serve: Ca
     assert get(server, tmp_path / "file") == CONTENT
 
 
-def test_a_redirection_is_followed(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_redirect_is_followed(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     mirror = serve(lambda handler, start: handler.send_range(CONTENT, start, most=100_000))
     server = serve(lambda handler, start: handler.send(302, Location=mirror.url))
     assert get(server, tmp_path / "file") == CONTENT
     assert mirror.asked == [-1, 100_000, 200_000]
 
 
-def test_a_silent_server_is_given_up(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_server_that_does_not_answer_is_an_error(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     over = threading.Event()
     server = serve(lambda handler, start: over.wait(60) and None)
     hasty = replace(QUICK, timeout_s=0.1, max_failures=2)
@@ -196,7 +196,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path, serve: Callable[[Answer], S
         over.set()
 
 
-def test_no_server_is_an_error(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+def test_a_refused_connection_is_an_error(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
     with pytest.raises(DownloadError, match="no connection"):

@@ -19,7 +19,7 @@ PUBLIC = "http://93.184.215.14/set.tar.gz"
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/set", "http://10.0.0.1/", "gopher://x/"])
-def test_a_redirect_to_another_kind_of_place_ends_the_download(
+def test_a_redirect_to_another_kind_of_address_ends_the_download(
     tmp_path: Path, serve: Callable[[Answer], Server], code: int, target: str
 ) -> None:
     server = serve(lambda handler, start: handler.send(code, Location=target))
@@ -61,7 +61,7 @@ def test_a_public_server_can_not_redirect_to_this_machine_or_its_network(target:
         check_redirect(PUBLIC, target)
 
 
-def test_http_may_become_https_and_not_the_other_way_round() -> None:
+def test_http_may_become_https_but_https_not_http() -> None:
     check_redirect(PUBLIC, PUBLIC.replace("http:", "https:"))
     with pytest.raises(DownloadError, match="expected https;"):
         check_redirect(PUBLIC.replace("http:", "https:"), PUBLIC)

@@ -26,7 +26,7 @@ def test_plain_files_are_unpacked(tmp_path: Path, make: Callable[..., bytes]) ->
     assert files(tmp_path / "out") == {"yes/a.wav": b"1", "no/deep er/ä.wav": b""}
 
 
-def test_the_archive_decides_no_permissions(tmp_path: Path) -> None:
+def test_permissions_of_the_archive_are_not_used(tmp_path: Path) -> None:
     info = special("yes/a.wav", tarfile.REGTYPE)
     info.mode, info.uid, info.mtime = 0o6777, 12345, 0
     (tmp_path / "archive").write_bytes(tar((info, b"1")))

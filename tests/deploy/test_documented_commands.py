@@ -39,11 +39,11 @@ def check_hybridspeech(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", commands("hybridspeech"), ids=lambda words: " ".join(words)[:40])
-def test_commands_of_hybridspeech_are_understood(arguments: list[str]) -> None:
+def test_commands_of_hybridspeech_are_valid(arguments: list[str]) -> None:
     check_hybridspeech(arguments)
 
 
-def test_commands_of_ray_are_understood() -> None:
+def test_commands_of_ray_are_valid() -> None:
     from ray.scripts.scripts import cli
 
     given = commands("ray")
@@ -63,7 +63,7 @@ MAIN_CLASSES = {"yarn": "YarnClusterApplication", "k8s": "KubernetesClientApplic
 
 
 @pytest.mark.cluster
-def test_commands_of_spark_submit_are_understood(jvm: Jvm) -> None:
+def test_commands_of_spark_submit_are_valid(jvm: Jvm) -> None:
     given = commands("spark-submit")
     assert len(given) == 2
     for arguments in given:
@@ -78,7 +78,7 @@ def test_commands_of_spark_submit_are_understood(jvm: Jvm) -> None:
         assert [words[i + 1] for i, word in enumerate(words) if word == "--arg"] == arguments[program + 1 :]
 
 
-def test_files_that_the_documents_name_exist() -> None:
+def test_files_named_in_the_documents_exist() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for name in re.findall(r"(?<![\w/])deploy/[\w./-]+\w", text):

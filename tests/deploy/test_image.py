@@ -33,7 +33,7 @@ def test_the_entry_point_has_no_finding_of_shellcheck() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_image_is_pinned_and_runs_as_no_root() -> None:
+def test_the_image_is_pinned_and_does_not_run_as_root() -> None:
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
     assert len(stages) == 2
     assert "--constraint requirements.lock" in stages[0]
@@ -43,7 +43,7 @@ def test_the_image_is_pinned_and_runs_as_no_root() -> None:
     assert chosen <= set(EXTRAS)
 
 
-def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
+def test_the_build_context_has_only_the_files_that_are_copied() -> None:
     given = set(re.findall(r"^!(\S+)$", (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert {name for line in copied for name in line.split()} == given
@@ -51,7 +51,7 @@ def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
 
 
 @pytest.mark.cluster
-def test_the_entry_point_starts_an_executor_that_understands_its_options(tmp_path: Path) -> None:
+def test_the_entry_point_starts_an_executor_with_valid_options(tmp_path: Path) -> None:
     """The driver that it is told does not answer: so far it comes with arguments that Spark's executor takes."""
     variables = {
         "PATH": os.environ["PATH"],
@@ -75,7 +75,7 @@ def test_the_entry_point_starts_an_executor_that_understands_its_options(tmp_pat
     assert "Unrecognized option" not in done.stderr
 
 
-def test_the_entry_point_passes_commands_on(tmp_path: Path) -> None:
+def test_the_entry_point_runs_other_commands(tmp_path: Path) -> None:
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", str(ENTRYPOINT), "--version"], env=variables, capture_output=True, text=True)
     assert done.stdout.startswith("hybridspeech "), done.stderr

@@ -107,7 +107,7 @@ def test_a_pod_is_valid_and_meets_the_restricted_security_standard(pod: dict[str
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_a_pod_is_reached_from_pods_of_its_own_job_only(pod: dict[str, Any]) -> None:
+def test_a_pod_is_reachable_from_pods_of_its_own_job_only(pod: dict[str, Any]) -> None:
     labels = pod["metadata"]["labels"]
     chosen = []
     for policy in of_kind("NetworkPolicy"):
@@ -126,7 +126,7 @@ def test_a_pod_is_reached_from_pods_of_its_own_job_only(pod: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("resource", [*of_kind("RayCluster"), *of_kind("RayJob")], ids=lambda each: each["kind"])
-def test_ray_asks_for_a_token_and_its_nodes_can_hand_tables_over(resource: dict[str, Any]) -> None:
+def test_ray_requires_a_token_and_its_nodes_have_the_java_options(resource: dict[str, Any]) -> None:
     spec = resource["spec"].get("rayClusterSpec", resource["spec"])
     assert spec["authOptions"] == {"mode": "token"}
     for template in pod_templates(resource):

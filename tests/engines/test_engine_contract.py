@@ -39,7 +39,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-def test_results_stand_in_the_order_of_the_partitions(engine: Engine) -> None:
+def test_results_are_in_the_order_of_the_partitions(engine: Engine) -> None:
     results = engine.map_partitions(list, [["a", "b"], [], ["c"]])
     assert results == [["a", "b"], [], ["c"]]
 
@@ -48,7 +48,7 @@ def test_no_partitions_give_no_results(engine: Engine) -> None:
     assert engine.map_partitions(list, [], on_done=pytest.fail) == []
 
 
-def test_there_may_be_many_more_partitions_than_processes(engine: Engine) -> None:
+def test_many_more_partitions_than_processes_work(engine: Engine) -> None:
     assert engine.map_partitions(sum, [[i, i] for i in range(40)]) == list(range(0, 80, 2))
 
 
@@ -59,7 +59,7 @@ def test_on_done_is_called_once_per_partition_from_one_thread_of_the_driver(engi
     assert len({thread for _, thread in calls}) == 1
 
 
-def test_a_result_is_known_before_a_slower_one_ends(engine: Engine, tmp_path: Path) -> None:
+def test_a_result_arrives_before_a_slower_partition_ends(engine: Engine, tmp_path: Path) -> None:
     if runs_here(engine):
         pytest.skip("one after the other")
     released = tmp_path / "released"
@@ -79,18 +79,18 @@ def test_a_result_is_known_before_a_slower_one_ends(engine: Engine, tmp_path: Pa
     assert order == [1, 0]
 
 
-def test_what_a_function_has_captured_travels_with_it(engine: Engine) -> None:
+def test_captured_variables_reach_the_workers(engine: Engine) -> None:
     words = {"yes": 1, "no": 2}
     assert engine.map_partitions(lambda items: [words[item] for item in items], [["no", "yes"]]) == [[2, 1]]
 
 
-def test_large_items_and_results_travel(engine: Engine) -> None:
+def test_large_items_and_results_work(engine: Engine) -> None:
     megabytes = [[bytes([i]) * 3_000_000] for i in range(3)]
     assert engine.map_partitions(lambda items: items[0], megabytes) == [items[0] for items in megabytes]
 
 
 @pytest.mark.parametrize("error", [AudioError("empty", "0 samples"), WorkerError(3, "nan"), EngineError("no room")])
-def test_an_error_of_ours_arrives_as_it_was_raised(engine: Engine, error: HybridspeechError) -> None:
+def test_a_hybridspeech_error_arrives_as_it_was_raised(engine: Engine, error: HybridspeechError) -> None:
     def function(items: Sequence[int]) -> int:
         if items[0] == 1:
             raise error
@@ -101,7 +101,7 @@ def test_an_error_of_ours_arrives_as_it_was_raised(engine: Engine, error: Hybrid
     assert (str(caught.value), caught.value.__dict__) == (str(error), error.__dict__)
 
 
-def test_an_error_that_does_not_survive_pickling_still_brings_its_message(engine: Engine) -> None:
+def test_an_error_that_cannot_be_pickled_keeps_its_message(engine: Engine) -> None:
     def function(items: Sequence[int]) -> None:
         raise OddError(1, 2)
 
@@ -117,7 +117,7 @@ def test_any_other_exception_is_an_engine_error_that_names_partition_and_cause(e
         engine.map_partitions(function, [[0], [1], [2]])
 
 
-def test_a_worker_that_dies_is_an_engine_error(engine: Engine) -> None:
+def test_a_killed_worker_is_an_engine_error(engine: Engine) -> None:
     if runs_here(engine):
         pytest.skip("its worker is this process")
 
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_call_and_the_tasks(engine: Engine, tmp_path: Path) -> N
     assert not finished.exists()
 
 
-def test_the_engine_works_after_all_these_errors(engine: Engine) -> None:
+def test_the_engine_works_after_errors(engine: Engine) -> None:
     assert engine.map_partitions(sum, [[0], [1], [2]]) == [0, 1, 2]
 
 
@@ -172,7 +172,7 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("engine", ["spark-local", "spark-local-cluster", "raydp"], indirect=True)
-def test_spark_workers_are_made_ready_before_the_fork(engine: Engine) -> None:
+def test_spark_workers_import_and_compile_before_the_fork(engine: Engine) -> None:
     """See `patches.pyspark_daemon`: each of these saves milliseconds of every task."""
 
     def function(items: Sequence[int]) -> dict[str, object]:

@@ -27,7 +27,7 @@ def squares(engine: RayDPEngine | SparkEngine) -> list[int]:
     return engine.map_partitions(lambda items: items[0] ** 2, [[0], [1], [2]])
 
 
-def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and_ray(
+def test_it_listens_on_loopback_prints_nothing_and_leaves_no_trace(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
@@ -50,7 +50,7 @@ def test_it_listens_on_loopback_says_nothing_and_leaves_the_process_to_spark_and
 
 
 @pytest.mark.soak
-def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
+def test_after_a_killed_jvm_the_next_session_opens() -> None:
     def kill_the_jvm(result: int) -> None:
         current_gateway().proc.kill()
 
@@ -60,18 +60,18 @@ def test_a_jvm_that_is_killed_leaves_the_process_to_the_next_session() -> None:
         assert squares(engine) == [0, 1, 4]
 
 
-def test_too_few_cpus_are_said_before_anything_waits_for_them() -> None:
+def test_too_few_cpus_are_reported_immediately() -> None:
     with pytest.raises(EngineError, match=r"Ray has \d+ free CPUs, and 99 executors of 2 cores need 198"):
         RayDPEngine(EngineConfig(num_executors=99, executor_cores=2)).__enter__()
 
 
-def test_a_spark_that_is_active_is_not_touched() -> None:
+def test_an_active_spark_session_is_not_changed() -> None:
     with SparkEngine(EngineConfig(master="local[1]")) as spark:
         with pytest.raises(EngineError, match="RayDP needs one of its own"):
             RayDPEngine(EngineConfig()).__enter__()
         assert squares(spark) == [0, 1, 4]
 
 
-def test_an_address_without_a_ray_is_refused_at_once() -> None:
+def test_an_address_without_a_ray_is_refused_immediately() -> None:
     with pytest.raises(EngineError, match=r"no Ray answers at 127.0.0.1:1 .*--ray-address"):
         RayDPEngine(EngineConfig(ray_address="127.0.0.1:1")).__enter__()

@@ -68,12 +68,12 @@ def test_executors_of_a_local_master_are_refused() -> None:
         requested_settings(EngineConfig(master="local[2]", num_executors=2))
 
 
-def test_what_the_caller_sets_wins(tmp_path: Path) -> None:
+def test_settings_of_the_caller_take_precedence(tmp_path: Path) -> None:
     conf = session_settings(EngineConfig(conf={"spark.ui.enabled": "true"}), tmp_path)
     assert (conf["spark.master"], conf["spark.ui.enabled"]) == ("local[*]", "true")
 
 
-def test_an_engine_that_is_not_open_says_so() -> None:
+def test_an_engine_that_is_not_open_is_an_error() -> None:
     with pytest.raises(EngineError, match="not open"):
         squares(SparkEngine(EngineConfig()))
 
@@ -86,7 +86,7 @@ def test_a_session_without_a_spark_context_is_refused() -> None:
 class TestOwnSession:
     pytestmark = own_session
 
-    def test_nothing_is_left_behind_and_nothing_is_printed(
+    def test_nothing_is_left_and_nothing_is_printed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -120,7 +120,7 @@ class TestOwnSession:
             assert active_context().defaultParallelism == 2
             assert squares(engine) == [0, 1, 4]
 
-    def test_a_callers_session_is_used_and_left_open(self, callers_session: SparkSession) -> None:
+    def test_the_callers_session_is_used_and_left_open(self, callers_session: SparkSession) -> None:
         settings = callers_session.sparkContext.getConf().getAll()
         with SparkEngine.from_session(callers_session) as engine:
             assert squares(engine) == [0, 1, 4]
@@ -140,7 +140,7 @@ class TestOwnSession:
         assert current_gateway() is gateway
         assert gateway.jvm.java.lang.Math.abs(-1) == 1
 
-    def test_a_master_that_nobody_answers_for_is_refused_at_once(self) -> None:
+    def test_a_master_that_does_not_answer_is_refused_immediately(self) -> None:
         with pytest.raises(EngineError, match=r"no Spark master answers at 127.0.0.1:1 .*correct --master"):
             SparkEngine(EngineConfig(master="spark://127.0.0.1:1")).__enter__()
 
@@ -153,7 +153,7 @@ class TestOwnSession:
         with pytest.raises(EngineError, match=r"Spark did not start with master local\[\*\]: .*(heap|memory)"):
             SparkEngine(config).__enter__()
 
-    def test_a_jvm_that_is_killed_is_said_and_the_next_session_opens(self) -> None:
+    def test_a_killed_jvm_is_reported_and_the_next_session_opens(self) -> None:
         def kill_the_jvm(result: int) -> None:
             current_gateway().proc.kill()
 
@@ -165,7 +165,7 @@ class TestOwnSession:
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
             assert squares(engine) == [0, 1, 4]
 
-    def test_python_workers_that_cannot_start_are_said_at_the_start(self) -> None:
+    def test_python_workers_that_cannot_start_are_reported_when_the_session_opens(self) -> None:
         config = EngineConfig(master="local[1]", conf={"spark.pyspark.python": "/bin/false"})
         with pytest.raises(EngineError, match=r"Python workers do not start: .*--conf spark.pyspark.python=PATH"):
             SparkEngine(config).__enter__()

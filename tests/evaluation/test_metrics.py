@@ -22,7 +22,7 @@ def test_class_metrics_are_those_of_the_textbook() -> None:
     assert (fish.precision, fish.recall, fish.f1, fish.num_clips) == (0, 0, 0, 0)
 
 
-def test_a_speaker_has_the_share_of_their_own_clips() -> None:
+def test_the_accuracy_of_a_speaker_is_that_of_their_clips() -> None:
     metrics = speaker_metrics(np.array([True, False, True, True]), ["eve", "ann", "eve", "ann"])
     assert metrics == (
         SpeakerMetrics(speaker="ann", num_clips=2, accuracy=0.5),
@@ -37,7 +37,7 @@ def test_the_spread_is_over_speakers_not_clips() -> None:
     assert (spread.mean, spread.lowest, spread.median) == pytest.approx((2 / 3, 0, 1))
 
 
-def test_there_is_no_spread_over_unknown_speakers() -> None:
+def test_unknown_speakers_have_no_spread() -> None:
     assert speaker_spread(speaker_metrics(np.array([True, False]), ["ann", ""])) is None
 
 

@@ -72,7 +72,7 @@ def test_labels_are_escaped(card: str) -> None:
     assert "a\\|b, &lt;b&gt;, wow." in card
 
 
-def test_missing_figures_are_named(run: Path, tmp_path: Path) -> None:
+def test_missing_numbers_are_named(run: Path, tmp_path: Path) -> None:
     other = random_run(tmp_path / "run", SMALL, LABELS)
     hs.export(other, tmp_path / "model", card=tmp_path / "card.md")
     text = (tmp_path / "card.md").read_text(encoding="utf-8")

@@ -86,7 +86,7 @@ def test_the_page_has_accuracy_tables_and_mistakes(report: Page) -> None:
     assert len(report.sources("audio")) == len(report.sources("img")) == 20
 
 
-def test_the_page_loads_nothing_and_runs_nothing(report: Page) -> None:
+def test_the_page_loads_no_resource_and_runs_no_script(report: Page) -> None:
     assert {name for name, _ in report.elements} & {"script", "link", "iframe", "object"} == set()
     assert all(source.startswith("data:") for tag in ("img", "audio") for source in report.sources(tag))
     assert "url(" not in report.source

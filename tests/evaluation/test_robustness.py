@@ -24,7 +24,7 @@ NOISES = [0.3 * GENERATOR.standard_normal(30_000).astype(np.float32) for _ in ra
 
 
 @pytest.mark.parametrize("snr_db", SNR_DB)
-def test_the_ratio_of_the_mean_powers_is_as_asked(snr_db: int) -> None:
+def test_noise_has_the_given_signal_to_noise_ratio(snr_db: int) -> None:
     noise = noisy(WAVE, "a", NOISES, snr_db) - WAVE
     assert 10 * np.log10(np.mean(WAVE**2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=1e-3)
 
@@ -39,7 +39,7 @@ def test_a_silent_clip_stays_silent() -> None:
     assert not noisy(0 * WAVE, "a", NOISES, 0).any()
 
 
-def test_silent_parts_of_the_noise_are_passed_over() -> None:
+def test_silent_parts_of_the_noise_are_skipped() -> None:
     noise = np.concatenate([np.zeros(30_000, np.float32), NOISES[0]])
     for name in "abcdefgh":
         assert np.abs(noisy(WAVE, name, [noise], 0) - WAVE).max() > 0.1
@@ -72,14 +72,14 @@ def test_every_disturbance_is_measured_and_written(metrics: EvaluateResult) -> N
 
 
 @pytest.mark.cluster
-def test_little_noise_and_a_shift_leave_tones_what_they_are(metrics: EvaluateResult) -> None:
+def test_little_noise_and_a_shift_do_not_change_the_labels_of_tones(metrics: EvaluateResult) -> None:
     accuracy = {(each.disturbance, each.level): each.accuracy for each in metrics.robustness}
     assert accuracy["shift", 50] >= metrics.accuracy - 0.25  # two of the nine clips
     assert accuracy["noise", 0] <= accuracy["noise", 20]
 
 
 @pytest.mark.cluster
-def test_noise_of_training_is_not_touched_and_numbers_come_again(
+def test_noise_of_training_is_not_used_and_results_repeat(
     metrics: EvaluateResult, run: Path, shards: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(shards, tmp_path / "shards")
@@ -90,14 +90,16 @@ def test_noise_of_training_is_not_touched_and_numbers_come_again(
 
 
 @pytest.mark.cluster
-def test_an_evaluation_without_leaves_no_older_robustness(run: Path, shards: Path, tmp_path: Path) -> None:
+def test_an_evaluation_without_robustness_removes_older_robustness_files(
+    run: Path, shards: Path, tmp_path: Path
+) -> None:
     (tmp_path / "robustness.csv").write_text("older")
     assert evaluate(run, shards, out=tmp_path).robustness == ()
     assert not (tmp_path / "robustness.csv").exists()
 
 
 @pytest.mark.cluster
-def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metrics: EvaluateResult) -> None:
+def test_evaluate_prints_a_line_per_disturbance(run: Path, shards: Path, metrics: EvaluateResult) -> None:
     printed = CliRunner().invoke(app, ["evaluate", str(run), str(shards), "--robustness"]).stdout.splitlines()
     rows = [line.split() for line in printed if line.startswith(("noise ", "shift "))]
     assert [float(row[3]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-4)
@@ -105,7 +107,7 @@ def test_the_command_prints_a_line_a_disturbance(run: Path, shards: Path, metric
 
 
 @pytest.mark.cluster
-def test_what_can_not_be_disturbed_is_refused_with_a_way_out(
+def test_robustness_on_spectrograms_or_without_noise_is_refused_with_advice(
     run: Path, shards: Path, tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     base = tmp_path_factory.getbasetemp()

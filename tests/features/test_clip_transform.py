@@ -55,7 +55,7 @@ def test_features_of_waveform_shards_are_those_of_preprocessing_to_the_bit(
         np.testing.assert_array_equal(made[0], stored[clip_id].values.reshape(features.shape))
 
 
-def test_copies_of_any_engine_are_the_versions_that_training_makes(
+def test_copies_of_any_engine_equal_those_of_training(
     noisy_tones: Path, waveforms: Path, tmp_path: Path, engine: Engine
 ) -> None:
     made = preprocess(
@@ -76,14 +76,14 @@ def test_copies_of_any_engine_are_the_versions_that_training_makes(
             np.testing.assert_array_equal(stored[clip_id + mark].values.reshape(LOGMEL.shape), on_the_fly)
 
 
-def test_validation_and_testing_are_never_varied(noisy_tones: Path, waveforms: Path, tmp_path: Path) -> None:
+def test_validation_and_testing_are_never_augmented(noisy_tones: Path, waveforms: Path, tmp_path: Path) -> None:
     preprocess(noisy_tones, tmp_path / "shards", features=LOGMEL, augment=SOUND, augment_copies=1, engine="local")
     for split in ("validation", "testing"):
         assert set(examples(tmp_path / "shards", split)) == set(examples(waveforms, split))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
-def test_a_clip_is_varied_alike_whatever_the_number_of_workers(waveforms: Path, num_workers: int) -> None:
+def test_augmentation_does_not_depend_on_the_number_of_workers(waveforms: Path, num_workers: int) -> None:
     index = ShardIndex.load(waveforms)
     see = transform(waveforms, LOGMEL, SOUND)
     expected = {
@@ -119,7 +119,7 @@ def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
     assert ((targets > 0) & (targets < 1)).any()
 
 
-def test_rare_labels_count_more_if_asked_for(waveforms: Path) -> None:
+def test_class_weights_give_rare_labels_more_weight(waveforms: Path) -> None:
     index = ShardIndex.load(waveforms)
     dataset = worker_dataset(
         waveforms,
@@ -142,7 +142,7 @@ def test_masks_work_on_spectrogram_shards_too(noisy_tones: Path, tmp_path: Path)
     assert (see(spectrogram, [clip_id], 1) != spectrogram).any()
 
 
-def test_waveform_shards_bring_their_noise_and_notice_its_loss(waveforms: Path, tmp_path: Path) -> None:
+def test_waveform_shards_contain_their_noise_and_a_missing_file_is_an_error(waveforms: Path, tmp_path: Path) -> None:
     index = ShardIndex.load(waveforms)
     assert sorted(noise.splits for noise in index.noises) == [("testing",), *[("training",)] * 3, ("validation",)]
     assert index.incomplete(waveforms) == index.verify(waveforms) == []
@@ -158,7 +158,7 @@ def test_waveform_shards_bring_their_noise_and_notice_its_loss(waveforms: Path, 
         (STFT, WAVEFORM, "the shards hold .*stft"),
     ],
 )
-def test_features_that_shards_can_not_give_are_refused(
+def test_features_that_the_shards_do_not_allow_are_refused(
     stored: FeatureConfig, features: FeatureConfig, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
@@ -178,14 +178,14 @@ def test_features_that_shards_can_not_give_are_refused(
         ({"features": LOGMEL, "shards": ShardConfig(dtype="int16")}, "dtype is int16 for features 'logmel'"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
+def test_contradictory_settings_are_refused(
     noisy_tones: Path, tmp_path: Path, settings: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         preprocess(noisy_tones, tmp_path / "out", engine="local", **settings)  # type: ignore[arg-type]
 
 
-def test_noise_that_is_asked_for_and_not_there_is_an_error_and_else_a_note(tones: Path, tmp_path: Path) -> None:
+def test_missing_noise_is_an_error_if_requested_else_a_note(tones: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="put recordings of noise"):
         preprocess(tones, tmp_path / "out", features=LOGMEL, augment=SOUND, augment_copies=1, engine="local")
     notes: list[str] = []
@@ -200,7 +200,7 @@ def test_noise_that_is_asked_for_and_not_there_is_an_error_and_else_a_note(tones
     assert "there is no SOURCE/_background_noise_: copies are made without background noise" in notes
 
 
-def test_other_variation_is_another_output(noisy_tones: Path, tmp_path: Path) -> None:
+def test_other_augmentation_gives_another_digest(noisy_tones: Path, tmp_path: Path) -> None:
     def digest(name: str, **settings: object) -> str:
         return preprocess(noisy_tones, tmp_path / name, features=LOGMEL, engine="local", **settings).digest  # type: ignore[arg-type]
 

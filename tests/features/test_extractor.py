@@ -144,14 +144,14 @@ def test_out_is_filled_and_returned(kind: str, kernel: str) -> None:
     assert (out.shape, out.dtype) == (config.shape, np.float32)
 
 
-def test_a_clip_leaves_no_trace_in_the_next() -> None:
+def test_a_clip_does_not_change_the_next_result() -> None:
     extractor, wave = FeatureExtractor(STFT), random_wave()
     first = extractor(wave)
     extractor(WAVES["enormous noise"])
     np.testing.assert_array_equal(extractor(wave), first)
 
 
-def test_float64_waves_and_strided_ones_are_taken() -> None:
+def test_float64_and_strided_waveforms_are_accepted() -> None:
     wave = random_wave()
     np.testing.assert_array_equal(transformed(wave.astype(np.float64), STFT), transformed(wave, STFT))
     np.testing.assert_array_equal(transformed(np.repeat(wave, 2)[::2], STFT), transformed(wave, STFT))
@@ -210,7 +210,7 @@ def test_an_odd_n_fft_is_refused() -> None:
         FeatureExtractor(FeatureConfig(n_fft=2047))
 
 
-def test_the_fast_kernel_needs_no_librosa_and_no_folder_for_its_cache(tmp_path: Path) -> None:
+def test_the_fast_kernel_works_without_librosa_and_without_a_cache_folder(tmp_path: Path) -> None:
     code = (
         "import sys, numpy; from hybridspeech.config import FeatureConfig; "
         "from hybridspeech.features.extractor import spectrogram;"

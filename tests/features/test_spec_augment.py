@@ -29,7 +29,7 @@ def test_masks_replace_whole_bands_of_frames_and_bins_up_to_a_fraction() -> None
     assert 0 < (masked != spectrogram).all(axis=1).sum() <= 24
 
 
-def test_the_larger_weight_of_a_mixture_is_the_clips_own() -> None:
+def test_a_clip_has_the_larger_weight_in_its_mixture() -> None:
     weights = mixup_weights([f"{i}" for i in range(100)], AugmentConfig(mixup_alpha=0.4), seed=0, copy=1)
     assert weights.dtype == np.float32
     assert weights.min() >= 0.5

@@ -72,7 +72,7 @@ def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 8])
-def test_each_rank_gets_its_shards_byte_for_byte_also_after_rejects(
+def test_each_rank_gets_the_bytes_of_its_shards_also_after_rejects(
     num_workers: int, flawed_tones: Path, shards: Path, tmp_path: Path
 ) -> None:
     plan = plan_of(tmp_path / "run", num_workers)
@@ -85,7 +85,7 @@ def test_each_rank_gets_its_shards_byte_for_byte_also_after_rejects(
         assert found == {name: (shards / name).read_bytes() for name in names}
 
 
-def test_rejects_and_progress_are_written_down(flawed_tones: Path, tmp_path: Path) -> None:
+def test_rejects_and_progress_are_written(flawed_tones: Path, tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "run", 2)
     source = source_of(flawed_tones, plan.cluster)
     index, _ = fed(source, plan)
@@ -105,7 +105,7 @@ def test_too_many_rejects_stop_the_feed(flawed_tones: Path, tmp_path: Path) -> N
         fed(source_of(flawed_tones, plan.cluster, max_rejects=3), plan)
 
 
-def test_more_workers_than_parts_are_refused_before_anything_starts(flawed_tones: Path) -> None:
+def test_more_workers_than_clips_of_a_split_are_refused(flawed_tones: Path) -> None:
     with pytest.raises(ConfigError, match=r"share .* clips of split 'training' in 81 parts; .* fewer workers"):
         source_of(flawed_tones, ClusterConfig(num_workers=90))
     with pytest.raises(ConfigError, match=r"in 3 parts; .* use fewer workers, or --shards 4"):

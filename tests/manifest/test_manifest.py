@@ -50,7 +50,7 @@ def test_the_hash_rule_gives_the_published_lists(speech_commands: Path) -> None:
     assert by_hash.clips == by_lists.clips
 
 
-def test_a_folder_is_a_word_and_clips_are_sorted(tmp_path: Path) -> None:
+def test_each_folder_is_a_label_and_clips_are_sorted(tmp_path: Path) -> None:
     found = read_manifest(tree(tmp_path, "no/b.wav", "yes/x.FLAC", "no/take 2/ä.mp3", "no/a.ogg"))
     assert ids(found) == ["no/a.ogg", "no/b.wav", "no/take 2/ä.mp3", "yes/x.FLAC"]
     assert found.labels == ("no", "yes")
@@ -58,13 +58,13 @@ def test_a_folder_is_a_word_and_clips_are_sorted(tmp_path: Path) -> None:
     assert found.clips[2].path == str(tmp_path / "no/take 2/ä.mp3")
 
 
-def test_folders_that_start_with_underscore_or_dot_are_no_words(tmp_path: Path) -> None:
+def test_folders_that_start_with_underscore_or_dot_are_ignored(tmp_path: Path) -> None:
     found = read_manifest(tree(tmp_path, "no/a.wav", "_background_noise_/hum.wav", ".cache/a.wav", "README.md"))
     assert found.labels == ("no",)
     assert found.ignored == ()
 
 
-def test_what_is_passed_over_is_named(tmp_path: Path) -> None:
+def test_ignored_files_are_named(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "no/.DS_Store", "no/._a.wav", "no/notes.txt", "no/.git/x.wav", "loose.wav")
     os.mkfifo(tmp_path / "no/pipe.wav")
     (tmp_path / "no/loop").symlink_to(tmp_path, target_is_directory=True)
@@ -90,7 +90,7 @@ def test_the_source_may_be_a_link_or_relative(tmp_path: Path, monkeypatch: pytes
     assert read_manifest("link").clips[0].path == str(tmp_path / "link/no/a.wav")
 
 
-def test_names_that_are_no_utf8_or_have_line_breaks_are_kept(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_or_have_line_breaks_are_kept(tmp_path: Path) -> None:
     names = [b"\xff_nohash_0.wav", b"a\nb.wav"]
     (tmp_path / "no").mkdir()
     for name in names:
@@ -117,7 +117,7 @@ def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
         (["_noise_/a.wav"], "no word folder here"),
     ],
 )
-def test_a_folder_that_is_no_source_is_explained(tmp_path: Path, names: list[str], message: str) -> None:
+def test_the_error_for_an_unsuitable_folder_gives_the_reason(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(tree(tmp_path, *names))
 
@@ -135,7 +135,7 @@ def test_recordings_of_phones_are_named_with_the_remedy_until_they_are_converted
     assert (converted.ignored, converted.notes) == (("no/b.M4A", "no/c.d.webm"), ())
 
 
-def test_word_folders_that_are_links_are_explained(tmp_path: Path) -> None:
+def test_the_error_for_linked_word_folders_gives_the_reason(tmp_path: Path) -> None:
     (tmp_path / "no").symlink_to(tree(tmp_path / "elsewhere", "a.wav"), target_is_directory=True)
     (tmp_path / "elsewhere").rename(tmp_path / "_elsewhere")
     with pytest.raises(ManifestError, match="links, which are not followed"):
@@ -145,14 +145,14 @@ def test_word_folders_that_are_links_are_explained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"), [("gone", "no such folder or file"), ("set.tar.gz", "unknown kind.*Unpack an archive")]
 )
-def test_a_source_of_no_known_kind_is_explained(tmp_path: Path, name: str, message: str) -> None:
+def test_a_source_of_an_unknown_kind_is_refused(tmp_path: Path, name: str, message: str) -> None:
     tree(tmp_path, "set.tar.gz")
     with pytest.raises(ManifestError, match=message):
         read_manifest(tmp_path / name)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav")
     (tmp_path / "no").chmod(0)
     with pytest.raises(ManifestError, match="can't list"):
@@ -160,13 +160,13 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "no").chmod(0o700)
 
 
-def test_a_set_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+def test_an_unfinished_data_set_is_refused(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "_unfinished/yes/b.wav")
     with pytest.raises(ManifestError, match=r"not finished .*run the command that makes it again"):
         read_manifest(tmp_path)
 
 
-def test_a_single_label_is_worth_a_note(tmp_path: Path) -> None:
+def test_a_single_label_gives_a_note(tmp_path: Path) -> None:
     found = read_manifest(tree(tmp_path, "speech/yes/a.wav", "speech/no/a.wav"))
     assert found.notes == ("there is only one label, 'speech'; if the words are folders below it, give that folder",)
 
@@ -201,7 +201,7 @@ def test_the_hash_rule_is_the_official_one(name: str, take: str, validation: flo
 
 @given(speakers=st.sets(st.text("0123456789abcdef", min_size=8, max_size=8), min_size=1))
 @settings(deadline=None)
-def test_a_larger_testing_share_takes_no_one_back(speakers: set[str]) -> None:
+def test_a_larger_testing_share_moves_no_speaker_out_of_testing(speakers: set[str]) -> None:
     for speaker in speakers:
         if split_by_hash(speaker, 10, 10) == "testing":
             assert split_by_hash(speaker, 10, 30) == "testing"
@@ -214,7 +214,7 @@ def test_a_file_without_nohash_has_no_known_speaker(tmp_path: Path) -> None:
     assert found.clips[1].split == official("a.wav", 10, 10)
 
 
-def test_lists_decide_where_both_are(tmp_path: Path) -> None:
+def test_lists_take_precedence_over_the_hash_rule(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "no/b.wav", "no/c.wav")
     (tmp_path / "testing_list.txt").write_text("no/a.wav\r\n./no/gone.wav\r\n")
     (tmp_path / "validation_list.txt").write_text("\n./no/b.wav")
@@ -227,7 +227,7 @@ def test_lists_decide_where_both_are(tmp_path: Path) -> None:
     ("name", "split", "drawn"),
     [("testing_list.txt", "testing", "validation"), ("validation_list.txt", "validation", "testing")],
 )
-def test_a_single_list_counts_and_the_hash_draws_the_other_split(
+def test_a_single_list_is_used_and_the_hash_rule_decides_the_other_split(
     tmp_path: Path, name: str, split: str, drawn: str
 ) -> None:
     names = [f"no/{speaker:08x}_nohash_0.wav" for speaker in range(40)]
@@ -240,7 +240,7 @@ def test_a_single_list_counts_and_the_hash_draws_the_other_split(
     assert any(f"the hash rule draws the {drawn} split" in note for note in found.notes)
 
 
-def test_lists_that_name_nothing_here_are_an_error(tmp_path: Path) -> None:
+def test_lists_that_name_no_clip_are_an_error(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "validation_list.txt")
     (tmp_path / "testing_list.txt").write_text("data/no/a.wav\n")
     with pytest.raises(ManifestError, match=r"none of the 1 paths.*'data/no/a.wav'"):
@@ -303,7 +303,7 @@ def write_rows(root: Path, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".ndjson", ".json", ".parquet"])
-def test_all_kinds_of_tables_say_the_same(tmp_path: Path, suffix: str) -> None:
+def test_all_kinds_of_tables_give_the_same_manifest(tmp_path: Path, suffix: str) -> None:
     found = read_manifest(write_rows(tmp_path, suffix))
     assert found.split_rule == "column"
     assert [(clip.clip_id, clip.label_name, clip.speaker, clip.split) for clip in found.clips] == [
@@ -320,7 +320,7 @@ def test_a_path_outside_the_table_folder_is_its_own_id(tmp_path: Path) -> None:
     assert ids(found) == ["../b.wav", outside]
 
 
-def test_a_speaker_column_wins_over_the_file_name(tmp_path: Path) -> None:
+def test_a_speaker_column_takes_precedence_over_the_file_name(tmp_path: Path) -> None:
     found = read_manifest(table(tmp_path, "path,label,speaker\na.wav,no,bob\nc_nohash_1.wav,no,ann\n"))
     assert [clip.speaker for clip in found.clips] == ["bob", "ann"]
     assert found.clips[0].split == split_by_hash("bob")
@@ -345,7 +345,7 @@ def test_a_speaker_column_wins_over_the_file_name(tmp_path: Path) -> None:
         ("path,label\na.wav,no\nb.wav, \n", "line 3: label is empty"),
     ],
 )
-def test_a_csv_that_is_not_whole_is_explained(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_for_an_incomplete_csv_gives_the_reason(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(table(tmp_path, text))
 
@@ -364,12 +364,12 @@ def test_a_csv_that_is_not_whole_is_explained(tmp_path: Path, text: str, message
         ("[" * 100_000, "not a readable jsonl table"),
     ],
 )
-def test_json_lines_that_are_not_whole_are_explained(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_for_incomplete_json_lines_gives_the_reason(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(table(tmp_path, text, "clips.jsonl"))
 
 
-def test_a_damaged_parquet_table_is_explained(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_parquet_table_gives_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="not a readable parquet table"):
         read_manifest(table(tmp_path, "PAR1 and nothing else", "clips.parquet"))
 
@@ -392,7 +392,7 @@ def test_labels_of_a_table_keep_their_characters(tmp_path_factory: pytest.TempPa
 NFC, NFD = "\u00e9t\u00e9", "e\u0301te\u0301"
 
 
-def test_labels_that_look_alike_are_one_label_and_it_is_said(tmp_path: Path) -> None:
+def test_labels_that_look_alike_are_one_label_with_a_note(tmp_path: Path) -> None:
     rows = [("a.wav", "yes\n"), ("b.wav", " yes"), ("c.wav", NFD), ("d.wav", NFC)]
     text = "".join(json.dumps({"path": path, "label": label}) + "\n" for path, label in rows)
     found = read_manifest(table(tmp_path, text, "clips.jsonl"))
@@ -431,7 +431,7 @@ def test_a_table_in_latin_1_is_refused_in_one_sentence(tmp_path: Path, name: str
         read_manifest(tmp_path / name)
 
 
-def test_a_file_name_that_is_not_utf_8_may_stand_in_a_table(tmp_path: Path) -> None:
+def test_a_table_may_contain_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
     name = os.fsdecode(b"gr\xf6\xdfe.wav")
     tree(tmp_path, name)
     (tmp_path / "clips.csv").write_bytes(b"path,label\ngr\xf6\xdfe.wav,no\n")
@@ -461,7 +461,7 @@ def test_one_file_under_two_spellings_is_an_error_with_both_rows(
     assert "line 4" in str(caught.value)
 
 
-def test_a_link_to_another_clip_is_an_error_where_the_labels_differ_and_else_a_note(tmp_path: Path) -> None:
+def test_a_link_to_another_clip_is_an_error_if_labels_differ_else_a_note(tmp_path: Path) -> None:
     tree(tmp_path, "no/a.wav", "yes/b.wav")
     (tmp_path / "no/c.wav").symlink_to("a.wav")
     found = read_manifest(tmp_path, ManifestConfig(split="none"))

@@ -50,7 +50,7 @@ def with_local_paths(manifest: Manifest, url: str, local: Path) -> Manifest:
     return replace(manifest, clips=clips, source=str(local))
 
 
-def test_a_folder(local: Path, stored: str) -> None:
+def test_a_folder_on_a_store_has_the_local_manifest(local: Path, stored: str) -> None:
     config = ManifestConfig(allow_speaker_overlap=True)
     expected = read_manifest(local, config)
     found = read_manifest(stored, config)
@@ -59,13 +59,13 @@ def test_a_folder(local: Path, stored: str) -> None:
     assert found.clips[0].path.startswith(stored)
 
 
-def test_a_table(local: Path, stored: str) -> None:
+def test_a_table_on_a_store_has_the_local_manifest(local: Path, stored: str) -> None:
     expected = read_manifest(local / "words.csv")
     found = with_local_paths(read_manifest(join(stored, "words.csv")), stored, local)
     assert replace(found, source=expected.source) == expected
 
 
-def test_a_local_table_with_urls(local: Path, stored: str) -> None:
+def test_a_local_table_may_contain_urls(local: Path, stored: str) -> None:
     for name in ("testing_list.txt", "validation_list.txt"):
         (local / name).unlink()
     (local / "urls.csv").write_text(f"path,label\n{stored}/low/00000002_nohash_0.wav,low\n{stored}/high/b.wav,high\n")
@@ -75,7 +75,7 @@ def test_a_local_table_with_urls(local: Path, stored: str) -> None:
     ]
 
 
-def test_noise_and_sound(local: Path, stored: str) -> None:
+def test_noise_and_clips_of_a_store_are_read(local: Path, stored: str) -> None:
     noises = find_noises(stored)
     assert [replace(n, path=n.path.replace(stored, str(local))) for n in noises] == list(find_noises(local))
     assert (read_recording(noises[0].path, 16_000) == read_recording(find_noises(local)[0].path, 16_000)).all()
@@ -85,7 +85,7 @@ def test_noise_and_sound(local: Path, stored: str) -> None:
         read_clip(join(stored, "low/missing.wav"), FeatureConfig())
 
 
-def test_a_url_with_nothing_there_and_an_unfinished_set_are_refused(stored: str) -> None:
+def test_an_empty_url_and_an_unfinished_data_set_are_refused(stored: str) -> None:
     with pytest.raises(ManifestError, match="no word folder here"):
         read_manifest(join(stored, "nothing"))
     write_bytes(join(stored, "_unfinished/a"), b"")

@@ -29,18 +29,18 @@ def counts(manifest: Manifest) -> Counter[tuple[str, str]]:
     return Counter((clip.label_name, clip.split) for clip in manifest.clips)
 
 
-def test_all_is_all(manifest: Manifest, noises: tuple[Noise, ...]) -> None:
+def test_the_task_all_keeps_every_label(manifest: Manifest, noises: tuple[Noise, ...]) -> None:
     assert select_task(manifest, ManifestConfig(), noises) is manifest
 
 
-def test_words_are_those_words_with_labels_from_zero(manifest: Manifest, noises: tuple[Noise, ...]) -> None:
+def test_the_task_words_keeps_the_given_words(manifest: Manifest, noises: tuple[Noise, ...]) -> None:
     chosen = select_task(manifest, ManifestConfig(task="words:low,high"), noises)
     assert chosen.labels == ("high", "low")
     assert {(clip.label, clip.label_name) for clip in chosen.clips} == {(0, "high"), (1, "low")}
     assert len(chosen.clips) == 24
 
 
-def test_unknown_and_silence_are_a_share_of_the_words_in_each_split(
+def test_unknown_and_silence_are_a_percentage_of_the_words_in_each_split(
     manifest: Manifest, noises: tuple[Noise, ...]
 ) -> None:
     config = ManifestConfig(task="words:low,high,_unknown_,_silence_", unknown_percentage=50, silence_percentage=100)
@@ -66,14 +66,12 @@ def test_silence_of_a_split_is_cut_out_of_noise_of_that_split(manifest: Manifest
         assert 0 <= min(clip.excerpt) <= max(clip.excerpt) < 1
 
 
-def test_without_noise_silence_is_silent(manifest: Manifest) -> None:
+def test_without_noise_recordings_silence_is_digital_silence(manifest: Manifest) -> None:
     config = ManifestConfig(task="words:low,high,_silence_")
     assert {clip.path for clip in select_task(manifest, config, ()).clips if clip.label_name == "_silence_"} == {""}
 
 
-def test_the_draw_does_not_change_when_clips_of_other_words_come_and_go(
-    manifest: Manifest, noises: tuple[Noise, ...]
-) -> None:
+def test_the_sample_does_not_change_with_clips_of_other_words(manifest: Manifest, noises: tuple[Noise, ...]) -> None:
     config = ManifestConfig(task="words:low,high,_silence_")
     fewer = Manifest(
         clips=tuple(clip for clip in manifest.clips if clip.label_name != "down"),
@@ -91,7 +89,7 @@ def test_the_draw_does_not_change_when_clips_of_other_words_come_and_go(
         ("words:down,high,low,middle,_unknown_", "no other word is left for _unknown_"),
     ],
 )
-def test_a_task_that_the_source_can_not_give_is_refused(
+def test_a_task_with_missing_words_is_refused(
     manifest: Manifest, noises: tuple[Noise, ...], task: str, sentence: str
 ) -> None:
     with pytest.raises(ManifestError, match=sentence):
@@ -99,19 +97,19 @@ def test_a_task_that_the_source_can_not_give_is_refused(
 
 
 @pytest.mark.parametrize("task", ["13", "words:", "words:one", "word:a,b"])
-def test_a_task_of_no_known_kind_is_refused(task: str) -> None:
+def test_an_unknown_task_is_refused(task: str) -> None:
     with pytest.raises(ConfigError, match="choose all, 12, or words:"):
         ManifestConfig(task=task)
 
 
-def test_twelve_are_the_usual_ones() -> None:
+def test_the_task_12_has_the_labels_of_speech_commands() -> None:
     words = ManifestConfig(task="12").words
     assert words is not None
     commands = {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
     assert set(words) == commands | {"_unknown_", "_silence_"}
 
 
-def test_copies_are_made_of_training_clips_only_and_know_their_clip(manifest: Manifest) -> None:
+def test_only_training_clips_have_copies_with_the_id_of_the_clip(manifest: Manifest) -> None:
     copied = add_copies(manifest, 2)
     added = [clip for clip in copied.clips if clip.copy]
     assert len(added) == 2 * len(manifest.of_split("training"))

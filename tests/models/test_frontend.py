@@ -50,7 +50,7 @@ def test_front_end_is_within_a_thousandth_of_a_db_on_real_clips(
     ],
     ids=["n_fft-600", "no-top_db", "8-kHz", "40-bands"],
 )
-def test_front_end_follows_every_setting(features: FeatureConfig) -> None:
+def test_front_end_uses_every_setting(features: FeatureConfig) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((3, features.num_samples)).astype(np.float32)
     assert largest_difference_db(noise, features) <= 1e-3
 
@@ -62,7 +62,7 @@ def test_silence_and_an_impulse_are_as_in_preprocessing(features: FeatureConfig)
     assert largest_difference_db(waves, features) <= 1e-3
 
 
-def test_each_clip_of_a_batch_has_its_own_loudest_cell() -> None:
+def test_top_db_is_relative_to_the_maximum_of_each_clip() -> None:
     noise = np.random.default_rng(0).standard_normal(STFT.num_samples).astype(np.float32)
     loud_and_soft = np.stack([noise, 1e-3 * noise])
     together = front_end(STFT)(loud_and_soft).numpy()
@@ -71,7 +71,7 @@ def test_each_clip_of_a_batch_has_its_own_loudest_cell() -> None:
 
 
 @pytest.mark.parametrize("n_fft", [512, 400])
-def test_single_precision_is_close_enough_for_training(n_fft: int) -> None:
+def test_float32_is_close_to_the_features_of_preprocessing(n_fft: int) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
     features = FeatureConfig(kind="logmel", n_fft=n_fft)
     assert largest_difference_db(noise, features, precision="float32") <= 1e-2

@@ -26,7 +26,7 @@ def network(**settings: object) -> ModelConfig:
         ("bcresnet", 3.0, LOGMEL, 12, 59_336),
     ],
 )
-def test_a_network_has_its_size(
+def test_networks_have_the_documented_number_of_parameters(
     name: str, width: float, shape: tuple[int, int], num_labels: int, parameters: int
 ) -> None:
     model = build_model(network(name=name, input_shape=shape, num_labels=num_labels, width=width))
@@ -35,7 +35,7 @@ def test_a_network_has_its_size(
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [LOGMEL, (40, 98), (17, 33)])
-def test_any_network_gives_probabilities_of_any_features(name: str, shape: tuple[int, int]) -> None:
+def test_every_network_accepts_all_features(name: str, shape: tuple[int, int]) -> None:
     model = build_model(network(name=name, input_shape=shape, num_labels=5))
     spectrograms = np.random.default_rng(0).uniform(-80, 20, (2, *shape, 1)).astype(np.float32)
     probabilities = model.predict_on_batch(spectrograms)
@@ -50,7 +50,7 @@ def test_training_needs_no_gradient_of_the_spectrogram(name: str) -> None:
     assert not [weight.name for layer in before_the_convolution for weight in layer.trainable_weights]
 
 
-def test_sub_bands_are_normalised_by_themselves() -> None:
+def test_sub_bands_are_normalised_separately() -> None:
     maps = tf_keras.layers.Input((20, 7, 3))
     model = tf_keras.Model(maps, _normalised_by_sub_bands(maps))
     values = np.random.default_rng(0).normal(size=(4, 20, 7, 3)).astype(np.float32)
@@ -66,7 +66,7 @@ def test_an_unknown_network_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("cnn", 17), ("dscnn", 8), ("bcresnet", 8)])
-def test_too_small_a_spectrogram_is_refused_on_the_driver(name: str, smallest: int) -> None:
+def test_a_spectrogram_that_is_too_small_is_refused_on_the_driver(name: str, smallest: int) -> None:
     check_model(network(name=name, input_shape=(smallest, smallest), num_labels=30))
     build_model(network(name=name, input_shape=(smallest, smallest), num_labels=30))
     with pytest.raises(ConfigError, match=f"needs spectrograms of {smallest} x {smallest} or more"):

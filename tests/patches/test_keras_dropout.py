@@ -35,7 +35,7 @@ def dropout_of(seed: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 0.999999])
-def test_dropout_leaves_out_its_share_and_keeps_the_mean(rate: float) -> None:
+def test_dropout_drops_the_given_rate_and_keeps_the_mean(rate: float) -> None:
     import tensorflow as tf
 
     masks, _ = dropout_of(seed=0)
@@ -50,7 +50,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean(rate: float) -> None:
         assert np.abs(correlations).max() < 0.01
 
 
-def test_dropout_follows_from_seed_and_step() -> None:
+def test_dropout_depends_on_seed_and_step() -> None:
     import tensorflow as tf
 
     masks, step = dropout_of(seed=0)
@@ -63,7 +63,7 @@ def test_dropout_follows_from_seed_and_step() -> None:
     assert (masks.dropout(ones, 0.5).numpy() != first).any()
 
 
-def test_dropout_of_channels_leaves_them_out_as_a_whole() -> None:
+def test_spatial_dropout_drops_whole_channels() -> None:
     import tensorflow as tf
 
     masks, _ = dropout_of(seed=0)

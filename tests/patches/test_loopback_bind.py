@@ -36,7 +36,7 @@ except OSError as error:
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="there is nothing to promise elsewhere")
-def test_what_would_listen_everywhere_listens_on_loopback_and_the_rest_as_before() -> None:
+def test_wildcard_addresses_become_loopback_and_others_stay() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()

@@ -28,7 +28,7 @@ def test_a_stopped_context_is_no_longer_the_active_one() -> None:
     assert "self._jsc = None" in inspect.getsource(SparkContext.stop)
 
 
-def test_a_gateway_that_is_put_aside_comes_back() -> None:
+def test_a_replaced_gateway_can_be_restored() -> None:
     class Gateway:
         jvm = object()
 

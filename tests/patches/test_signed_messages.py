@@ -31,7 +31,7 @@ def pair():
         yield left, right
 
 
-def test_messages_of_the_run_come_through(pair):
+def test_signed_messages_are_received(pair):
     message = {"type": "REG", "data": {"executor_id": 1, "authkey": b"\x00" * 50_000}}
     send(pair[0], KEY, message)
     assert receive(pair[1], KEY) == message

@@ -28,7 +28,7 @@ print("end", total() if sys.stdin.readline() else None, flush=True)
 """
 
 
-def test_the_strategy_configures_the_service_only_if_nobody_has() -> None:
+def test_the_strategy_keeps_an_existing_configuration_of_the_service() -> None:
     source = source_of("tensorflow.python.distribute.collective_all_reduce_strategy")
     assert "if context.context().coordination_service is None:" in source
     assert "service_type='standalone'" in source
@@ -51,7 +51,7 @@ assert [(job.name, job.num_tasks) for job in config.coordinated_job_list] == [("
 
 
 @pytest.mark.cluster
-def test_a_rank_that_is_stopped_for_a_while_does_not_end_the_others() -> None:
+def test_a_rank_that_is_stopped_briefly_does_not_end_the_others() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
     ranks = []

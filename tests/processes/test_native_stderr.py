@@ -7,14 +7,14 @@ import pytest
 from hybridspeech.processes.native_stderr import native_errors_muted
 
 
-def test_what_native_code_says_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_native_code_is_hidden(capfd: pytest.CaptureFixture[str]) -> None:
     with native_errors_muted():
         os.write(2, b"cuda is nowhere\n")
     os.write(2, b"and now to work\n")
     assert capfd.readouterr().err == "and now to work\n"
 
 
-def test_after_an_error_all_of_it_is_there(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_native_code_is_shown_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), native_errors_muted():
         os.write(2, b"segment 7 is broken\n")
         _ = 1 / 0

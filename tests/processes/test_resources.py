@@ -20,7 +20,7 @@ def write_files(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_cores_are_the_ones_this_process_may_use() -> None:
+def test_cores_are_limited_by_the_affinity() -> None:
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
     code += "from hybridspeech.processes.resources import num_cores; assert num_cores() == 1"
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
@@ -67,7 +67,7 @@ def test_cores_are_the_ones_this_process_may_use() -> None:
         ({}, []),
     ],
 )
-def test_quotas_of_both_versions_of_control_groups_count(
+def test_quotas_of_both_versions_of_control_groups_are_used(
     files: dict[str, str], quotas: list[float], tmp_path: Path
 ) -> None:
     assert cpu_quotas(write_files(tmp_path, files)) == quotas

@@ -12,7 +12,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.processes.scratch import scratch_folder
 
 
-def test_only_this_user_can_enter_it_and_its_name_is_unpredictable() -> None:
+def test_a_scratch_folder_is_private_and_has_an_unpredictable_name() -> None:
     with scratch_folder() as first, scratch_folder() as second:
         assert stat.S_IMODE(Path(first).stat().st_mode) == 0o700
         assert first != second
@@ -20,7 +20,7 @@ def test_only_this_user_can_enter_it_and_its_name_is_unpredictable() -> None:
 
 
 @pytest.mark.parametrize("name", ["with space", "it's", 'quo"te', "größe", "x" * 40])
-def test_an_unusual_path_is_left_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusual_temporary_folder_is_not_used(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / name).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     with scratch_folder(is_short=True) as folder:

@@ -49,7 +49,7 @@ def read_pid(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_exit_code_and_output_of_the_command_come_through(guarded, tmp_path):
+def test_exit_code_and_output_of_the_command_are_passed_on(guarded, tmp_path):
     with guarded("print('said'); raise SystemExit(3)") as process:
         assert process.wait(30) == 3
     assert (tmp_path / "log").read_text() == "said\n"
@@ -71,13 +71,13 @@ def test_leaving_the_context_ends_orphans_in_other_sessions(guarded, tmp_path):
     assert not is_alive(pid)
 
 
-def test_the_end_of_the_command_ends_what_it_has_left(guarded, tmp_path):
+def test_the_end_of_the_command_ends_its_descendants(guarded, tmp_path):
     with guarded(ESCAPED, str(tmp_path / "pid")) as process:
         assert process.wait(30) == 0
         assert not is_alive(read_pid(tmp_path / "pid"))
 
 
-def test_processes_get_time_to_end_in_good_order(guarded, tmp_path):
+def test_processes_get_time_to_handle_sigterm(guarded, tmp_path):
     source = "import sys, time\ntry: print('ready', flush=True); time.sleep(600)\nfinally: print('tidied up')"
     with guarded(f"import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n{source}"):
         assert wait_for(lambda: "ready" in (tmp_path / "log").read_text())
@@ -114,14 +114,14 @@ def test_killing_the_owner_or_the_guardian_ends_the_command(victim, tmp_path):
         owner.kill()
 
 
-def test_interrupt_of_the_owner_passes_and_leaves_nothing(guarded, tmp_path):
+def test_an_interrupt_of_the_owner_ends_the_command(guarded, tmp_path):
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(KeyboardInterrupt), guarded("import time; time.sleep(600)"):
         raise KeyboardInterrupt
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
-def test_a_process_tree_has_the_descendants_and_is_empty_afterwards() -> None:
+def test_the_process_tree_lists_the_descendants_until_they_end() -> None:
     nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE) as parent:
         while len(process_tree(parent.pid)) < 2:

@@ -9,7 +9,7 @@ import pytest
 from hybridspeech.processes.time_limit import finishes_within, time_limit
 
 
-def test_a_call_that_takes_too_long_is_made_to_fail() -> None:
+def test_a_call_that_exceeds_the_time_limit_fails() -> None:
     released = threading.Event()
 
     def call() -> None:
@@ -29,7 +29,7 @@ def test_other_errors_and_results_pass() -> None:
     assert calls == []
 
 
-def test_a_function_finishes_in_time_or_not() -> None:
+def test_finishing_in_time_is_reported() -> None:
     released = threading.Event()
     assert finishes_within(60, lambda: None)
     assert finishes_within(60, lambda: 1 / 0)

@@ -75,7 +75,7 @@ def test_the_digest_covers_data_and_settings_and_nothing_else(tmp_path: Path) ->
     assert len({each.digest for each in other} | {index.digest}) == 6
 
 
-def test_a_missing_index_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_index_is_reported_with_advice(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     expected = "expected a folder written by `hybridspeech preprocess`"
     for folder, found in (("nowhere", "no such folder"), ("file", "is not a folder"), ("", r"no index\.json in this")):
@@ -139,7 +139,7 @@ def test_every_flipped_bit_is_found(config: ShardConfig, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("config", [PLAIN, PACKED])
-def test_a_cut_is_found_wherever_it_is(config: ShardConfig, tmp_path: Path) -> None:
+def test_every_truncation_is_found(config: ShardConfig, tmp_path: Path) -> None:
     info = write_shard(tmp_path, config, count=2)
     path = tmp_path / info.name
     data = path.read_bytes()

@@ -58,7 +58,7 @@ def test_tensorflow_parses_our_shards(config: ShardConfig, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("config", CONFIGS[::2], ids=lambda config: config.dtype)
-def test_our_bytes_are_those_of_protobuf(config: ShardConfig, tmp_path: Path) -> None:
+def test_our_bytes_equal_those_of_protobuf(config: ShardConfig, tmp_path: Path) -> None:
     import tensorflow as tf
 
     path = write_shard(tmp_path, config, count=1)

@@ -36,20 +36,20 @@ def test_another_seed_gives_another_order() -> None:
     assert set(one[0].clips) == set(two[0].clips)
 
 
-def test_names_say_split_place_and_count() -> None:
+def test_names_contain_split_number_and_count() -> None:
     tasks = plan_shards(clips_of(3, "testing"), ShardConfig(num_shards=8, compression="gzip"))
     assert [task.name for task in tasks] == [f"testing-0000{i}-of-00003.tfrecord.gz" for i in range(3)]
 
 
 @given(st.integers(1, 200), st.integers(1, 20))
-def test_shards_are_equal_within_one_clip(count: int, num_shards: int) -> None:
+def test_sizes_of_shards_differ_by_at_most_one_clip(count: int, num_shards: int) -> None:
     found = sizes(plan_shards(clips_of(count), ShardConfig(num_shards=num_shards)))
     assert sum(found) == count
     assert max(found) - min(found) <= 1
 
 
 @given(st.integers(2, 120), st.integers(1, 12), st.data())
-def test_shards_are_equal_again_without_the_rejected(count: int, num_shards: int, data: st.DataObject) -> None:
+def test_shards_have_equal_sizes_without_the_rejected_clips(count: int, num_shards: int, data: st.DataObject) -> None:
     clips, config = clips_of(count), ShardConfig(num_shards=num_shards)
     rejected = data.draw(st.sets(st.sampled_from([clip.clip_id for clip in clips]), max_size=count - 1))
     balanced = rebalance(plan_shards(clips, config), rejected, config)
@@ -59,7 +59,7 @@ def test_shards_are_equal_again_without_the_rejected(count: int, num_shards: int
     assert max(sizes(balanced)) - min(sizes(balanced)) <= 1
 
 
-def test_one_reject_leaves_most_shards_as_they_are() -> None:
+def test_one_reject_does_not_change_most_shards() -> None:
     tasks = plan_shards(clips_of(80), ShardConfig(num_shards=8))
     balanced = rebalance(tasks, {tasks[2].clips[0].clip_id}, ShardConfig(num_shards=8))
     assert [i for i in range(8) if balanced[i] != tasks[i]] == [2]
@@ -73,7 +73,7 @@ def test_shards_are_of_about_64_mib() -> None:
 
 
 @given(st.lists(st.integers(1, 400), max_size=40))
-def test_small_tasks_are_handed_out_together_in_order_and_no_group_is_larger_than_the_largest(
+def test_small_tasks_are_grouped_in_order_up_to_the_size_of_the_largest(
     counts: list[int],
 ) -> None:
     tasks = [plan_shards(clips_of(count), ShardConfig(num_shards=1))[0] for count in counts]

@@ -42,7 +42,7 @@ def chunks(generation: int = 1, contents: dict[str, bytes] = CONTENTS) -> list[C
 
 
 @pytest.mark.parametrize(("memory_bytes", "spilled"), [(10_000, 0), (2_500, 1001), (1_500, 2001), (0, 3003)])
-def test_shards_are_whole_in_memory_and_in_files(memory_bytes: int, spilled: int) -> None:
+def test_shards_are_complete_in_memory_and_in_files(memory_bytes: int, spilled: int) -> None:
     with RecordStore(memory_bytes) as store:
         for each in chunks():
             store.put(each)
@@ -53,7 +53,7 @@ def test_shards_are_whole_in_memory_and_in_files(memory_bytes: int, spilled: int
 
 
 @pytest.mark.parametrize("memory_bytes", [10_000, 1_500])
-def test_chunks_may_come_in_any_order_and_twice(memory_bytes: int) -> None:
+def test_chunks_may_arrive_in_any_order_and_twice(memory_bytes: int) -> None:
     mixed = chunks() * 2
     random.Random(0).shuffle(mixed)
     with RecordStore(memory_bytes) as store:
@@ -63,7 +63,7 @@ def test_chunks_may_come_in_any_order_and_twice(memory_bytes: int) -> None:
         assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
 
 
-def test_a_shard_that_is_made_again_takes_the_place_of_the_first() -> None:
+def test_a_shard_that_is_made_again_replaces_the_first() -> None:
     first = dict.fromkeys(CONTENTS, b"x" * 2_000)
     with RecordStore(10_000) as store:
         for each in [*chunks(1, first), *chunks(2), *chunks(1, first)]:
@@ -72,7 +72,7 @@ def test_a_shard_that_is_made_again_takes_the_place_of_the_first() -> None:
         assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
 
 
-def test_a_shard_that_is_not_whole_is_refused() -> None:
+def test_an_incomplete_shard_is_refused() -> None:
     with RecordStore(10_000) as store:
         for each in chunks()[:-1]:
             store.put(each)
@@ -80,7 +80,7 @@ def test_a_shard_that_is_not_whole_is_refused() -> None:
             store.publish(INDEX, SHARDS)
 
 
-def test_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = len(list(Path("/proc/self/fd").iterdir()))
     with RecordStore(1_500) as store:
@@ -91,7 +91,7 @@ def test_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with (

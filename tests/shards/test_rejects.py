@@ -21,7 +21,7 @@ def account(path: Path, max_rejects: float) -> Rejects:
 
 
 @pytest.mark.parametrize(("max_rejects", "allowed"), [(0, 0), (0.05, 2), (0.0749, 2), (1, 1), (3, 3), (math.inf, 40)])
-def test_a_count_or_a_fraction_may_be_unusable_and_one_more_is_an_error(max_rejects, allowed, tmp_path):
+def test_more_rejects_than_the_limit_are_an_error(max_rejects, allowed, tmp_path):
     rejects = account(tmp_path / "rejects.jsonl", max_rejects)
     for number in range(allowed):
         rejects.add([reject(number), reject(number)])  # a clip that is met twice counts once
@@ -35,7 +35,7 @@ def test_a_count_or_a_fraction_may_be_unusable_and_one_more_is_an_error(max_reje
             rejects.check()
 
 
-def test_they_are_written_by_clip_id_even_where_they_are_too_many(tmp_path):
+def test_rejects_are_written_by_clip_id_also_above_the_limit(tmp_path):
     path = tmp_path / "rejects.jsonl"
     rejects = account(path, 1)
     rejects.add([reject(2), reject(1)])
@@ -47,6 +47,6 @@ def test_they_are_written_by_clip_id_even_where_they_are_too_many(tmp_path):
 
 
 @pytest.mark.parametrize("max_rejects", [-1, -0.1, math.nan])
-def test_what_is_no_count_and_no_fraction_is_refused(max_rejects):
+def test_a_limit_that_is_neither_count_nor_fraction_is_refused(max_rejects):
     with pytest.raises(ConfigError, match=r"max_rejects is .*; expected a count, or a fraction below 1"):
         check_max_rejects(max_rejects)

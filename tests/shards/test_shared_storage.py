@@ -62,7 +62,7 @@ def test_a_shard_that_the_driver_does_not_see_stops_the_commit(tones: Path, tmp_
 @pytest.mark.cluster
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])  # closes the session of other tests
-def test_a_cluster_whose_workers_have_a_folder_of_their_own_ends_before_any_work(tones: Path, tmp_path: Path) -> None:
+def test_a_cluster_without_shared_storage_is_refused_before_any_work(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with standalone_cluster(tmp_path, num_workers=1, private=out) as master:

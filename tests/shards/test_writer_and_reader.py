@@ -43,7 +43,7 @@ def write_shard(folder: Path, config: ShardConfig = PLAIN, count: int = 3, split
 
 
 @pytest.mark.parametrize("config", [PLAIN, HALF, PACKED])
-def test_what_is_written_is_read(config: ShardConfig, tmp_path: Path) -> None:
+def test_written_examples_are_read(config: ShardConfig, tmp_path: Path) -> None:
     info = write_shard(tmp_path, config)
     examples = list(read_shard(tmp_path / info.name, shape=SHAPE))
     assert [(e.clip_id, e.label, e.label_name, e.speaker) for e in examples] == [
@@ -55,7 +55,7 @@ def test_what_is_written_is_read(config: ShardConfig, tmp_path: Path) -> None:
         np.testing.assert_array_equal(example.values, spectrogram(number).astype(config.dtype))
 
 
-def test_info_describes_the_file(tmp_path: Path) -> None:
+def test_the_record_describes_the_file(tmp_path: Path) -> None:
     info = write_shard(tmp_path, PACKED)
     data = (tmp_path / info.name).read_bytes()
     assert info == ShardInfo(
@@ -73,7 +73,7 @@ def test_the_same_examples_give_the_same_bytes(config: ShardConfig, tmp_path: Pa
     assert write_shard(tmp_path, config) == write_shard(tmp_path / "again", config)
 
 
-def test_a_gzip_header_carries_no_time_and_no_name(tmp_path: Path) -> None:
+def test_a_gzip_header_has_no_time_and_no_name(tmp_path: Path) -> None:
     data = (tmp_path / write_shard(tmp_path, PACKED).name).read_bytes()
     assert data[3:8] == bytes(5)  # flags and time
 
@@ -93,7 +93,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text, st.integers(-(2**63), 2**63 - 1), text, text, st.sampled_from([PLAIN, HALF, PACKED]))
-def test_any_names_and_labels_come_back(
+def test_all_names_and_labels_are_read_unchanged(
     tmp_path: Path, clip_id: str, label: int, label_name: str, speaker: str, config: ShardConfig
 ) -> None:
     path = tmp_path / shard_name("training", 0, 1, config.compression)
@@ -108,7 +108,7 @@ def test_any_names_and_labels_come_back(
     )
 
 
-def test_names_that_are_not_utf8_come_back(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_read_unchanged(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9/\xff\n.wav")
     with ShardWriter(tmp_path / shard_name("training", 0, 1), PLAIN, SHAPE) as writer:
         writer.write(name, 0, "caf\u00e9", "", spectrogram())
@@ -126,7 +126,7 @@ def test_an_error_leaves_no_file(tmp_path: Path) -> None:
     assert writer.info is None
 
 
-def test_an_old_shard_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_an_old_shard_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     info = write_shard(tmp_path)
     with ShardWriter(tmp_path / info.name, PLAIN, SHAPE) as writer:
         writer.write("a", 0, "b", "c", spectrogram())
@@ -134,7 +134,7 @@ def test_an_old_shard_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert len(list(read_shard(tmp_path / info.name))) == 1
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ShardError, match=r"nowhere.*can't be written: No such file or directory; the folder does not exist"
     ):
@@ -176,7 +176,7 @@ def test_a_flipped_bit_is_found_while_reading(tmp_path: Path) -> None:
             list(read_shard(path))
 
 
-def test_a_message_says_which_record_and_where(tmp_path: Path) -> None:
+def test_a_message_names_record_and_offset(tmp_path: Path) -> None:
     path = tmp_path / write_shard(tmp_path).name
     data = path.read_bytes()
     record = len(data) // 3
@@ -188,12 +188,12 @@ def test_a_message_says_which_record_and_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1, 2**62, 2**64 - 1])
-def test_a_lying_length_is_refused_without_memory(length: int) -> None:
+def test_a_wrong_length_is_refused_without_allocating_it(length: int) -> None:
     with pytest.raises(ShardError, match="record 0 at byte 0"):
         next(read_records(io.BytesIO(record_header(length) + bytes(100)), "lie"))
 
 
-def test_a_gzip_bomb_is_refused_without_memory(tmp_path: Path) -> None:
+def test_a_gzip_bomb_is_refused_without_allocating_it(tmp_path: Path) -> None:
     path = tmp_path / shard_name("training", 0, 1, "gzip")
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(64):

@@ -66,13 +66,13 @@ def test_a_second_epoch_within_the_limit_fetches_nothing(store: str) -> None:
     assert not folder.exists()
 
 
-def test_several_readers_that_ask_out_of_order_all_go_on(store: str) -> None:
+def test_several_readers_may_ask_in_any_order(store: str) -> None:
     with LocalCopies(store, SIZES, 1, check_nothing) as copies, ThreadPoolExecutor(4) as pool:
         copies.expect(NAMES)
         assert all(pool.map(lambda name: copies.path(name).read_bytes(), NAMES[::-1], timeout=30))
 
 
-def test_what_the_check_says_reaches_the_reader(store: str) -> None:
+def test_an_error_of_the_check_reaches_the_reader(store: str) -> None:
     def check(name: str, path: Path) -> None:
         if name == NAMES[3]:
             raise ShardError(f"{name}: damaged")
@@ -87,7 +87,7 @@ def test_what_the_check_says_reaches_the_reader(store: str) -> None:
         copies.path(NAMES[19])
 
 
-def test_closing_waits_for_the_downloads_under_way(store: str) -> None:
+def test_closing_waits_for_running_downloads(store: str) -> None:
     begun, ended = threading.Semaphore(0), threading.Semaphore(0)
 
     def check(name: str, path: Path) -> None:

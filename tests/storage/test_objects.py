@@ -39,7 +39,7 @@ def write(place: str, name: str, content: bytes) -> None:
     write_bytes(join(place, name), content)
 
 
-def test_what_was_written_is_read(place: str) -> None:
+def test_a_written_file_is_read(place: str) -> None:
     write(place, "a b/ü+%.json", b"one")
     assert read_bytes(join(place, "a b/ü+%.json")) == b"one"
     before = stat_file(join(place, "a b/ü+%.json"))
@@ -58,7 +58,7 @@ def test_files_are_listed_at_any_depth_in_the_order_of_names(place: str) -> None
     assert list_files(join(place, "nothing")) == []
 
 
-def test_a_name_that_begins_alike_is_not_listed(place: str) -> None:
+def test_a_name_with_the_same_beginning_is_not_listed(place: str) -> None:
     write(place, "word/1.wav", b"1")
     write(place, "words/1.wav", b"1")
     assert [stat.name for stat in list_files(join(place, "word"))] == ["1.wav"]
@@ -81,7 +81,7 @@ def test_many_files_are_read_in_order_and_a_missing_one_is_an_error_in_its_place
     assert found == [f"{number}.wav".encode() * 50 for number in range(100)]
 
 
-def test_deleting_passes_over_what_is_missing_and_leaves_the_rest(place: str) -> None:
+def test_deleting_ignores_missing_files_and_keeps_others(place: str) -> None:
     for name in ("1", "2", "3"):
         write(place, name, b"x")
     delete_files(join(place, name) for name in ("1", "3", "missing"))
@@ -130,7 +130,7 @@ def test_wrong_credentials_are_one_sentence_without_the_secret(s3_url: str, monk
     assert "a-wrong-secret" not in done.stderr
 
 
-def test_an_unknown_scheme_and_a_missing_package_say_what_to_do() -> None:
+def test_an_unknown_scheme_and_a_missing_package_give_advice() -> None:
     with pytest.raises(ConfigError, match="expected s3://"):
         read_bytes("nosuch://bucket/a")
     code = (

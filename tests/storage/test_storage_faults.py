@@ -26,7 +26,9 @@ PASSING = ("503", "slow-down", "time-out", "cut-request", "cut-answer", "short-l
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_fault_that_passes_changes_nothing(fault: str, fault_proxy: FaultProxy, s3_url: str, tmp_path: Path) -> None:
+def test_a_temporary_fault_does_not_change_the_result(
+    fault: str, fault_proxy: FaultProxy, s3_url: str, tmp_path: Path
+) -> None:
     contents = [bytes([number]) * 20_000 for number in range(40)]
     fault_proxy.choose = lambda number, line: fault if number % 5 == 2 else None
     for number, content in enumerate(contents[:8]):
@@ -73,7 +75,7 @@ def test_expired_credentials_end_at_the_first_answer(fault_proxy: FaultProxy, s3
         read_bytes(join(s3_url, "a"))
 
 
-def test_a_store_that_is_not_there_is_one_sentence(
+def test_a_store_that_does_not_answer_is_one_sentence(
     s3_url: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)

@@ -38,7 +38,7 @@ def as_if_elsewhere(out: str) -> None:
     write_bytes(join(out, "_lock-000001"), json.dumps({**content, "machine": "another", "owner": "gone"}))
 
 
-def test_a_lock_is_gone_after_the_job(s3_url: str) -> None:
+def test_a_lock_is_removed_after_the_job(s3_url: str) -> None:
     with claim(s3_url):
         assert names(s3_url) == ["_lock-000001"]
     assert names(s3_url) == []
@@ -90,7 +90,7 @@ def test_an_owner_whose_lock_was_taken_over_notices_it(s3_url: str) -> None:
     assert names(s3_url) == ["_lock-000002"]
 
 
-def test_overwrite_deletes_what_is_ours_and_nothing_else(s3_url: str) -> None:
+def test_overwrite_deletes_only_files_of_this_verb(s3_url: str) -> None:
     for name in ("index.json", "a.tfrecord", "notes.txt"):
         write_bytes(join(s3_url, name), b"x")
     with pytest.raises(OutputExistsError, match="is not empty"), claim(s3_url):
@@ -99,7 +99,7 @@ def test_overwrite_deletes_what_is_ours_and_nothing_else(s3_url: str) -> None:
         assert names(s3_url) == ["_lock-000001", "notes.txt"]
 
 
-def test_an_output_that_is_not_ours_is_never_emptied(s3_url: str) -> None:
+def test_a_foreign_output_is_never_emptied(s3_url: str) -> None:
     write_bytes(join(s3_url, "thesis.doc"), b"x")
     with pytest.raises(ConfigError, match=r"'thesis.doc'.*nothing was touched"), claim(s3_url, overwrite=True):
         pass

@@ -94,7 +94,7 @@ def copy(shards: Path, tmp_path: Path) -> Path:
 
 @RELAXED
 @given(data=st.data())
-def test_an_index_with_other_values(copy: Path, shards: Path, data: st.DataObject) -> None:
+def test_an_index_with_other_values_loads_or_is_one_sentence(copy: Path, shards: Path, data: st.DataObject) -> None:
     document = json.loads((shards / "index.json").read_text())
     path = data.draw(st.sampled_from(places(document)))
     (copy / "index.json").write_text(json.dumps(replaced(document, path, data.draw(VALUES))))
@@ -105,7 +105,9 @@ def test_an_index_with_other_values(copy: Path, shards: Path, data: st.DataObjec
 @given(
     name=st.sampled_from(["index.json", "manifest.parquet", "rejects.jsonl"]), kind=KINDS, seed=st.integers(0, 2**32)
 )
-def test_files_beside_the_shards_with_other_bytes(copy: Path, shards: Path, name: str, kind: str, seed: int) -> None:
+def test_damaged_files_beside_the_shards_load_or_are_one_sentence(
+    copy: Path, shards: Path, name: str, kind: str, seed: int
+) -> None:
     content = (shards / name).read_bytes()
     (copy / name).write_bytes(damaged(content, kind, seed))
     ends_well(lambda: inspect(copy))
@@ -114,7 +116,7 @@ def test_files_beside_the_shards_with_other_bytes(copy: Path, shards: Path, name
 
 @RELAXED
 @given(line=VALUES, name=st.sampled_from(["", "clip_id", "reason"]))
-def test_rejects_with_other_values(copy: Path, line: Any, name: str) -> None:
+def test_rejects_with_other_values_load_or_are_one_sentence(copy: Path, line: Any, name: str) -> None:
     row = {"clip_id": "low/a.wav", "split": "training", "reason": "empty", "detail": "", name: line} if name else line
     (copy / "rejects.jsonl").write_text(json.dumps(row) + "\n")
     ends_well(lambda: inspect(copy))
@@ -122,7 +124,7 @@ def test_rejects_with_other_values(copy: Path, line: Any, name: str) -> None:
 
 @pytest.mark.parametrize("column", ["clip_id", "label_name", "split"])
 @pytest.mark.parametrize("values", [None, [None], [[1]], [{"a": 1}], [b"\xff"], [2.5]])
-def test_a_manifest_with_other_columns(copy: Path, column: str, values: list[Any] | None) -> None:
+def test_a_manifest_with_other_columns_is_one_sentence(copy: Path, column: str, values: list[Any] | None) -> None:
     row = {"clip_id": ["a"], "label_name": ["no"], "split": ["training"], column: values}
     table = {name: items for name, items in row.items() if items is not None}
     pyarrow.parquet.write_table(pyarrow.table(table), copy / "manifest.parquet")
@@ -131,7 +133,7 @@ def test_a_manifest_with_other_columns(copy: Path, column: str, values: list[Any
 
 @RELAXED
 @given(suffix=st.sampled_from([".csv", ".jsonl", ".parquet"]), kind=KINDS, seed=st.integers(0, 2**32))
-def test_tables_with_other_bytes(tmp_path: Path, suffix: str, kind: str, seed: int) -> None:
+def test_damaged_tables_load_or_are_one_sentence(tmp_path: Path, suffix: str, kind: str, seed: int) -> None:
     rows = [
         {"path": f"{i}.wav", "label": "no" if i % 2 else "\u00e9", "speaker": f"s{i}", "split": "train"}
         for i in range(5)
@@ -151,7 +153,7 @@ def test_tables_with_other_bytes(tmp_path: Path, suffix: str, kind: str, seed: i
 
 @RELAXED
 @given(column=st.sampled_from(["path", "label", "speaker", "split"]), value=VALUES)
-def test_json_tables_with_other_values(tmp_path: Path, column: str, value: Any) -> None:
+def test_json_tables_with_other_values_load_or_are_one_sentence(tmp_path: Path, column: str, value: Any) -> None:
     (tmp_path / "a.wav").touch()
     row = {"path": "a.wav", "label": "no", "speaker": "ann", "split": "train", column: value}
     (tmp_path / "clips.jsonl").write_text(json.dumps(row) + "\n")

@@ -43,19 +43,19 @@ def play_all(seeds: range, scene: cheap_faults.Scene, base: Path) -> list[str]:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_some_cheap_faults(scene: cheap_faults.Scene, tmp_path: Path) -> None:
+def test_some_faults_without_a_cluster(scene: cheap_faults.Scene, tmp_path: Path) -> None:
     assert play_all(IN_MAKE_TEST, scene, tmp_path) == []
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_many_cheap_faults(scene: cheap_faults.Scene, tmp_path: Path) -> None:
+def test_many_faults_without_a_cluster(scene: cheap_faults.Scene, tmp_path: Path) -> None:
     assert play_all(seeds_of("HYBRIDSPEECH_CHEAP_FAULTS", "0:900"), scene, tmp_path) == []
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(10_800)
-def test_many_cluster_faults(tmp_path: Path) -> None:
+def test_many_faults_on_clusters(tmp_path: Path) -> None:
     source = write_clips(tmp_path / "source", num_speakers=100)
     shards = tmp_path / "shards"
     expected = {

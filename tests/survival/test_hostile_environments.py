@@ -59,7 +59,7 @@ def check(done: subprocess.CompletedProcess[str], undisturbed: Undisturbed) -> N
 
 
 @engines(LOCAL, SPARK, CLUSTER, RAYDP)
-def test_a_temporary_folder_and_a_home_with_an_unusual_path(
+def test_a_temporary_folder_and_a_home_with_an_unusual_path_work(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     folder = tmp_path / 'it\'s a "größe"'
@@ -71,13 +71,15 @@ def test_a_temporary_folder_and_a_home_with_an_unusual_path(
 
 
 @engines(LOCAL, SPARK, RAYDP)
-def test_locale_c_and_no_home(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_locale_c_without_a_home_works(
+    engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     variables = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": None}
     check(run(command(clips, tmp_path / "out", *engine, *OPTIONS), **variables), undisturbed)
 
 
 @engines(LOCAL, SPARK)
-def test_closed_standard_streams(
+def test_closed_standard_streams_work(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
@@ -91,7 +93,9 @@ def limit_open_files() -> None:
 
 
 @engines(LOCAL)
-def test_64_open_files(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_64_open_files_are_enough_for_one_process(
+    engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     check(run(command(clips, tmp_path / "out", *engine, *OPTIONS), limit_open_files), undisturbed)
 
 
@@ -106,7 +110,7 @@ def test_64_open_files_are_too_few_for_a_cluster(engine: tuple[str, ...], clips:
 
 
 @engines(LOCAL, SPARK)
-def test_an_unprivileged_user_with_a_read_only_installation_and_no_home(
+def test_an_unprivileged_user_with_a_read_only_installation_can_preprocess(
     engine: tuple[str, ...], clips: Path, undisturbed: Undisturbed
 ) -> None:
     if os.getuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
@@ -134,7 +138,9 @@ def test_an_unprivileged_user_with_a_read_only_installation_and_no_home(
 
 
 @engines(RAYDP)
-def test_little_shared_memory(engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_little_shared_memory_is_reported(
+    engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     script = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
     arguments = ["unshare", "--mount", "sh", "-c", script, "sh", *command(clips, tmp_path / "out", *engine, *OPTIONS)]
     if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:

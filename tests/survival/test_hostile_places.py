@@ -63,7 +63,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 # From no room for the manifest, over the settings, records and shards, to the last few files.
 @pytest.mark.parametrize("kib", [4, 8, 12, 16, 20, 24, 32, 64, 100, 300, 700, 1000])
-def test_a_full_disk_is_one_sentence_and_a_resume_goes_on(
+def test_a_full_disk_is_one_sentence_and_a_resume_finishes(
     kib: int, clips: Path, disk: Disk, undisturbed: Undisturbed
 ) -> None:
     out = disk.path / "out"
@@ -86,7 +86,7 @@ def half_written(out: Path) -> list[Path]:
 
 
 @pytest.mark.cluster
-def test_a_full_disk_stops_spark_and_a_resume_goes_on(clips: Path, disk: Disk, undisturbed: Undisturbed) -> None:
+def test_a_full_disk_stops_spark_and_a_resume_finishes(clips: Path, disk: Disk, undisturbed: Undisturbed) -> None:
     out, options = disk.path / "out", ("--master", "local[2]", *OPTIONS)
     disk.resize(1000)
     code, said = run(*command(clips, out, *options))
@@ -99,7 +99,7 @@ def test_a_full_disk_stops_spark_and_a_resume_goes_on(clips: Path, disk: Disk, u
     assert files_of(out) == undisturbed.files
 
 
-def test_a_file_that_may_not_grow_is_one_sentence(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_a_file_size_limit_is_one_sentence(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """As a full disk, where nothing can be mounted."""
     out = tmp_path / "out"
     code, said = run(
@@ -125,7 +125,7 @@ def test_a_read_only_output_is_one_sentence(clips: Path, read_only: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["/proc/out", "/dev/null", "FILE", "FILE/out"])
-def test_an_output_that_cannot_be_a_folder_is_one_sentence(name: str, clips: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_not_a_folder_is_one_sentence(name: str, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     place = name.replace("FILE", str(tmp_path / "file"))
     code, said = run(*command(clips, Path(place), *LOCAL, *OPTIONS))
@@ -136,13 +136,13 @@ def test_an_output_that_cannot_be_a_folder_is_one_sentence(name: str, clips: Pat
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_output_on_another_file_system_is_as_any_other(clips: Path, disk: Disk, undisturbed: Undisturbed) -> None:
+def test_an_output_on_another_file_system_works(clips: Path, disk: Disk, undisturbed: Undisturbed) -> None:
     config = EngineConfig(num_executors=2)
     preprocess(clips, disk.path / "out", features=SMALL, shards=SHARDS, engine="local", engine_config=config)
     assert files_of(disk.path / "out") == undisturbed.files
 
 
-def test_of_two_jobs_on_one_output_the_second_is_refused(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_the_second_of_two_jobs_on_one_output_is_refused(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     out = tmp_path / "out"
     arguments = command(clips, out, *LOCAL, *OPTIONS)
     with job(arguments) as first:
@@ -157,7 +157,7 @@ def test_of_two_jobs_on_one_output_the_second_is_refused(clips: Path, tmp_path: 
     assert files_of(out) == undisturbed.files
 
 
-def test_one_job_at_a_time_also_when_many_come_and_go(tmp_path: Path) -> None:
+def test_many_jobs_hold_the_lock_one_at_a_time(tmp_path: Path) -> None:
     """The lock's file goes away with each job: who waited at the old one must not believe that he holds the new one."""
     out, inside, most = tmp_path / "out", 0, 0
     counting, deadline = threading.Lock(), time.monotonic() + 2
@@ -185,9 +185,7 @@ def test_one_job_at_a_time_also_when_many_come_and_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("then", ["overwrite", "resume"])
-def test_an_emptying_that_was_cut_short_can_be_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
-) -> None:
+def test_an_interrupted_emptying_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
     """Half empty, the folder is still known as ours; cut here after every single step."""
     steps, names = 0, ["_progress/a.json", "a.tfrecord", "index.json", "manifest.parquet"]
     remove = os.unlink
@@ -217,7 +215,7 @@ def test_an_emptying_that_was_cut_short_can_be_done_again(
             assert [path.name for path in out.iterdir()] == ["_lock"]
 
 
-def test_a_clock_that_jumps_changes_nothing(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_wrong_file_times_do_not_change_the_result(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """Times of files decide nothing: neither what is done already, nor the bytes."""
     out, source = tmp_path / "out", tmp_path / "source"
     shutil.copytree(clips, source)

@@ -55,7 +55,7 @@ def source(clips: Path, tmp_path: Path) -> Path:
     return shutil.copytree(clips, tmp_path / "source")
 
 
-def test_a_clip_that_disappears_after_the_listing_is_a_reject(source: Path, tmp_path: Path) -> None:
+def test_a_clip_that_is_removed_after_the_listing_is_a_reject(source: Path, tmp_path: Path) -> None:
     def remove(progress: Progress) -> None:
         if progress.stage == "engine":
             (source / "no/00000000_nohash_0.wav").unlink()
@@ -76,7 +76,7 @@ def test_a_clip_that_disappears_after_the_listing_is_a_reject(source: Path, tmp_
     np.testing.assert_array_equal(silent.values, spectrogram(wave, SMALL))
 
 
-def test_a_clip_that_disappears_between_two_readings_is_a_reject(source: Path, tmp_path: Path) -> None:
+def test_a_clip_that_is_removed_between_two_readings_is_a_reject(source: Path, tmp_path: Path) -> None:
     """Shards are made again to be equal in size; what can't be read then is not lost silently either."""
     bad = [f"no/bad{i}.wav" for i in range(40)]
     for name in bad:
@@ -97,7 +97,7 @@ def test_a_clip_that_disappears_between_two_readings_is_a_reject(source: Path, t
     assert ShardIndex.load(out).verify(out) == []
 
 
-def test_a_shard_that_was_made_thrice_is_never_taken_for_an_earlier_one(source: Path, tmp_path: Path) -> None:
+def test_a_shard_that_was_made_again_is_not_taken_for_an_earlier_version(source: Path, tmp_path: Path) -> None:
     """Its sizes are the same, its clips are not; the job ends before its last line, and the lost clips come back."""
     hidden, stages = tmp_path / "hidden", list[str]()
     hidden.mkdir()
@@ -124,7 +124,7 @@ def test_a_shard_that_was_made_thrice_is_never_taken_for_an_earlier_one(source: 
     assert sum(clips_in(out).values()) == len(clips_in(out)) == 300
 
 
-def test_max_rejects_counts_all_readings(source: Path, tmp_path: Path) -> None:
+def test_max_rejects_counts_rejects_of_all_readings(source: Path, tmp_path: Path) -> None:
     for i in range(40):
         (source / f"no/bad{i}.wav").touch()
 
@@ -146,7 +146,7 @@ def test_max_rejects_counts_all_readings(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out/index.json").exists()
 
 
-def test_a_source_that_disappears_whole_is_no_crash(source: Path, tmp_path: Path) -> None:
+def test_a_source_that_is_removed_is_one_sentence(source: Path, tmp_path: Path) -> None:
     def remove(progress: Progress) -> None:
         if progress.stage == "engine":
             shutil.rmtree(source)
@@ -178,11 +178,11 @@ def check_hostile(out: Path, reasons: dict[str, str], good: set[str]) -> None:
     assert max(sizes_of(out)) - min(sizes_of(out)) <= 1
 
 
-def test_there_are_forty_kinds_of_bad_files(hostile: tuple[Path, dict[str, str], set[str]]) -> None:
+def test_there_are_forty_kinds_of_unusable_files(hostile: tuple[Path, dict[str, str], set[str]]) -> None:
     assert len(hostile[1]) >= len(BAD) + 5 >= 40
 
 
-def test_a_hostile_table_is_survived_in_bounded_memory(
+def test_a_table_of_unusable_files_is_processed_in_bounded_memory(
     hostile: tuple[Path, dict[str, str], set[str]], tmp_path: Path
 ) -> None:
     table, reasons, good = hostile
@@ -197,7 +197,7 @@ def test_a_hostile_table_is_survived_in_bounded_memory(
     assert 0 < int(peak_kib[1]) < 400 * 1024
 
 
-def test_a_hostile_folder_is_survived(tmp_path: Path) -> None:
+def test_a_folder_of_unusual_files_is_processed(tmp_path: Path) -> None:
     """A listing takes no pipes, devices and folders for clips; links in circles end, and names need not be UTF-8."""
     source, out = tmp_path / "source", tmp_path / "out"
     reasons = {str(path.relative_to(source)): reason for path, reason in write_bad_files(source / "bad").items()}
@@ -226,7 +226,7 @@ def spark() -> Iterator[Engine]:
 class TestOnSpark:
     """One session for all; the session that other tests share is closed first."""
 
-    def test_a_hostile_table_is_survived_in_bounded_memory(
+    def test_a_table_of_unusable_files_is_processed_in_bounded_memory(
         self, spark: Engine, hostile: tuple[Path, dict[str, str], set[str]], tmp_path: Path
     ) -> None:
         table, reasons, good = hostile
@@ -235,7 +235,7 @@ class TestOnSpark:
         check_hostile(tmp_path / "out", reasons, good)
         assert 0 < memory.peak_bytes < 400 << 20
 
-    def test_max_rejects_stops_a_hopeless_job_early(self, spark: Engine, source: Path, tmp_path: Path) -> None:
+    def test_max_rejects_stops_a_job_early(self, spark: Engine, source: Path, tmp_path: Path) -> None:
         for path in source.rglob("*.wav"):
             path.write_bytes(b"not a sound at all")
         with pytest.raises(TooManyRejectsError, match=r"of 300 clips could not be used \(max_rejects is 5\)"):
@@ -244,7 +244,7 @@ class TestOnSpark:
         assert 0 < len(made) < 15
         assert spark.map_partitions(lambda items: items, [[0], [1]]) == [[0], [1]]
 
-    def test_a_clip_that_disappears_is_a_reject(self, spark: Engine, source: Path, tmp_path: Path) -> None:
+    def test_a_removed_clip_is_a_reject(self, spark: Engine, source: Path, tmp_path: Path) -> None:
         def remove(progress: Progress) -> None:
             if progress.stage == "engine":
                 (source / "no/00000000_nohash_0.wav").unlink()

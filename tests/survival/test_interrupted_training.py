@@ -85,7 +85,7 @@ def undisturbed_curves(shards: Path, tmp_path_factory: pytest.TempPathFactory) -
         pytest.param("ray", 2, signal.SIGINT, marks=pytest.mark.cluster),
     ],
 )
-def test_an_interrupted_training_saves_what_it_has_done_and_ends_like_an_undisturbed_one(
+def test_an_interrupted_training_saves_a_checkpoint_and_a_resume_gives_the_undisturbed_curve(
     backend: str, num_workers: int, number: signal.Signals, shards: Path, tmp_path: Path, undisturbed_curves: Curves
 ) -> None:
     run = RunDirectory(tmp_path / "run")

@@ -92,7 +92,7 @@ def survive(
         pytest.param("local-cluster", [kill_driver], marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
 )
-def test_a_killed_driver_leaves_nothing_running_and_a_resume_does_only_the_rest(
+def test_a_killed_driver_leaves_no_process_and_a_resume_makes_only_the_rest(
     engine: str, blows: list[Callable[[Job], None]], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     survive(engine, blows, 0, clips, tmp_path / "out", undisturbed)
@@ -103,7 +103,7 @@ def test_a_killed_driver_leaves_nothing_running_and_a_resume_does_only_the_rest(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("engine", ["local", "spark", "local-cluster"])
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_drivers_many_times(
+def test_many_killed_drivers_leave_no_process(
     engine: str, seed: int, clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     blows = list(BLOWS)
@@ -114,11 +114,11 @@ def test_killed_drivers_many_times(
 @pytest.mark.soak
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_a_killed_driver_of_raydp(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_a_killed_driver_of_raydp_leaves_no_process(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     survive("raydp", [kill_driver], 0, clips, tmp_path / "out", undisturbed)
 
 
-def test_an_overwrite_that_was_killed_can_be_done_again(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_a_killed_overwrite_can_be_repeated(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """Half-emptied, the folder is still known as ours."""
     out = tmp_path / "out"
     for name, data in undisturbed.files.items():

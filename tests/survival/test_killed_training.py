@@ -25,7 +25,7 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.cluster
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", [pytest.param("tfos", marks=pytest.mark.soak), "ray"])
-def test_nothing_of_a_training_outlives_its_command(backend: str, shards: Path, tmp_path: Path) -> None:
+def test_no_process_of_a_training_outlives_its_command(backend: str, shards: Path, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     options = ("--backend", backend, "--num-workers", "2", "--epochs", "500", "--batch-size", "8", "--model", "cnn")
     with job(command_of_training(shards, run.path, *options)) as running:

@@ -91,7 +91,7 @@ def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undis
         pytest.param("raydp", marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
 )
-def test_a_killed_worker_costs_nothing_but_time(
+def test_a_killed_worker_does_not_change_the_result(
     case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     survive(case, range(1), clips, tmp_path, undisturbed, count=2)
@@ -101,7 +101,9 @@ def test_a_killed_worker_costs_nothing_but_time(
 @pytest.mark.cluster
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("case", CASES)
-def test_killed_workers_many_times(case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_many_killed_workers_do_not_change_the_result(
+    case: str, clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     survive(case, range(100, 110), clips, tmp_path, undisturbed, count=3)
 
 

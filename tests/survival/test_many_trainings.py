@@ -55,7 +55,7 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.param("ray", 10, marks=LONG),
     ],
 )
-def test_trainings_in_a_row_leave_nothing_behind(
+def test_repeated_trainings_leave_nothing(
     backend: str, count: int, shards: Path, tmp_path: Path, scratch: Path
 ) -> None:
     cluster = ClusterConfig() if backend == "local" else TWO
@@ -101,9 +101,7 @@ def curve(result: TrainResult) -> list[float]:
 @pytest.mark.cluster
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
-def test_ranks_killed_many_times_end_with_the_numbers_of_undisturbed_ones(
-    backend: str, shards: Path, tmp_path: Path
-) -> None:
+def test_often_killed_ranks_give_the_undisturbed_curve(backend: str, shards: Path, tmp_path: Path) -> None:
     fit = replace(FIT, epochs=20, checkpoint_steps=7)
     undisturbed = train(shards, tmp_path / "undisturbed", fit=fit, cluster=TWO, backend=backend)
     for seed in range(2):

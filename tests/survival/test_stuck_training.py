@@ -43,7 +43,7 @@ def become_a_pipe(shard: Path) -> None:
 
 
 @BACKENDS
-def test_a_stuck_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> None:
+def test_a_stalled_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     victim = shards / rank_shards(ShardIndex.load(shards), "training", 1, 2)[0].name
     struck = FaultyBackend(backend, 0, tmp_path / "struck", partial(become_a_pipe, victim), phase="build")
@@ -53,7 +53,7 @@ def test_a_stuck_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> 
 
 
 @BACKENDS
-def test_a_stopped_rank_is_named_though_the_others_were_silent_before(
+def test_a_stopped_rank_is_named_although_the_others_made_no_progress_before(
     backend: str, shards: Path, tmp_path: Path
 ) -> None:
     before = set(psutil.Process().children(recursive=True))

@@ -38,7 +38,7 @@ def flipped(path: Path, at: int, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def test_what_is_whole_has_no_problem(made: Path) -> None:
+def test_complete_shards_have_no_problem(made: Path) -> None:
     assert inspect(made, verify=True).problems == ()
 
 
@@ -80,7 +80,7 @@ def test_every_missing_and_every_extra_shard_is_found(made: Path, tmp_path: Path
     )
 
 
-def test_two_shards_that_were_swapped_are_found(made: Path, tmp_path: Path) -> None:
+def test_swapped_shards_are_found(made: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(made, tmp_path / "copy")
     first, second, *_ = shards_of(copy)
     content = first.read_bytes()
@@ -92,7 +92,7 @@ def test_two_shards_that_were_swapped_are_found(made: Path, tmp_path: Path) -> N
     ]
 
 
-def test_a_flip_inside_a_shard_is_found_on_reading_too(made: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_by_readers_too(made: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(made, tmp_path / "copy")
     shard = shards_of(copy)[0]
     flipped(shard, shard.stat().st_size // 2, 3)
@@ -101,7 +101,7 @@ def test_a_flip_inside_a_shard_is_found_on_reading_too(made: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("harm", ["shard", "index"])
-def test_what_was_damaged_a_resume_makes_again(made: Path, clips: Path, tmp_path: Path, harm: str) -> None:
+def test_a_resume_makes_damaged_shards_again(made: Path, clips: Path, tmp_path: Path, harm: str) -> None:
     """As the messages promise: a shard that is missing or cut, an index that is damaged."""
     copy = shutil.copytree(made, tmp_path / "copy")
     config = ShardIndex.load(made).shards_config

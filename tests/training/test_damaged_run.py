@@ -133,7 +133,7 @@ def test_sizes_that_do_not_fit_together_are_refused(changes: dict[str, Any], mes
         finished(tmp_path, replace(PLAN, **changes)).require_finished()
 
 
-def test_a_folder_that_is_missing_is_told_as_missing(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_as_missing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder"):
         RunDirectory(tmp_path / "nowhere").require_finished()
     with pytest.raises(RunError, match=r"no plan.json in this folder"):

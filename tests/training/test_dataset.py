@@ -71,7 +71,7 @@ def test_an_example_keeps_its_label_and_numbers(shards: Path) -> None:
     assert found == len(stored) == index.splits["testing"]
 
 
-def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(shards: Path) -> None:
+def test_the_seed_and_the_epoch_decide_the_order(shards: Path) -> None:
     index = ShardIndex.load(shards)
 
     def order(seed: int, epoch: int) -> list[bytes]:
@@ -85,7 +85,7 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(shards: Path) 
     assert order(1, 0) != order(2, 0)
 
 
-def test_no_epoch_waits_for_the_thread_of_a_tuner(shards: Path) -> None:
+def test_no_epoch_waits_for_the_autotuning_thread(shards: Path) -> None:
     index = ShardIndex.load(shards)
     of_worker = worker_dataset(
         shards, index, "training", EpochInput(rank=0, num_workers=1, batch_size=4, shuffle=(0, 0, 8))
@@ -94,6 +94,6 @@ def test_no_epoch_waits_for_the_thread_of_a_tuner(shards: Path) -> None:
         assert dataset.options().autotune.enabled is False
 
 
-def test_fewer_shards_than_workers_is_an_error_that_says_what_to_do(shards: Path) -> None:
+def test_fewer_shards_than_workers_is_an_error_with_advice(shards: Path) -> None:
     with pytest.raises(ConfigError, match=r"5 shards for 6 workers.*--shards 6 or more, or train with fewer workers"):
         count_steps(ShardIndex.load(shards), "training", 6, 8)

@@ -26,7 +26,7 @@ NOISY = replace(WAVEFORM, has_noise=True)
         (STFT, None, "dscnn", ("stft", "dscnn")),
     ],
 )
-def test_the_default_network_suits_the_features(
+def test_the_default_network_depends_on_the_features(
     data: DataSummary, features: str | None, model: str | None, expected: tuple[str, str]
 ) -> None:
     config = FeatureConfig(kind=features) if features else None
@@ -34,7 +34,7 @@ def test_the_default_network_suits_the_features(
     assert (recipe.features.kind, recipe.model.name) == expected
 
 
-def test_a_resolved_recipe_has_no_open_field() -> None:
+def test_a_resolved_recipe_has_no_field_that_is_none() -> None:
     recipe = resolve(NOISY, model=ModelConfig(name="bcresnet"))
     assert None not in vars(recipe.fit).values()
     assert None not in vars(recipe.fit.augment).values()
@@ -45,7 +45,7 @@ def test_the_network_of_the_report_has_the_settings_of_the_report() -> None:
     assert resolve(STFT).fit == REPORT
 
 
-def test_a_recipe_has_no_augmentation_that_the_data_can_not_give() -> None:
+def test_a_recipe_has_only_augmentation_that_the_data_allow() -> None:
     assert resolve(NOISY).fit == COMPACT
     quiet = resolve(WAVEFORM).fit.augment
     assert (quiet.background_volume, quiet.time_shift_ms) == (0, COMPACT.augment.time_shift_ms)
@@ -60,7 +60,7 @@ def test_a_recipe_has_no_augmentation_that_the_data_can_not_give() -> None:
         (WAVEFORM, AugmentConfig(background_volume=0.1), "background_volume is 0.1, but there is no background noise"),
     ],
 )
-def test_augmentation_that_the_data_can_not_give_is_refused(
+def test_augmentation_that_the_data_do_not_allow_is_refused(
     data: DataSummary, augment: AugmentConfig, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -108,7 +108,7 @@ def test_shards_that_fit_are_read(stored: dict[str, str], tmp_path: Path) -> Non
     assert sum(1 for shard in index.shards for _ in read_checked(tmp_path, index, shard)) == NUM_SHARDS * NUM_EXAMPLES
 
 
-def test_an_error_that_is_not_of_the_shards_passes(tmp_path: Path) -> None:
+def test_an_error_of_another_cause_is_not_changed(tmp_path: Path) -> None:
     import tensorflow as tf
 
     index = ShardIndex.load(made(tmp_path))

@@ -18,7 +18,7 @@ def await_word(run: RunDirectory, waits: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_long_step_says_whether_it_has_its_data(tmp_path: Path) -> None:
+def test_a_long_step_reports_whether_it_waits_for_data(tmp_path: Path) -> None:
     import numpy as np
     import tensorflow as tf
 

@@ -20,7 +20,7 @@ from hybridspeech.training.worker import WorkerContext
 
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 3), max_size=60), st.integers(0, 60))
-def test_no_rank_goes_on_and_none_stays_behind(num_workers: int, turns: list[int], asked_at: int) -> None:
+def test_all_ranks_stop_at_the_same_check(num_workers: int, turns: list[int], asked_at: int) -> None:
     """Any order of ranks in which none checks again before the others have checked: the collective between two checks."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(folder)
@@ -43,7 +43,7 @@ def test_no_rank_goes_on_and_none_stays_behind(num_workers: int, turns: list[int
         assert asked_after is not None and stopped[0] <= asked_after + 2
 
 
-def test_without_a_request_nobody_stops_and_the_answer_stays(tmp_path) -> None:
+def test_no_rank_stops_without_a_request_and_the_order_is_final(tmp_path) -> None:
     run = RunDirectory(tmp_path)
     run.status.clear(1)
     check = StopCheck(WorkerContext(rank=0, num_workers=1, run=run))
@@ -65,7 +65,7 @@ def interrupted(worker, plan: TrainPlan) -> RunDirectory:
     return RunDirectory(plan.run)
 
 
-def test_the_ranks_get_time_to_stop(plan: TrainPlan) -> None:
+def test_the_driver_waits_for_the_ranks_to_stop(plan: TrainPlan) -> None:
     def stops_when_asked(plan, context):
         context.report("step", 1)
         os.kill(caller, signal.SIGINT)
@@ -78,7 +78,7 @@ def test_the_ranks_get_time_to_stop(plan: TrainPlan) -> None:
     assert interrupted(stops_when_asked, plan).status.read(0)["state"] == "finished"
 
 
-def test_a_second_interrupt_ends_at_once(plan: TrainPlan) -> None:
+def test_a_second_interrupt_ends_the_wait(plan: TrainPlan) -> None:
     def stubborn(plan, context):
         context.report("step", 1)
         os.kill(caller, signal.SIGINT)
@@ -92,7 +92,7 @@ def test_a_second_interrupt_ends_at_once(plan: TrainPlan) -> None:
 
 
 @pytest.mark.parametrize("phase", ["step", "validate"])
-def test_patience_ends(phase: str, plan: TrainPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_for_the_ranks_has_a_limit(phase: str, plan: TrainPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     def stubborn(plan, context):
         context.report(phase, 1)
         os.kill(caller, signal.SIGINT)

@@ -94,7 +94,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("write", REFUSED, ids=lambda write: write.__name__)
-def test_anything_but_plain_arrays_is_refused(write: Callable[[h5py.File, Path], None], path: Path) -> None:
+def test_weights_other_than_plain_arrays_are_refused(write: Callable[[h5py.File, Path], None], path: Path) -> None:
     with h5py.File(path, "w") as file:
         write(file, path)
     with pytest.raises(RunError, match=REFUSED[write]):
@@ -109,7 +109,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n" + bytes(40), b"{}"])
-def test_a_file_that_is_no_hdf5_is_one_sentence(content: bytes, path: Path) -> None:
+def test_a_file_that_is_not_hdf5_is_one_sentence(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(RunError, match="can not be read as weights"):
         check_weights_file(path, NUM_VALUES, num_arrays=2)
@@ -128,7 +128,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, TrainPl
     return run, plan
 
 
-def test_weights_of_a_training_are_loaded(run: tuple[RunDirectory, TrainPlan]) -> None:
+def test_weights_of_a_finished_training_are_loaded(run: tuple[RunDirectory, TrainPlan]) -> None:
     assert load_model(*run).count_params() > 0
 
 
