@@ -20,8 +20,11 @@ from support.engine_cases import CASES, open_engine
 from support.fault_proxy import FaultProxy, running_proxy
 from support.http_server import Answer, Handler, Server
 from support.s3_server import S3Server, running_s3_server
+from support.small_trainings import FIT, SMALL, train
 
 from hybridspeech.clusters.pack import pack_environment
+from hybridspeech.commands.preprocess import preprocess
+from hybridspeech.commands.train import TrainResult
 from hybridspeech.engines import Engine
 from hybridspeech.storage.filesystems import forget_stores
 
@@ -110,6 +113,20 @@ def noisy_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = 0.1 * generator.standard_normal(32_000).astype("float32")
         soundfile.write(root / "_background_noise_" / f"noise{number}.wav", noise, 16_000, subtype="PCM_16")
     return root
+
+
+@pytest.fixture(scope="session")
+def small_shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones as small spectrograms. Read only."""
+    out = tmp_path_factory.mktemp("small") / "shards"
+    preprocess(tones, out, features=SMALL, engine="local")
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_training(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A training on them on one local worker that nothing disturbs. Read only."""
+    return train(small_shards, tmp_path_factory.mktemp("small-run") / "run", fit=FIT, backend="local")
 
 
 @pytest.fixture(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 TENSORFLOWS_OWN = "__autograph_generated_file"
 """Code that TensorFlow writes once for a function, and removes when the process ends."""
@@ -29,3 +33,16 @@ def traces(folder: Path) -> dict[str, object]:
         "variables": dict(os.environ),
         "working directory": Path.cwd(),
     }
+
+
+@contextlib.contextmanager
+def nothing_is_left() -> Iterator[None]:
+    """Check that what happens within leaves no process, port, thread or temporary file."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        before = traces(Path(folder))
+        yield
+        after = traces(Path(folder))
+        for kind in ("processes", "ports", "threads of Python", "files"):
+            assert after[kind] == before[kind]

@@ -1,0 +1,98 @@
+"""Trainings of two workers on both cluster backends: attacked by a neighbour, with a rank killed, and undisturbed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from support.port_attack import Attack
+from support.process_traces import nothing_is_left
+from support.small_trainings import FIT_OF_TWO_WORKERS, TWO_WORKERS, curve, train
+from support.worker_faults import FaultyBackend, kill_me
+
+from hybridspeech.commands.evaluate import evaluate
+from hybridspeech.commands.train import TrainResult
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All the trainings of this module leave no process, port, thread or temporary file."""
+    tmp_path_factory.getbasetemp()  # it must not stand below the folder of this fixture
+    with nothing_is_left():
+        yield
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A training, and what a neighbour did to it meanwhile."""
+
+    result: TrainResult
+    attack: Attack
+
+
+@pytest.fixture(scope="module")
+def attacked(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attacked]:
+    """The same training on two workers of each cluster backend, while all their ports are attacked."""
+    made = {}
+    for backend in ("tfos", "ray"):
+        folder = tmp_path_factory.mktemp(backend)
+        with Attack(folder / "proof") as attack:
+            settings = {"fit": FIT_OF_TWO_WORKERS, "cluster": TWO_WORKERS, "backend": backend}
+            made[backend] = Attacked(train(small_shards, folder / "run", **settings), attack)
+    return made
+
+
+@pytest.fixture(scope="module")
+def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
+    """The trainings themselves."""
+    return {backend: each.result for backend, each in attacked.items()}
+
+
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_a_local_training_listens_on_loopback_only_and_survives_attacks_on_its_ports(
+    backend: str, attacked: dict[str, Attacked]
+) -> None:
+    attack = attacked[backend].attack
+    assert len(attack.listened) >= 4
+    assert {ip for ip, _ in attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert not attack.proof.exists()
+
+
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_a_killed_rank_is_named_and_a_restart_gives_the_same_curve(
+    backend: str, small_shards: Path, tmp_path: Path, of_two_workers: dict[str, TrainResult]
+) -> None:
+    """Killed in the middle of the second epoch, two steps after a checkpoint."""
+    lines: list[str] = []
+    result = train(
+        small_shards,
+        tmp_path / "run",
+        fit=FIT_OF_TWO_WORKERS,
+        cluster=replace(TWO_WORKERS, max_restarts=1),
+        backend=FaultyBackend(backend, 11 + 8, tmp_path / "struck", kill_me),
+        on_progress=lambda progress: lines.append(progress.message),
+    )
+    (restart,) = [line for line in lines if "starting again" in line]
+    assert re.search(r"worker 1 failed: its process \d+ on .* was killed", restart)
+    assert curve(result) == pytest.approx(curve(of_two_workers[backend]), abs=1e-5)
+
+
+def test_two_workers_give_one_curve_on_every_backend(of_two_workers: dict[str, TrainResult]) -> None:
+    assert curve(of_two_workers["tfos"]) == pytest.approx(curve(of_two_workers["ray"]), abs=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["tfos", "ray"])
+def test_two_workers_learn_and_validate_each_example_once(
+    of_two_workers: dict[str, TrainResult], small_shards: Path, backend: str
+) -> None:
+    result = of_two_workers[backend]
+    measured = evaluate(result.run_dir, small_shards, split="validation")
+    assert result.history[-1]["accuracy"] > 0.75
+    assert result.history[-1]["val_accuracy"] == pytest.approx(measured.accuracy, abs=1e-6)
+    assert result.history[-1]["val_loss"] == pytest.approx(measured.uncalibrated.loss, abs=1e-4)
+    assert (result.global_batch_size, result.steps_per_epoch) == (8, 11)

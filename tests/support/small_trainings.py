@@ -1,0 +1,29 @@
+"""Trainings of the smallest network on small spectrograms: seconds each. The fixture `small_training` is the reference."""
+
+from __future__ import annotations
+
+import functools
+
+from hybridspeech.commands import train as verb
+from hybridspeech.commands.train import TrainResult
+from hybridspeech.config import ClusterConfig, FeatureConfig
+from hybridspeech.models.config import ModelConfig
+from hybridspeech.training.config import FitConfig
+
+SMALL = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
+FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
+"""11 steps an epoch on the fixture `small_shards`."""
+TWO_WORKERS = ClusterConfig(num_workers=2, threads_per_worker=1)
+FIT_OF_TWO_WORKERS = FitConfig(epochs=3, batch_size=4, deterministic=True, checkpoint_steps=4)
+"""The same number of steps for TWO_WORKERS."""
+train = functools.partial(verb.train, model=ModelConfig(name="cnn"))  # cnn: the smallest network here
+
+
+def workers_of(backend: str) -> ClusterConfig:
+    """One worker here, or two on a cluster."""
+    return ClusterConfig() if backend == "local" else TWO_WORKERS
+
+
+def curve(result: TrainResult) -> list[float]:
+    """Losses and accuracies of all epochs."""
+    return [row[name] for row in result.history for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
