@@ -7,6 +7,7 @@ Spark, Ray or TensorFlow. `python -m hybridspeech.backends.launch FOLDER` is its
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pickle
@@ -133,8 +134,10 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: WorkerFunction) -> list[W
         job = Job(plan=plan, worker=cloudpickle.dumps(worker), start_by=start_by)
         (Path(folder) / "job.pickle").write_bytes(pickle.dumps((launch.driver, job)))
         command = [sys.executable, "-m", "hybridspeech.backends.launch", folder]
-        with GuardedProcess(command, env=variables, log=log, terminate_s=launch.leave_s) as process:
-            monitor = RankMonitor(plan, f"{launch.advice}; the output is in {log}")
+        with (
+            contextlib.closing(RankMonitor(plan, f"{launch.advice}; the output is in {log}")) as monitor,
+            GuardedProcess(command, env=variables, log=log, terminate_s=launch.leave_s) as process,
+        ):
             try:
                 code = _supervise(process, monitor, show)
             except KeyboardInterrupt:

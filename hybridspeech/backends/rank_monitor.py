@@ -14,6 +14,7 @@ from typing import Any
 
 from hybridspeech.backends.base import first_failure
 from hybridspeech.errors import BackendError, WorkerError
+from hybridspeech.processes.exit_order import ExitOrder
 from hybridspeech.processes.supervision import is_alive, is_stopped
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
@@ -22,6 +23,12 @@ FAILURE_DELAY_S = 1.0
 """How long to wait after a failure for the record of a rank that failed earlier but writes later."""
 HEARTBEATS = "stopped sending heartbeats"
 """TensorFlow's message on the other ranks when the process of one does not run."""
+CONSEQUENCES = (
+    *("AbortedError", "CancelledError", "DeadlineExceededError", "FailedPreconditionError", "InternalError"),
+    *("UnavailableError", "UnknownError", "ConnectionError", "ConnectionResetError", "ConnectionRefusedError"),
+    *("BrokenPipeError", "EOFError", "TimeoutError", "SystemExit", "KeyboardInterrupt"),
+)
+"""Error classes that the end of another rank may cause: of TensorFlow's collectives, connections, and termination."""
 
 
 @dataclass
@@ -46,7 +53,8 @@ class RankMonitor:
         self.ranks = [_RankState() for _ in range(plan.cluster.num_workers)]
         self._started_at = self._complete_at = time.monotonic()
         self._failed_at: float | None = None
-        self._lost: dict[int, float] = {}
+        self._lost: dict[int, tuple[float, float]] = {}  # Unix times: last seen alive, first seen gone
+        self._exits = ExitOrder()
         self._feed = _RankState()
 
     def poll(self) -> bool:
@@ -82,7 +90,7 @@ class RankMonitor:
         ------
         WorkerError: a rank has failed.
         """
-        failure = first_failure(self.plan, self._lost)
+        failure = first_failure(self.plan, self._lost_at())
         if failure and HEARTBEATS in failure.cause:
             running = [rank for rank in self.ranks if rank.status.get("state") == "running"]
             if running:
@@ -95,15 +103,37 @@ class RankMonitor:
         state = self.ranks[rank]
         status = self.run.status.read(rank)
         if status.get("state") == "running" and status["host"] == socket.gethostname():
+            self._exits.add(status["pid"])
             if is_alive(status["pid"]):
                 state.alive_at = time.time()
             else:
                 status = self.run.status.read(rank)  # it may have written its report and ended meanwhile
                 if status["state"] == "running":
-                    self._lost.setdefault(rank, state.alive_at or status["at"])
+                    self._lost.setdefault(rank, (state.alive_at or status["at"], time.time()))
         if {**status, "waits": None} != {**state.status, "waits": None}:  # what it waits for is no progress
             state.changed_at = now
         state.status = status
+
+    def _lost_at(self) -> dict[int, float]:
+        """Return the Unix times at which ranks were lost, in the order in which their processes ended.
+
+        The last time at which a process was seen counts. If another rank failed between that time and the first poll
+        without the process, that failure counts as the earlier one, unless the end of a rank may have caused it.
+        """
+        ended = self._exits.ended()
+        order = sorted(self._lost, key=lambda rank: _position(self.ranks[rank].status.get("pid"), ended))
+        failures = [rank.status for rank in self.ranks if rank.status.get("state") == "failed"]
+        own = [each["failed_at"] for each in failures if each["cause"].partition(":")[0] not in CONSEQUENCES]
+        times: dict[int, float] = {}
+        for position, rank in enumerate(order):
+            alive_at = min(self._lost[each][0] for each in order[position:])
+            gone_at = self._lost[rank][1]
+            times[rank] = (gone_at if any(alive_at <= at <= gone_at for at in own) else alive_at) + position * 1e-6
+        return times
+
+    def close(self) -> None:
+        """Release the file descriptors of the ranks' processes."""
+        self._exits.close()
 
     def _is_fed(self, now: float) -> bool:
         """Return whether features are still on their way to the workers.
@@ -151,6 +181,11 @@ class RankMonitor:
             f"{status['step']}{stopped} (process {status['pid']} on {status['host']}, output in "
             f"{self.run.log_path(status['rank'])}); raise the stall time-out if one step may take that long",
         )
+
+
+def _position(pid: int | None, ended: list[int]) -> int:
+    """Return the position of a process among those that have ended; after them if its end was not observed."""
+    return ended.index(pid) if pid in ended else len(ended)
 
 
 def _is_stopped(status: Mapping[str, Any]) -> bool:

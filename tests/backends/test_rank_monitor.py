@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -79,6 +80,43 @@ def test_a_process_that_has_ended_is_the_cause_of_later_failures(plan, run, monk
     run.status.write(1, state="failed", cause="UnavailableError: peer is gone", failed_at=time.time() + 5)
     with pytest.raises(WorkerError, match=r"worker 0 failed: its process \d+ on .* was killed .*rank-000.log"):
         RankMonitor(plan, "").poll()
+
+
+def running_elsewhere(run: RunDirectory, rank: int) -> subprocess.Popen[bytes]:
+    """A process of its own for a rank that is in a step."""
+    process = subprocess.Popen(["sleep", "600"])
+    run.status.write(rank, state="running", pid=process.pid, host=socket.gethostname(), phase="step", step=3)
+    return process
+
+
+def test_of_two_ranks_that_ended_between_two_polls_the_first_is_the_cause(plan, run, monkeypatch):
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
+    processes = [running_elsewhere(run, rank) for rank in range(2)]
+    with contextlib.closing(RankMonitor(plan, "")) as monitor:
+        monitor.poll()
+        for rank in (1, 0):
+            processes[rank].kill()
+            processes[rank].wait()
+        with pytest.raises(WorkerError, match=r"worker 1 failed: its process \d+ on .* was killed"):
+            monitor.poll()
+
+
+@pytest.mark.parametrize(
+    ("cause", "blamed"), [("ShardError: damaged", "worker 0"), ("UnavailableError: peer is gone", "worker 1")]
+)
+def test_a_failure_between_two_polls_is_the_cause_of_a_lost_rank_unless_it_may_follow_from_it(
+    cause, blamed, plan, run, monkeypatch
+):
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
+    run.status.write(0, state="running", **HERE, phase="step", step=3)
+    process = running_elsewhere(run, 1)
+    with contextlib.closing(RankMonitor(plan, "")) as monitor:
+        monitor.poll()
+        run.status.write_failure(0, cause=cause)
+        process.kill()
+        process.wait()
+        with pytest.raises(WorkerError, match=f"{blamed} failed"):
+            monitor.poll()
 
 
 def test_processes_of_other_machines_are_not_checked(plan, run):
