@@ -138,7 +138,16 @@ def _read_savedmodel(path: Path) -> Classify:
 
 
 def _write_keras(source: ExportSource, path: Path) -> None:
-    _classifier(source, "float64").save(path)
+    """Write a .keras file whose members are compressed; Keras stores them as they are.
+
+    Keras reads the weights while it extracts the other members. `zipfile` of Python 3.12.0 to 3.12.8, 3.13.0 and 3.13.1
+    then seeks to a wrong position in an uncompressed member (python/cpython#127847), and loading ends with an EOFError.
+    """
+    uncompressed = path.with_name("uncompressed.keras")
+    _classifier(source, "float64").save(uncompressed)
+    with zipfile.ZipFile(uncompressed) as saved, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in saved.namelist():
+            archive.writestr(name, saved.read(name))
     _append_assets(path, source)
 
 

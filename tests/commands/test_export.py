@@ -98,6 +98,13 @@ def test_the_export_contains_the_labels(run: Path, tmp_path: Path, format: str) 
     assert text.splitlines() == list(LABELS)
 
 
+def test_the_weights_of_a_keras_file_are_compressed(run: Path, tmp_path: Path) -> None:
+    """Keras reads them while it extracts other members; see `_write_keras` for the Pythons that fail otherwise."""
+    export(run, tmp_path / "model.keras", format="keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert archive.getinfo("model.weights.h5").compress_type == zipfile.ZIP_DEFLATED
+
+
 @every_format
 def test_the_export_contains_sample_rate_and_length(run: Path, tmp_path: Path, format: str) -> None:
     path = tmp_path / NAMES[format]
