@@ -14,9 +14,11 @@ from hybridspeech.storage.small_files import write_atomically
 _HEAD = """\
 # Models
 
-This page is written by `python -m benchmarks run -k accuracy{data}`; do not edit it. Each network is trained on
-waveform shards with its own recipe (`hybridspeech/training/recipes.py`, the default of `hybridspeech train`), once per
-seed, on one worker with all cores. It is measured on the testing split, whose speakers are not in the other splits. The
+This page is written by `python -m benchmarks run -k accuracy{data}`; do not edit it. Each network is trained with its recipe
+(`hybridspeech/training/recipes.py`, the default of `hybridspeech train`), once per seed, on one worker with all cores.
+`cnn-report` is the network of the 2020 report with the report's settings (`--recipe report`), `cnn-stft` the same network
+with its recipe on the same shards, and `cnn-waveform` the same network and recipe on waveform shards (`--features stft`),
+where training changes the sound too. Each is measured on the testing split, whose speakers are not in the other splits. The
 spread is the minimum and the maximum over the seeds: the effect of chance in training. The 95 % interval is that of the
 median seed: the effect of the choice of the test speakers. Time is that of the whole training, from the call to the
 model.
@@ -24,6 +26,7 @@ model.
 """
 _COLUMNS = (
     "network",
+    "shards",
     "features",
     "test accuracy",
     "seeds",
@@ -51,10 +54,12 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
             f"{facts['num_clips']:,} clips of {facts['num_speakers'] or 'unknown'} speakers.\n"
         )
     yield f"| {' | '.join(_COLUMNS)} | time |"
-    yield "|---|---|" + "---:|" * (len(_COLUMNS) - 1)
+    yield "|---|---|---|" + "---:|" * (len(_COLUMNS) - 2)
     for peer in case.peers:
         cells = _cells(peer) if peer.counts else [peer.skipped or f"**failed**: {peer.problem.replace('|', '/')}"]
-        yield f"| {peer.name} | {CASES['accuracy'].peers[peer.name].settings['network']['features']} | {' | '.join(cells)} |"
+        setup = CASES["accuracy"].peers[peer.name]
+        shards, features = setup.shards.removesuffix("-shards"), setup.settings["network"]["features"]
+        yield f"| {peer.name} | {shards} | {features} | {' | '.join(cells)} |"
     yield from _exports(measured)
     yield from _noise(measured)
     machine = results.machine

@@ -29,8 +29,11 @@ def _reader(name: str, *needs: str, **options: Any) -> Peer:
     return Peer({"reader": f"benchmarks.peers.readers:{name}", **options}, needs)
 
 
-def _network(features: str, model: str, width: float | None = None) -> Peer:
-    return Peer({"network": {"features": features, "model": model, "width": width}}, ("tensorflow", "tf_keras"))
+def _network(
+    features: str, model: str, width: float | None = None, *, recipe: str = "default", shards: str = "waveform"
+) -> Peer:
+    network = {"features": features, "model": model, "width": width, "recipe": recipe}
+    return Peer({"network": network}, ("tensorflow", "tf_keras"), shards=f"{shards}-shards")
 
 
 def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
@@ -268,8 +271,9 @@ CASES: Mapping[str, Case] = {
             Size(0, repeats=5, timeout_s=36_000),
         ),
         peers={
-            "cnn-stft": _network("stft", "cnn"),
-            "cnn-logmel": _network("logmel", "cnn"),
+            "cnn-report": _network("stft", "cnn", recipe="report", shards="stft"),
+            "cnn-stft": _network("stft", "cnn", shards="stft"),
+            "cnn-waveform": _network("stft", "cnn"),
             "dscnn": _network("logmel", "dscnn"),
             "dscnn-1.5": _network("logmel", "dscnn", width=1.5),
             "bcresnet": _network("logmel", "bcresnet"),

@@ -90,12 +90,19 @@ def run_case(
     source = inputs.get(case.input, work.num_clips) if able else Path()
     environment = _environment(case)
     runs: dict[str, list[Run]] = {peer: [] for peer in able}
-    for repeat in range(repeats or work.repeats):
-        for peer in able:
-            settings = {**work.settings, **case.peers[peer].settings, **({"seed": repeat} if case.seeded else {})}
-            job = Job(target=case.target, source=str(source), settings=settings)
-            runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s))
-            on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
+    try:
+        for repeat in range(repeats or work.repeats):
+            for peer in able:
+                settings = {**work.settings, **case.peers[peer].settings, **({"seed": repeat} if case.seeded else {})}
+                if kind := case.peers[peer].shards:
+                    settings["shards"] = str(inputs.get(kind, work.num_clips))
+                job = Job(target=case.target, source=str(source), settings=settings)
+                runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s))
+                on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
+    except KeyboardInterrupt:
+        if not all(runs.values()):
+            raise
+        on_progress(Progress(stage=name, message=f"{name}: interrupted; the finished repeats are kept"))
     done = tuple(_peer_result(case, peer, runs) for peer in peers)
     return CaseResult(name=name, unit=case.unit, better=case.better, num_clips=work.num_clips, peers=_compared(done))
 

@@ -12,10 +12,14 @@ SIZES = ("tiny", "small", "full")
 
 @dataclass(frozen=True)
 class Peer:
-    """An implementation that is timed. It is skipped, and the report says so, if a module in `needs` is not installed."""
+    """An implementation that is timed. It is skipped, and the report says so, if a module in `needs` is not installed.
+
+    `shards` is the kind of a second input, which the function gets as `shards`; empty: there is none.
+    """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    shards: str = ""
 
     def missing(self) -> list[str]:
         """Modules of `needs` that are not installed."""

@@ -28,6 +28,7 @@ def measure(
     scratch: Path,
     *,
     network: Mapping[str, Any],
+    shards: str,
     seed: int,
     epochs: int | None = None,
 ) -> Outcome:
@@ -35,8 +36,9 @@ def measure(
 
     Parameters
     ----------
-    source : waveform shards
-    network : `features`, `model` and `width` of the network
+    source : waveform shards, for the evaluation
+    network : `features`, `model`, `width` and `recipe` of the network
+    shards : shards that are trained on
     epochs : number of epochs; None: that of the recipe
     """
     model: dict[str, Any] = {"name": network["model"], "width": network["width"]}
@@ -44,11 +46,12 @@ def measure(
     started = time.monotonic()
     run = scratch / "run"
     result = train(
-        source,
+        shards,
         run,
         features=FeatureConfig(kind=network["features"]),
         model=ModelConfig(**model),
         fit=FitConfig(**settings),
+        recipe=network["recipe"],
         backend="local",
     )
     seconds = time.monotonic() - started

@@ -11,7 +11,6 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import run
 from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import ClusterConfig
-from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
 
 
@@ -25,9 +24,9 @@ def measure(
     if engine:
         preprocess(source, shards, engine=engine)
         first = time.time() - started
-        result = train(shards, target, model=ModelConfig(name="cnn"), fit=fit, cluster=cluster, backend=backend)
+        result = train(shards, target, recipe="report", fit=fit, cluster=cluster, backend=backend)
     else:
-        result = run(source, target, model=ModelConfig(name="cnn"), fit=fit, cluster=cluster, backend=backend)
+        result = run(source, target, recipe="report", fit=fit, cluster=cluster, backend=backend)
     on_disk = sum(path.stat().st_size for path in shards.rglob("*") if path.is_file())
     losses = [row["loss"] for row in result.history]
     finite = len(losses) == epochs and all(map(math.isfinite, losses))

@@ -12,7 +12,6 @@ from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
 from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import ClusterConfig, override
-from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.recipes import REPORT
 
@@ -41,7 +40,14 @@ def _train(source: Path, scratch: Path, backend: str, num_workers: int, epochs: 
     else:
         chosen: str | TrainingBackend = BareBackend() if backend == "bare" else backend
         cluster = ClusterConfig(num_workers=num_workers)
-        result = train(source, scratch / "run", model=ModelConfig(name="cnn"), fit=fit, cluster=cluster, backend=chosen)
+        result = train(
+            source,
+            scratch / "run",
+            recipe="report",
+            fit=fit,
+            cluster=cluster,
+            backend=chosen,
+        )
     return result, time.time() - started
 
 

@@ -41,6 +41,8 @@ VALUES = ("backend", "augment_copies", "memory_per_worker", "max_rejects")
 """Keys of index.json and plan.json that are options themselves."""
 GROUPS = ("preprocessing",)
 """Keys of plan.json under which there are more records and values."""
+OF_EARLIER_VERSIONS: Mapping[str, Mapping[str, Any]] = {"model": {"standardize": "none"}}
+"""Values of fields that plans of earlier versions do not have, and whose default has another value."""
 NOT_SETTINGS = ("config", "help")
 
 
@@ -99,7 +101,7 @@ def _from_group(data: Mapping[str, Any], settings: Settings, options: Mapping[st
             yield from _from_group(value, settings, options)
         elif isinstance(value, Mapping) and key in RECORDS and key not in unused:
             if RECORDS[key] in settings:
-                yield from _from_record(settings[RECORDS[key]], value)
+                yield from _from_record(settings[RECORDS[key]], {**OF_EARLIER_VERSIONS.get(key, {}), **value})
             elif key in options and value.get("kind"):  # `train` has one option for its features
                 yield key, value["kind"]
             yield from _from_group(value, settings, options)

@@ -101,7 +101,9 @@ SETTINGS: Settings = {
         ),
         "time_shift_ms": Setting("Maximum time shift in both directions, in ms.", AUGMENTATION, default="100"),
         "gain_db": Setting("Maximum change of the level, in dB.", AUGMENTATION, default="6"),
-        "speed_percent": Setting("Maximum change of the speed, in %.", AUGMENTATION, default="10"),
+        "speed_percent": Setting(
+            "Maximum change of the speed, in %.", AUGMENTATION, default=_by_recipe("speed_percent")
+        ),
         "time_masks": Setting("Number of SpecAugment time masks.", AUGMENTATION, default=_by_recipe("time_masks")),
         "frequency_masks": Setting(
             "Number of SpecAugment frequency masks.", AUGMENTATION, default=_by_recipe("frequency_masks")
@@ -134,7 +136,12 @@ SETTINGS: Settings = {
             default="stft cnn, logmel dscnn",
         ),
         "width": Setting("Factor of the number of channels.", MODEL, default="1"),
-        "dropout": Setting("Dropout rate.", MODEL, default="bcresnet 0.1, else 0.2"),
+        "dropout": Setting("Dropout rate.", MODEL, default="cnn 0.1, bcresnet 0.1, else 0.2"),
+        "standardize": Setting(
+            "Shift and scale each spectrogram to mean 0 and variance 1 (clip), or do not.",
+            MODEL,
+            default="cnn clip, else none",
+        ),
     },
     FitConfig: {
         "epochs": Setting("Number of epochs.", OPTIMIZATION, default=_by_recipe("epochs")),

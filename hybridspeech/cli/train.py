@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import CLUSTER, FEATURES, option, with_settings
+from hybridspeech.cli.options import CLUSTER, FEATURES, MODEL, option, with_settings
 from hybridspeech.cli.parameters import Json, MaxRejects, NewRun, Overwrite, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
@@ -23,6 +23,10 @@ from hybridspeech.training.config import FitConfig
 if TYPE_CHECKING:
     from hybridspeech.commands.train import TrainResult
 
+Recipe = Annotated[
+    Literal["default", "report"],
+    option("Settings of those options that are not given: the network's default, or those of the 2020 report.", MODEL),
+]
 ON_SOUND = tuple(field.name for field in dataclasses.fields(AugmentConfig) if field.name not in ON_SPECTROGRAMS)
 
 
@@ -30,7 +34,7 @@ ON_SOUND = tuple(field.name for field in dataclasses.fields(AugmentConfig) if fi
 @with_settings(
     SETTINGS,
     common=(
-        *("backend", "num_workers", "features", "model", "epochs", "batch_size", "learning_rate", "seed"),
+        *("backend", "num_workers", "features", "model", "recipe", "epochs", "batch_size", "learning_rate", "seed"),
         *("overwrite", "resume"),
     ),
 )
@@ -49,6 +53,7 @@ def train_command(
         Literal["stft", "logmel"] | None,
         option("Features that training computes from waveform shards.", FEATURES, default="logmel"),
     ] = None,
+    recipe: Recipe = "default",
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -66,6 +71,7 @@ def train_command(
             features=FeatureConfig(kind=features) if features else None,
             model=model,
             fit=dataclasses.replace(fit, augment=augment),
+            recipe=recipe,
             cluster=cluster,
             backend=backend,
             overwrite=overwrite,
@@ -81,7 +87,7 @@ def train_command(
 @with_settings(
     SETTINGS,
     common=(
-        *("backend", "num_workers", "features", "task", "model", "epochs", "batch_size", "learning_rate"),
+        *("backend", "num_workers", "features", "task", "model", "recipe", "epochs", "batch_size", "learning_rate"),
         *("overwrite", "resume"),
     ),
     omit=(*ON_SOUND, "compression", "shards.seed"),
@@ -106,6 +112,7 @@ def run_command(
         str, option("Memory for records per worker; further records are stored in a temporary file.", CLUSTER)
     ] = "1g",
     max_rejects: MaxRejects = None,
+    recipe: Recipe = "default",
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -125,6 +132,7 @@ def run_command(
             shards=shards,
             model=model,
             fit=dataclasses.replace(fit, augment=augment),
+            recipe=recipe,
             cluster=cluster,
             backend=backend,
             memory_per_worker=memory_per_worker,

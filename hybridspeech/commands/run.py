@@ -71,6 +71,7 @@ def run(
     shards: ShardConfig | None = None,
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
+    recipe: str = "default",
     cluster: ClusterConfig | None = None,
     backend: str = "tfos",
     memory_per_worker: str = "1g",
@@ -86,7 +87,7 @@ def run(
     Parameters
     ----------
     source, manifest, max_rejects : as in `preprocess`; features too, but not waveforms
-    run, model, fit, cluster : as in `train`
+    run, model, fit, recipe, cluster : as in `train`
     shards : dtype, and the seed and number of shards, which decide the order of the clips
     backend : a name in FEEDS
     memory_per_worker : memory for the records of a worker, such as "512m" or "4g"; the rest is in a scratch file
@@ -102,7 +103,9 @@ def run(
     feed = FEEDS.load(backend)
     manifest, shards = manifest or ManifestConfig(), shards or ShardConfig()
     clips = make_source(source, features, manifest, shards, cluster.num_workers, max_rejects)
-    request = TrainRequest(run=run, backend=backend, cluster=cluster, model=model, fit=fit, resume=resume)
+    request = TrainRequest(
+        run=run, backend=backend, cluster=cluster, model=model, fit=fit, recipe=recipe, resume=resume
+    )
     settings: dict[str, Any] = {"manifest": manifest, "shards_config": shards, "memory_per_worker": memory_per_worker}
     if math.isfinite(max_rejects):
         settings["max_rejects"] = max_rejects

@@ -28,6 +28,7 @@ def train(
     features: FeatureConfig | None = None,
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
+    recipe: str = "default",
     cluster: ClusterConfig | None = None,
     backend: str | TrainingBackend = "tfos",
     overwrite: bool = False,
@@ -45,6 +46,7 @@ def train(
         and clip duration are those of the shards
     model, fit : settings that differ from the recipe (see `training.recipes`); input shape and number of labels come
         from the shards
+    recipe : "default", or "report" (the settings of the 2020 report, and by default its features and network)
     backend : a name in BACKENDS, or a TrainingBackend
 
     Raises
@@ -61,7 +63,14 @@ def train(
     plan = make_plan(
         shards_data(index, shards, cluster.num_workers),
         TrainRequest(
-            run=run, backend=starter.name, cluster=cluster, features=features, model=model, fit=fit, resume=resume
+            run=run,
+            backend=starter.name,
+            cluster=cluster,
+            features=features,
+            model=model,
+            fit=fit,
+            recipe=recipe,
+            resume=resume,
         ),
     )
     steps = count_steps(index, "training", cluster.num_workers, plan.fit.batch_size)

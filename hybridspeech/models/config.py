@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from hybridspeech.config import UNSET, check
+from hybridspeech.config import UNSET, check, check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,8 @@ class ModelConfig:
     input_shape, num_labels : (num_bins, num_frames) and number of labels; `train` and `run` take them from the data
     dropout : dropout rate
     width : factor of the number of channels
+    standardize : "clip" (the first layer shifts and scales each spectrogram to mean 0 and variance 1) or "none"; built-in
+        networks only. None, in a run of an earlier version, is "none"
 
     Raises
     ------
@@ -28,8 +31,11 @@ class ModelConfig:
     num_labels: int = UNSET
     dropout: float = UNSET
     width: float = UNSET
+    standardize: Literal["clip", "none"] = UNSET
 
     def __post_init__(self) -> None:
+        if self.standardize is not None:
+            check_choice("standardize", self.standardize, ("clip", "none"))
         check(self.width is None or 0 < self.width <= 64, f"width is {self.width}; expected more than 0, at most 64")
         check(
             self.num_labels is None or self.num_labels >= 2,

@@ -28,6 +28,7 @@ def cnn(config: ModelConfig) -> tf_keras.Model:
     return Sequential(
         [
             layers.Input((*config.input_shape, 1)),
+            *_standardised_clip(config),
             layers.Conv2D(_wide(16, config), 3),
             layers.MaxPooling2D(3),
             layers.ReLU(),
@@ -57,7 +58,7 @@ def dscnn(config: ModelConfig) -> tf_keras.Model:
     from tf_keras import Model, layers
 
     spectrogram = layers.Input((*config.input_shape, 1))
-    x = _standardised(spectrogram)
+    x = _standardised(spectrogram, config)
     x = layers.ReLU()(_normalised(_convolved(x, _wide(48, config), 5, strides=2)))
     for channels, blocks in ((_wide(96, config), 2), (_wide(144, config), 4)):
         for block in range(blocks):
@@ -84,7 +85,7 @@ def bcresnet(config: ModelConfig) -> tf_keras.Model:
     from tf_keras import Model, layers
 
     spectrogram = layers.Input((*config.input_shape, 1))
-    x = _standardised(spectrogram)
+    x = _standardised(spectrogram, config)
     x = layers.ReLU()(_normalised(_convolved(x, _wide(16, config), 5, strides=2)))
     for channels, blocks, is_halving, dilation in (
         (8, 2, False, 1),
@@ -133,11 +134,23 @@ def _normalised_by_sub_bands(x: Any) -> Any:
     return layers.Reshape((bands, frames, channels))(x)
 
 
-def _standardised(spectrogram: Any) -> Any:
+def _standardised(spectrogram: Any, config: ModelConfig) -> Any:
     """Normalise each band to mean 0 and variance 1, without trainable weights (docs/design/decisions/dscnn-layout.md)."""
     from tf_keras import layers
 
+    for layer in _standardised_clip(config):
+        spectrogram = layer(spectrogram)
     return layers.BatchNormalization(axis=1, momentum=BATCH_NORM_MOMENTUM, center=False, scale=False)(spectrogram)
+
+
+def _standardised_clip(config: ModelConfig) -> list[tf_keras.layers.Layer]:
+    """Return the layer, without weights, that shifts and scales each spectrogram to mean 0 and variance 1, if it is on."""
+    from tf_keras import layers
+
+    if config.standardize != "clip":
+        return []
+    # With a larger epsilon, Keras uses a fused operation in NCHW
+    return [layers.LayerNormalization(axis=(1, 2, 3), epsilon=1e-6, center=False, scale=False)]
 
 
 def _normalised(x: Any) -> Any:

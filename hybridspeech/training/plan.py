@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import ClusterConfig, FeatureConfig
+from hybridspeech.config import ClusterConfig, FeatureConfig, override
 from hybridspeech.errors import ConfigError, RunError, ShardError, counted
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
@@ -92,6 +92,7 @@ class TrainRequest:
     features: FeatureConfig | None = None
     model: ModelConfig | None = None
     fit: FitConfig | None = None
+    recipe: str = "default"
     resume: bool = False
 
 
@@ -147,7 +148,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
     ------
     ConfigError: a setting can not work with these data; see `resolve` and `check_model`.
     """
-    recipe = resolve(data.summary, features=request.features, model=request.model, fit=request.fit)
+    recipe = resolve(data.summary, features=request.features, model=request.model, fit=request.fit, name=request.recipe)
     model = replace(recipe.model, input_shape=recipe.features.shape, num_labels=len(data.labels))
     check_model(model)
     return TrainPlan(
@@ -183,7 +184,7 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
     same = {
         "shards (another digest)": (before.digest, plan.digest),
         "features": (before.features, plan.features),
-        "model": (before.model, plan.model),
+        "model": (override(ModelConfig(standardize="none"), before.model), plan.model),
         **{name.replace("_", " "): (getattr(before.fit, name), getattr(plan.fit, name)) for name in FIXED_FOR_A_RESUME},
         "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
     }

@@ -32,7 +32,7 @@ CLUSTER = [
 ]
 
 
-TRAINED = ["accuracy/dscnn", "curve-by-workers/local-1"]
+TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1"]
 """Run in this process too."""
 LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
 """Half a minute, for what other tests do too."""
@@ -55,8 +55,10 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     case, peer = CASES[name.partition("/")[0]], name.partition("/")[2]
     size = case.sizes["tiny"]
     source = inputs.get(case.input, size.num_clips)
-    seed = {"seed": 0} if case.seeded else {}
-    outcome: Outcome = load(case.target)(source, tmp_path, **size.settings, **case.peers[peer].settings, **seed)
+    more: dict[str, object] = {"seed": 0} if case.seeded else {}
+    if kind := case.peers[peer].shards:
+        more["shards"] = inputs.get(kind, size.num_clips)
+    outcome: Outcome = load(case.target)(source, tmp_path, **size.settings, **case.peers[peer].settings, **more)
     assert outcome.problem == ""
     assert outcome.value > 0 or case.seeded  # one epoch may not teach anything
 

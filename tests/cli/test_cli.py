@@ -42,7 +42,7 @@ def shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "run"
-    options = ["--backend", "local", "--model", "cnn", "--epochs", 3, "--batch-size", 8]
+    options = ["--backend", "local", "--recipe", "report", "--model", "cnn", "--epochs", 3, "--batch-size", 8]
     assert hybridspeech("train", shards, out, *options)[0] == 0
     return out
 

@@ -203,6 +203,7 @@ def test_a_plan_repeats_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert given["backend"] == "ray"
     assert given["features"].kind == "logmel"
     assert (given["fit"].epochs, given["fit"].seed, given["fit"].augment.time_masks) == (5, 3, 2)
+    assert given["model"].standardize == "none"  # a plan of an earlier version does not have it
     assert (given["cluster"].num_workers, given["cluster"].conf) == (3, {"a": "b"})
 
 

@@ -49,8 +49,8 @@ def curve(history: tuple[dict[str, float], ...]) -> list[float]:
 def from_shards(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[float]]:
     """Curves of training from shards, by number of workers."""
     base = tmp_path_factory.mktemp("from-shards")
-    one = train(shards, base / "one", model=CNN, fit=FIT, backend="local")
-    two = train(shards, base / "two", model=CNN, fit=FIT, cluster=TWO, backend="tfos")
+    one = train(shards, base / "one", model=CNN, fit=FIT, recipe="report", backend="local")
+    two = train(shards, base / "two", model=CNN, fit=FIT, recipe="report", cluster=TWO, backend="tfos")
     return {1: curve(one.history), 2: curve(two.history)}
 
 
@@ -73,6 +73,7 @@ def of_two(request: pytest.FixtureRequest, flawed_tones: Path, tmp_path_factory:
             features=SMALL,
             model=CNN,
             fit=FIT,
+            recipe="report",
             cluster=TWO,
             backend=request.param,
             memory_per_worker="100k",
@@ -146,6 +147,7 @@ def test_a_rank_killed_during_the_feed_is_named_and_a_restart_gives_the_same_cur
             features=SMALL,
             model=CNN,
             fit=FIT,
+            recipe="report",
             cluster=ClusterConfig(max_restarts=1),
             backend="tfos",
             on_progress=lambda progress: lines.append(progress.message),

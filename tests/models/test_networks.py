@@ -34,6 +34,17 @@ def test_networks_have_the_documented_number_of_parameters(
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_standardized_spectrograms_need_no_parameters_and_remove_level_and_range(name: str) -> None:
+    sizes = {"name": name, "input_shape": LOGMEL, "num_labels": 5}
+    plain, model = (build_model(network(**sizes, standardize=value)) for value in ("none", "clip"))
+    spectrograms = np.random.default_rng(0).uniform(-80, 20, (2, *LOGMEL, 1)).astype(np.float32)
+    assert model.count_params() == plain.count_params()
+    np.testing.assert_allclose(
+        model.predict_on_batch(spectrograms), model.predict_on_batch(0.5 * spectrograms - 20), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [LOGMEL, (40, 98), (17, 33)])
 def test_every_network_accepts_all_features(name: str, shape: tuple[int, int]) -> None:
     model = build_model(network(name=name, input_shape=shape, num_labels=5))

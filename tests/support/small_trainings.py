@@ -16,7 +16,7 @@ FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
 TWO_WORKERS = ClusterConfig(num_workers=2, threads_per_worker=1)
 FIT_OF_TWO_WORKERS = FitConfig(epochs=3, batch_size=4, deterministic=True, checkpoint_steps=4)
 """The same number of steps for TWO_WORKERS."""
-train = functools.partial(verb.train, model=ModelConfig(name="cnn"))  # cnn: the smallest network here
+train = functools.partial(verb.train, model=ModelConfig(name="cnn"), recipe="report")  # cnn: the smallest network here
 
 
 def workers_of(backend: str) -> ClusterConfig:

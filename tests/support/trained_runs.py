@@ -100,7 +100,8 @@ def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> 
     import tf_keras
 
     tf_keras.utils.set_random_seed(0)
-    config = ModelConfig(name="cnn", input_shape=features.shape, num_labels=len(labels), dropout=0.2, width=1.0)
+    sizes = {"input_shape": features.shape, "num_labels": len(labels), "dropout": 0.2, "width": 1.0}
+    config = ModelConfig(name="cnn", standardize="clip", **sizes)  # type: ignore[arg-type]
     plan = TrainPlan(shards="none", run=str(path), labels=labels, features=features, model=config)
     return save_run(RunDirectory(path), plan, build_model(config))
 

@@ -23,7 +23,7 @@ from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.run_directory import RunDirectory
 
-train = functools.partial(verb.train, model=ModelConfig(name="cnn"))  # cnn: the smallest network here
+train = functools.partial(verb.train, model=ModelConfig(name="cnn"), recipe="report")  # cnn: the smallest network here
 FIT = FitConfig(epochs=2, batch_size=8, deterministic=True)
 TWO = ClusterConfig(num_workers=2, threads_per_worker=1, executor_memory="512m")
 LONG = [pytest.mark.soak, pytest.mark.cluster]

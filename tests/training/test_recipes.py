@@ -41,8 +41,30 @@ def test_a_resolved_recipe_has_no_field_that_is_none() -> None:
     assert (recipe.model.dropout, recipe.model.width) == (0.1, 1.0)
 
 
-def test_the_network_of_the_report_has_the_settings_of_the_report() -> None:
-    assert resolve(STFT).fit == REPORT
+@pytest.mark.parametrize("data", [STFT, WAVEFORM])
+def test_the_recipe_of_the_report_has_its_features_its_network_and_its_settings(data: DataSummary) -> None:
+    recipe = resolve(data, name="report")
+    assert (recipe.features.kind, recipe.fit) == ("stft", REPORT)
+    assert recipe.model == ModelConfig(name="cnn", dropout=0.2, width=1.0, standardize="none")
+
+
+def test_the_network_of_the_report_has_a_recipe_that_works_by_default() -> None:
+    recipe = resolve(STFT)
+    assert (recipe.model.name, recipe.model.standardize) == ("cnn", "clip")
+    assert (recipe.fit.optimizer, recipe.fit.schedule) == ("adamw", "cosine")
+    assert recipe.fit.augment.time_masks and not recipe.fit.augment.needs_noise
+    assert resolve(NOISY, model=ModelConfig(name="cnn")).fit.augment.needs_noise
+
+
+def test_a_given_field_overrides_the_recipe_of_the_report() -> None:
+    recipe = resolve(LOGMEL, model=ModelConfig(name="dscnn"), fit=FitConfig(epochs=2), name="report")
+    assert (recipe.features.kind, recipe.model.name) == ("logmel", "dscnn")
+    assert recipe.fit == replace(REPORT, epochs=2)
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(ConfigError, match="recipe is 'best'; choose one of default, report"):
+        resolve(STFT, name="best")
 
 
 def test_a_recipe_has_only_augmentation_that_the_data_allow() -> None:
