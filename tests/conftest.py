@@ -31,7 +31,7 @@ from hybridspeech.storage.filesystems import forget_stores
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts in the background deaf to it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 
 
 HEADER_PACKAGES = (
@@ -47,7 +47,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what carries the marker `soak`, unless the command line names it: ``pytest -m soak``."""
+    """Deselect tests with the marker `soak` unless the command line names it: ``pytest -m soak``."""
     if "soak" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("soak")]
@@ -71,7 +71,7 @@ def speech_commands() -> Path:
 
 
 def write_tones(root: Path, words: dict[str, float], speakers: int = 10, seed: int = 0) -> Path:
-    """A tree of 1 s clips in which each word is a tone of its own (Hz) in noise, named as Speech Commands does."""
+    """Make a folder of 1 s clips in which each word is a tone (Hz) in noise, named as in Speech Commands."""
     generator = np.random.default_rng(seed)
     times = np.arange(16_000) / 16_000
     for word, pitch_hz in words.items():
@@ -87,14 +87,14 @@ def write_tones(root: Path, words: dict[str, float], speakers: int = 10, seed: i
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three words of 40 speakers each: 120 clips that a network learns in seconds. Read only."""
+    """Three words of 40 speakers each: 120 clips on which a network can be trained in seconds. Read only."""
     root = tmp_path_factory.mktemp("tones")
     return write_tones(root, {"high": 1760.0, "low": 220.0, "middle": 660.0}, speakers=40)
 
 
 @pytest.fixture(scope="session")
 def flawed_tones(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones, of which some clips of one word are no audio: shards must be made level again. Read only."""
+    """The tones, with some unusable clips of one word, so that shards are made again with equal sizes. Read only."""
     root = tmp_path_factory.mktemp("flawed") / "clips"
     shutil.copytree(tones, root)
     for path in sorted((root / "low").iterdir())[::4]:
@@ -134,14 +134,14 @@ def small_training(small_shards: Path, tmp_path_factory: pytest.TempPathFactory)
     params=[case if case.startswith("local") else pytest.param(case, marks=pytest.mark.cluster) for case in CASES],
 )
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Each engine in turn, open. pytest runs the tests of one case together, so that each session opens once."""
+    """An open engine of each kind. pytest runs the tests of one engine together, so that each session starts once."""
     with open_engine(request.param, tmp_path_factory.mktemp("engine")) as opened:
         yield opened
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server]]:
-    """Starts servers with a given behaviour, and ends them after the test."""
+    """Start servers with a given behaviour, and stop them after the test."""
     monkeypatch.setenv("no_proxy", "*")
     servers = []
 
@@ -167,7 +167,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place on the S3 server, which the environment of the test points to."""
+    """An empty prefix on the S3 server; the environment of the test refers to the server."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     forget_stores()
@@ -176,7 +176,7 @@ def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def fault_proxy(s3_url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy in front of the S3 server, which the environment of the test points to; it injects nothing at first."""
+    """A proxy in front of the S3 server, without faults at first; the environment of the test refers to it."""
     with running_proxy(FaultProxy(s3_server.port)) as proxy:
         for name, value in s3_server.environment(proxy.port).items():
             monkeypatch.setenv(name, value)

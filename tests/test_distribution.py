@@ -1,4 +1,4 @@
-"""The wheel and the source distribution: what they hold, and that the wheel starts by itself."""
+"""The wheel and the source distribution: their content, and that the wheel works without the sources."""
 
 from __future__ import annotations
 

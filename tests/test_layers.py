@@ -1,4 +1,4 @@
-"""Imports follow the layers of the design document, and each heavy package is imported in its homes only."""
+"""Imports follow the layers of the design document; each heavy package is imported only in the packages listed here."""
 
 from __future__ import annotations
 

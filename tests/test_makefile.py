@@ -1,4 +1,4 @@
-"""The Makefile gives every Python version an environment of its own."""
+"""The Makefile uses a separate environment for each version of Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def commands_of_setup(folder: Path, *arguments: str) -> str:
 
 
 def interpreter(folder: Path, version: str) -> Path:
-    """Return an executable that answers as a Python of this version."""
+    """Return an executable that reports this version of Python."""
     path = folder / f"python{version}"
     path.write_text(f"#!/bin/sh\necho {version}\n", encoding="ascii")
     path.chmod(0o755)

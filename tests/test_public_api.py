@@ -1,4 +1,4 @@
-"""`import hybridspeech as hs`: what it offers, and that it loads nothing before it is used."""
+"""`import hybridspeech as hs`: public names, and that they are loaded on first use."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def spectrogram_png(spectrogram: np.ndarray, max_bins: int = 256) -> bytes:
     Parameters
     ----------
     spectrogram : float32 [shape=(num_bins, num_frames)], dB
-    max_bins : rows of the image at most; neighbouring bins are averaged
+    max_bins : rows of the image at most; adjacent bins are averaged
     """
     from matplotlib.image import imsave
 

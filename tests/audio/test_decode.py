@@ -1,4 +1,4 @@
-"""Sound files to waveforms: what is decoded, what is refused and why, and that the fast path changes nothing."""
+"""Decoding of audio files: waveforms, reasons of rejects, and equality of the fast path with libsndfile."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CONFIG = FeatureConfig()
 
 
 def decode(data: bytes, config: FeatureConfig) -> np.ndarray:
-    """The waveform of a file in memory."""
+    """Decode a file in memory."""
     return decode_bytes(data, config).wave
 
 
 def by_libsndfile(data: bytes) -> np.ndarray:
-    """Mono float32 at the target rate and length, through the library's front door and in one go."""
+    """Decode with soundfile and soxr directly, in one call each: mono float32 at the target rate and length."""
     wave, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     mono = wave.mean(axis=1) if wave.shape[1] > 1 else wave[:, 0]
     if rate_hz != CONFIG.sample_rate_hz:
@@ -171,7 +171,9 @@ def test_a_decompression_bomb_takes_little_memory(tmp_path: Path) -> None:
     assert bomb.stat().st_size < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert not read_clip(bomb, CONFIG).any()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB; decoded at once it is 226 MB
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    )  # KiB; decoded in one piece it takes 226 MB
 
 
 def num_open() -> int:

@@ -1,4 +1,4 @@
-"""Every test of a backend ends with the machine as it was: no process more, no file outside its run directory."""
+"""After each test of a backend, no process and no file outside its run directory may be left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     children = set(psutil.Process().children(recursive=True))
-    with tempfile.TemporaryDirectory(prefix="t-") as folder:  # short: sockets stand below
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:  # short: sockets are created below it
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield

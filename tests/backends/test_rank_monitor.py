@@ -1,4 +1,4 @@
-"""The monitor of the ranks reads real status files; its time-outs are so short or so long that the clock does not matter."""
+"""The monitor of the ranks, with real status files. Time-outs are very short or very long, so that timing does not matter."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def with_limits(plan: TrainPlan, **limits: float) -> TrainPlan:
 
 
 def gone() -> int:
-    """Process id of one that has ended."""
+    """Return the id of a process that has ended."""
     with subprocess.Popen(["true"]) as process:
         return process.pid
 

@@ -1,4 +1,4 @@
-"""What is Ray's own: joining a cluster that somebody else has started."""
+"""The backend `ray` in a cluster that another process has started."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memo
          _node_ip_address="127.0.0.1", _temp_dir=os.getcwd())
 with open(sys.argv[1], "w") as file:
     file.write(ray.get_runtime_context().gcs_address + "\\n")
-def wait_for(wish):
-    while not os.path.exists(sys.argv[1] + "." + wish):
+def wait_for(state):
+    while not os.path.exists(sys.argv[1] + "." + state):
         time.sleep(0.1)
 @ray.remote(num_cpus=1)
 class Tenant:
@@ -50,7 +50,7 @@ time.sleep(600)
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of a Ray with one CPU, in another process."""
+    """Start a Ray with one CPU in another process; yields its address."""
     for name, value in {**ray_environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}.items():
         monkeypatch.setenv(name, value)
     env, said = {**os.environ, "PYTHONPATH": python_path()}, tmp_path / "address"
@@ -62,11 +62,11 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield said.read_text().strip()
 
 
-def let_it_be(wish: str, tmp_path: Path) -> None:
-    """Let the Ray of `address` be "busy" (all CPUs are somebody's), or "old" (it says that its Python is another)."""
-    (tmp_path / f"address.{wish}").touch()
+def change_ray(state: str, tmp_path: Path) -> None:
+    """Change the Ray of `address`: "busy" occupies its CPU, "old" makes it report another version of Python."""
+    (tmp_path / f"address.{state}").touch()
     deadline = time.monotonic() + 120
-    while not (tmp_path / f"address.{wish}.done").exists():
+    while not (tmp_path / f"address.{state}.done").exists():
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()
         time.sleep(0.1)
 
@@ -82,9 +82,9 @@ def test_a_joined_ray_is_used_kept_and_checked(address, tmp_path):
     with pytest.raises(BackendError, match=rf"the Ray at {address} has 1 CPU\(s\), and 2 workers need 2; add nodes"):
         RayBackend().run(plan(2), worker)
     assert [report.values["plan"] for report in RayBackend().run(plan(1), worker)] == ["ray"]
-    let_it_be("busy", tmp_path)
+    change_ray("busy", tmp_path)
     with pytest.raises(BackendError, match=r"0 of 1 workers started within 10 s; .*: 0; each worker needs 1 free CPU"):
         RayBackend().run(plan(1, start_timeout_s=10), worker)
-    let_it_be("old", tmp_path)
+    change_ray("old", tmp_path)
     with pytest.raises(BackendError, match=r"Version mismatch.*3\.9\.1.*; use this Python and this Ray on every node"):
         RayBackend().run(plan(1), worker)

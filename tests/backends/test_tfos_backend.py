@@ -1,4 +1,4 @@
-"""TensorFlowOnSpark's settings and errors, and a standalone cluster."""
+"""The backend `tfos`: settings, errors, and a standalone cluster."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_invalid_settings_are_refused_before_a_cluster_starts(settings, message,
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[str]:
-    """Address of a standalone Spark with one executor core, in other processes."""
+    """Start a standalone Spark with one executor core in other processes; yields its address."""
     env = {**os.environ, **spark_environment(tmp_path), "PYTHONPATH": python_path()}
     deploy = [f"{env['SPARK_HOME']}/bin/spark-class", "org.apache.spark.deploy"]
     url = f"spark://127.0.0.1:{free_port()}"
@@ -73,7 +73,7 @@ def await_port(port: int, timeout_s: float = 60.0) -> None:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on port {port} after {timeout_s:g} s")
+    raise TimeoutError(f"no process listens on port {port} after {timeout_s:g} s")
 
 
 def free_port() -> int:

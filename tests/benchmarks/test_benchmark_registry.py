@@ -1,4 +1,4 @@
-"""The table of cases: every name in it can be loaded. Imports nothing heavy."""
+"""The table of cases: every name in it exists. Loads no heavy package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every case at its tiny size, on real parts, so that none rots. Its checks of the output are part of it.
+"""Every case at its smallest size, with its checks of the output.
 
-Peers that differ in a setting only, such as the master of Spark or the backend of a training, stand for each other.
+Of peers that differ only in a setting, such as the Spark master or the training backend, one is run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = [
     *("read/tf-data", "read/hybridspeech", "read/hybridspeech-unverified"),
     *("sizes/float16-gzip", "sizes/logmel", "ingest/cold"),
 ]
-"""Run in this process: it imports TensorFlow once for all of them."""
+"""Cases that run in this process, which imports TensorFlow once for all."""
 APART = [
     *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
 ]
@@ -33,9 +33,9 @@ CLUSTER = [
 
 
 TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1"]
-"""Run in this process too."""
+"""Cases that run in this process too."""
 LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
-"""Half a minute, for what other tests do too."""
+"""Cases that take half a minute and are covered by other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
         more["shards"] = inputs.get(kind, size.num_clips)
     outcome: Outcome = load(case.target)(source, tmp_path, **size.settings, **case.peers[peer].settings, **more)
     assert outcome.problem == ""
-    assert outcome.value > 0 or case.seeded  # one epoch may not teach anything
+    assert outcome.value > 0 or case.seeded  # after one epoch the accuracy may be that of chance
 
 
 @pytest.mark.parametrize(

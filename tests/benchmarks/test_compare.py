@@ -1,4 +1,4 @@
-"""Two runs compared: what counts as slower, and the exit code."""
+"""Comparison of two runs: what counts as slower, and the exit code."""
 
 from __future__ import annotations
 

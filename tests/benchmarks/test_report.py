@@ -1,4 +1,4 @@
-"""The document that is made of results."""
+"""The Markdown document of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: output, exit codes, sentences."""
+"""The command line: output, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = ["--features", "logmel", "--n-mels", "24", "--hop-length", "500", "--eng
 
 
 def hybridspeech(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command, run in this process."""
+    """Run a command in this process; returns exit code, stdout and stderr."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception

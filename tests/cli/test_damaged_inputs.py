@@ -1,4 +1,4 @@
-"""A damaged file ends any command in one sentence, never in a traceback."""
+"""With a damaged file, every command ends with one sentence, never with a traceback."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def intact(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 @pytest.fixture
 def copies(intact: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Shards and a run that a test may damage."""
+    """Copies of shards and a run, which a test may damage."""
     shards, run = (shutil.copytree(path, tmp_path / path.name) for path in intact)
     yield shards, run
 

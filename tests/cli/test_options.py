@@ -1,4 +1,4 @@
-"""Options made from settings records, and the files that `--config` reads."""
+"""Options from settings records, and files for `--config`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OPTIONS = {
 
 
 def draw(*arguments: object, **settings: Any) -> tuple[Any, str]:
-    """The record that a command receives for some arguments, and what it prints."""
+    """Return the record that a command receives for some arguments, and its output."""
     tool, received = typer.Typer(), []
 
     @tool.command()
@@ -186,7 +186,7 @@ def plan_file(folder: Path) -> Path:
 
 
 def received_by(command: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The settings that a command passes to its verb."""
+    """Return the settings that a command passes to its verb."""
     received: dict[str, Any] = {}
 
     def verb(*arguments: object, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whether an address answers."""
+"""Checks whether an address answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masters yarn and k8s://: what is checked, what is set, and what Spark makes of it, as far as that needs no cluster."""
+"""Masters yarn and k8s://, without a cluster: checks, settings, and how Spark interprets the settings."""
 
 from __future__ import annotations
 

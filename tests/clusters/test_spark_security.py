@@ -1,4 +1,4 @@
-"""A session that hybridspeech starts answers nobody without its secret, and no secret is in the list of processes."""
+"""A session that hybridspeech starts refuses clients without its secret, and no secret is in the list of processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.spark_neighbour import open_ports
+from support.spark_other_user import open_ports
 from support.spark_standalone import listening_sockets
 
 from hybridspeech.config import EngineConfig

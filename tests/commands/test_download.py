@@ -1,4 +1,4 @@
-"""The verb `data download`: sets of words from a mirror, whole, checked, or not there."""
+"""The verb `data download`: a data set from a mirror is complete and checked, or absent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SPEECH = tar(
 
 
 def from_disk(tmp_path: Path, content: bytes = SPEECH) -> dict[str, str]:
-    """A mirror for `download`."""
+    """A mirror of a data set."""
     (tmp_path / "mirror").write_bytes(content)
     return {"url": (tmp_path / "mirror").as_uri(), "sha256": sha256(content)}
 

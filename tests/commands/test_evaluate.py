@@ -1,4 +1,4 @@
-"""What `evaluate` measures, writes and refuses."""
+"""The verb `evaluate`: metrics, files and errors."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_task_and_the_calibration_are_printed_with_the_accuracy(metrics: Eva
 
 @pytest.fixture(scope="module")
 def calibrated(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with another temperature than 1."""
+    """Copy the run, with a temperature other than 1."""
     folder = tmp_path_factory.mktemp("calibrated") / "run"
     shutil.copytree(run, folder)
     write_calibration(RunDirectory(folder).calibration_path, Calibration(temperature=0.4, num_clips=30))
@@ -161,7 +161,7 @@ def test_unknown_split_is_refused_with_the_existing_ones(run: Path, shards: Path
 
 
 def copy_with(shards: Path, folder: Path, **changes: object) -> Path:
-    """The index alone, changed: enough for what is checked before anything is read."""
+    """Write a changed index without shards, for checks that are made before shards are read."""
     replace(ShardIndex.load(shards), **changes).save(folder)  # type: ignore[arg-type]
     return folder
 

@@ -1,4 +1,4 @@
-"""Exports answer as the run does, carry the labels, and take the place of nothing that is not theirs."""
+"""Exports have the predictions of the run, contain the labels, and replace only earlier exports."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is depreca
 
 
 def raw_samples(path: Path) -> np.ndarray:
-    """What a device has: the samples of a WAV file of 16-bit PCM, as numbers from -1 to 1, up to 16,000 of them."""
+    """Read a WAV file of 16-bit PCM without hybridspeech: float32 [shape=(16000,)], full scale = 1.0."""
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(16_000), "<i2").astype(np.float32) / 32_768
     return np.pad(samples, (0, 16_000 - samples.size))
@@ -183,14 +183,14 @@ def test_an_export_with_other_predictions_is_not_published(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> tuple[Path, Path]:
-    """A dscnn trained from waveform shards, and the shards."""
+    """Return a dscnn that was trained on waveform shards, and the shards."""
     base = tmp_path_factory.getbasetemp()
     return sound_run(base, tones), sound_shards(base, tones)
 
 
 @pytest.fixture(scope="module")
 def measured(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
-    """Each form of it, tried on the testing clips."""
+    """Export the run in each format, measured on the testing clips."""
     (run, shards), folder = trained, tmp_path_factory.mktemp("measured")
     names = {**NAMES, "tflite-int8": "int8.tflite"}
     return {

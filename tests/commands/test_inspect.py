@@ -1,4 +1,4 @@
-"""What `inspect` says of shards."""
+"""The verb `inspect`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, tones: Path) -> Path:
 
 @pytest.fixture
 def copy(shards: Path, tmp_path: Path) -> Iterator[Path]:
-    """Shards that a test may damage."""
+    """A copy of shards that a test may damage."""
     yield shutil.copytree(shards, tmp_path / "shards")
 
 

@@ -26,7 +26,7 @@ SMALL = FeatureConfig(kind="waveform")
 
 @pytest.fixture
 def source(tones: Path, tmp_path: Path) -> Path:
-    """The tones, of which one clip lasts 1.5 s and one 3 s."""
+    """Copy the tones, with one clip of 1.5 s and one of 3 s."""
     copy = shutil.copytree(tones, tmp_path / "source")
     for word, seconds in (("high", 1.5), ("low", 3.0)):
         path = min((copy / word).iterdir())

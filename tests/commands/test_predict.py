@@ -1,4 +1,4 @@
-"""What `predict` says of files, good and bad."""
+"""The verb `predict` on usable and unusable files."""
 
 from __future__ import annotations
 

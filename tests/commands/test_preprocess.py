@@ -1,4 +1,4 @@
-"""The verb `preprocess`, on every engine (fixture `engine`) and on the local one where the engine is not the point."""
+"""The verb `preprocess`: on every engine (fixture `engine`), or on the local one if the engine does not matter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def reference(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessResult]:
-    """The tones, as the reference engine makes them."""
+    """Shards of the tones, from the reference engine."""
     out = tmp_path_factory.mktemp("reference") / "shards"
     return out, preprocess(tones, out, features=SMALL, engine="local")
 

@@ -1,4 +1,4 @@
-"""`preprocess` and `inspect` on object stores: the digest of local disks, or one sentence."""
+"""`preprocess` and `inspect` on object stores: the digest of local disks, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SHARDS = hs.ShardConfig(num_shards=3)
 
 @pytest.fixture(scope="module")
 def expected(flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The result on local disks; some clips are rejected."""
+    """Preprocess on local disks; some clips are rejected."""
     return hs.preprocess(flawed_tones, tmp_path_factory.mktemp("local") / "shards", engine="local", shards=SHARDS)
 
 
 @pytest.fixture
 def source(flawed_tones: Path, s3_url: str) -> str:
-    """The clips on the store, uploaded once. Read only."""
+    """Upload the clips to the store, once. Read only."""
     url = join(parent_and_name(s3_url)[0], "flawed-tones")
     return url if list_files(url) else uploaded(flawed_tones, url)
 
@@ -53,7 +53,7 @@ def same(found: Any, expected: Any) -> bool:
 
 
 def sizes_in(location: str) -> dict[str, int]:
-    """Sizes of the files of an output, without the records for a resume, which hold times and etags."""
+    """Return sizes of the files of an output, without the records for a resume, which contain times and etags."""
     return {s.name: s.num_bytes for s in list_files(location) if not s.name.startswith("_progress/")}
 
 

@@ -1,4 +1,4 @@
-"""A resume notices what has changed in the source, and makes only that again."""
+"""A resume detects changes of the source, and makes only the affected shards again."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def source(tmp_path: Path) -> Path:
 
 
 def make(source: Path, out: Path, **options: Any) -> PreprocessResult:
-    """Shards of one process, so that nothing is forgotten between two calls."""
+    """Preprocess in one process, so that its caches stay between two calls."""
     options = {"features": SMALL, "manifest": UNSPLIT, "shards": ShardConfig(num_shards=3), **options}
     return preprocess(source, out, engine="local", engine_config=EngineConfig(num_executors=1), **options)
 
 
 def change_in_place(path: Path) -> None:
-    """Another sound of the same size."""
+    """Return another sound of the same size."""
     size = path.stat().st_size
     write_wav(path, seed=1000)
     assert path.stat().st_size == size
@@ -82,7 +82,7 @@ def test_another_source_of_the_same_names_is_noticed(source: Path, tmp_path: Pat
 
 
 def test_another_source_with_the_same_names_sizes_and_times_is_noticed(source: Path, tmp_path: Path) -> None:
-    """As archives with one time for all files leave them."""
+    """Archives may give all files the same time."""
     shutil.copytree(source, tmp_path / "other")
     change_in_place(tmp_path / "other/yes/4.wav")
     for path in (*source.rglob("*.wav"), *(tmp_path / "other").rglob("*.wav")):
@@ -200,7 +200,7 @@ def test_sizes_and_times_are_in_the_progress_folder_only(source: Path, tmp_path:
 
 
 def test_other_files_of_the_source_are_ignored(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second look happens in workers: the driver starts no engine for an unchanged source."""
+    """Workers compare the sound; for an unchanged source the driver starts no engine."""
     make(source, tmp_path / "out")
     (source / "README.md").write_text("new")
     stages: list[str] = []

@@ -1,4 +1,4 @@
-"""The verb `run`, on real Spark, TensorFlowOnSpark and Ray: its curve is that of training from shards."""
+"""The verb `run` on Spark, TensorFlowOnSpark and Ray: its loss curve is that of training from shards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def curve(history: tuple[dict[str, float], ...]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def from_shards(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[float]]:
-    """Curves of training from shards, by number of workers."""
+    """Return curves of training from shards, by number of workers."""
     base = tmp_path_factory.mktemp("from-shards")
     one = train(shards, base / "one", model=CNN, fit=FIT, recipe="report", backend="local")
     two = train(shards, base / "two", model=CNN, fit=FIT, recipe="report", cluster=TWO, backend="tfos")
@@ -56,7 +56,7 @@ def from_shards(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @dataclass(frozen=True)
 class Attacked:
-    """A run, and what a neighbour did to it meanwhile."""
+    """A run, and the attack on its ports."""
 
     result: RunResult
     attack: Attack
@@ -64,7 +64,7 @@ class Attacked:
 
 @pytest.fixture(scope="module", params=["tfos", "ray"])
 def of_two(request: pytest.FixtureRequest, flawed_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Attacked:
-    """Two workers that must spill most of their records, while all ports are attacked."""
+    """Run two workers whose records mostly do not fit in memory, while all ports are attacked."""
     folder = tmp_path_factory.mktemp(request.param)
     with Attack(folder / "proof") as attack:
         result = run(
@@ -113,19 +113,19 @@ def test_a_run_listens_on_loopback_only_and_survives_attacks_on_its_ports(of_two
 
 
 @contextlib.contextmanager
-def struck(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[int]]:
-    """While it lasts: kill `pid_of` the rank's process once that is being fed, once; the pids that were killed."""
+def killed_once_fed(run: Path, rank: int, pid_of: Callable[[int], int]) -> Iterator[list[int]]:
+    """Kill the process `pid_of(rank's process)` once, when the rank is being fed; yields the ids of killed processes."""
     killed: list[int] = []
     over = threading.Event()
 
-    def strike() -> None:
+    def kill_one() -> None:
         while not over.wait(0.01) and not killed:
             status = RunDirectory(run).status.read(rank)
             if status.get("phase") == "feed" and is_alive(status["pid"]):
                 killed.append(pid_of(status["pid"]))
                 os.kill(killed[0], signal.SIGKILL)
 
-    thread = threading.Thread(target=strike, daemon=True)
+    thread = threading.Thread(target=kill_one, daemon=True)
     thread.start()
     try:
         yield killed
@@ -140,7 +140,7 @@ def test_a_rank_killed_during_the_feed_is_named_and_a_restart_gives_the_same_cur
     flawed_tones: Path, tmp_path: Path, from_shards: dict[int, list[float]]
 ) -> None:
     lines: list[str] = []
-    with struck(tmp_path / "run", 0, lambda pid: pid) as killed:
+    with killed_once_fed(tmp_path / "run", 0, lambda pid: pid) as killed:
         result = run(
             flawed_tones,
             tmp_path / "run",
@@ -160,10 +160,10 @@ def test_a_rank_killed_during_the_feed_is_named_and_a_restart_gives_the_same_cur
 
 @pytest.mark.cluster
 def test_a_killed_feed_process_ends_the_run_immediately(flawed_tones: Path, tmp_path: Path) -> None:
-    """The rank and its queue are children of it, and have its connection to Spark until they let go of it."""
+    """The rank and its queue are children of this process, and inherit its connection to Spark."""
     began = time.monotonic()
     with (
-        struck(tmp_path / "run", 0, lambda pid: psutil.Process(pid).ppid()),
+        killed_once_fed(tmp_path / "run", 0, lambda pid: psutil.Process(pid).ppid()),
         pytest.raises(BackendError, match=r"worker 0 failed|TensorFlowOnSpark failed"),
     ):
         run(flawed_tones, tmp_path / "run", features=SMALL, model=CNN, fit=FIT, backend="tfos")

@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `predict` and `export` with shards and runs on an object store: the numbers of local disks."""
+"""`train`, `evaluate`, `predict` and `export` with shards and runs on an object store give the numbers of local disks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A training on local disks."""
+    """Train on local disks."""
     return hs.train(shards, tmp_path_factory.mktemp("runs") / "run", backend="local", fit=FIT)
 
 

@@ -1,4 +1,4 @@
-"""Synthetic speech: the same bytes for a seed, in the layout of Speech Commands, with unheard speakers in testing."""
+"""Synthetic speech: the same bytes for a seed, in the layout of Speech Commands; testing speakers are not in training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def digest(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All 30 words by 4 speakers. Read only."""
+    """All 30 words of 4 speakers. Read only."""
     out = tmp_path_factory.mktemp("spoken")
     synthesize(out, clips_per_word=4, num_workers=1)
     return out
@@ -87,7 +87,7 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-# The set
+# The data set
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path, spoken: Path) -> None:
@@ -177,7 +177,7 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
     assert [(progress.done, progress.total) for progress in seen] == [(2, 6), (4, 6), (6, 6)]
 
 
-# What must not be lost or taken for whole
+# Existing and unfinished outputs
 
 
 def test_only_our_own_output_folder_is_replaced(tmp_path: Path) -> None:

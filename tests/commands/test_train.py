@@ -37,7 +37,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module", autouse=True)
 def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All the trainings of this module leave no process, port, thread or temporary file."""
-    tmp_path_factory.getbasetemp()  # it must not stand below the folder of this fixture
+    tmp_path_factory.getbasetemp()  # it must not be below the folder of this fixture
     with nothing_is_left():
         yield
 
@@ -76,19 +76,19 @@ def test_the_same_seed_gives_the_same_curve(small_training: TrainResult, small_s
 def test_the_last_checkpoints_and_the_best_are_kept(
     small_training: TrainResult, small_shards: Path, tmp_path: Path
 ) -> None:
-    fit = replace(FIT, epochs=5, learning_rate=0.2, keep_checkpoints=1)  # too fast: the best epoch is not the last
+    fit = replace(FIT, epochs=5, learning_rate=0.2, keep_checkpoints=1)  # too high: the best epoch is not the last
     result = train(small_shards, tmp_path / "run", fit=fit, backend="local")
     best = min(result.history, key=lambda row: row["val_loss"])["epoch"]
     assert best != 5
     assert [place.epochs for place in places(RunDirectory(result.run_dir))] == [best, 5]
 
 
-@pytest.mark.parametrize("harm", ["missing", "cut"])
-def test_incomplete_shards_are_refused_before_training(small_shards: Path, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_incomplete_shards_are_refused_before_training(small_shards: Path, tmp_path: Path, damage: str) -> None:
     copy = shutil.copytree(small_shards, tmp_path / "shards")
-    victim = sorted(copy.glob("training-*"))[2]
-    victim.unlink() if harm == "missing" else os.truncate(victim, 100)
-    with pytest.raises(ShardError, match=rf"{victim.name}: .*1 incomplete shard in .*: preprocess again"):
+    damaged = sorted(copy.glob("training-*"))[2]
+    damaged.unlink() if damage == "missing" else os.truncate(damaged, 100)
+    with pytest.raises(ShardError, match=rf"{damaged.name}: .*1 incomplete shard in .*: preprocess again"):
         train(copy, tmp_path / "run", fit=FIT, backend="tfos")
     assert not (tmp_path / "run").exists()
 
@@ -119,7 +119,7 @@ VARIED = replace(FIT, augment=AugmentConfig(time_shift_ms=50, gain_db=3, speed_p
 
 @pytest.fixture(scope="module")
 def varied(waveforms: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """Clips varied anew in each epoch, on the reference backend."""
+    """Train with other augmentation in each epoch, on the reference backend."""
     return train(waveforms, tmp_path_factory.mktemp("run") / "run", features=SMALL, fit=VARIED, backend="local")
 
 

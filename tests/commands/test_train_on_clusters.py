@@ -1,4 +1,4 @@
-"""Trainings of two workers on both cluster backends: attacked by a neighbour, with a rank killed, and undisturbed."""
+"""Trainings of two workers on both cluster backends: attacked by another user, with a killed rank, and undisturbed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.port_attack import Attack
 from support.process_traces import nothing_is_left
 from support.small_trainings import FIT_OF_TWO_WORKERS, TWO_WORKERS, curve, train
-from support.worker_faults import FaultyBackend, kill_me
+from support.worker_faults import FaultyBackend, kill_process
 
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.train import TrainResult
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module", autouse=True)
 def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All the trainings of this module leave no process, port, thread or temporary file."""
-    tmp_path_factory.getbasetemp()  # it must not stand below the folder of this fixture
+    tmp_path_factory.getbasetemp()  # it must not be below the folder of this fixture
     with nothing_is_left():
         yield
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """A training, and what a neighbour did to it meanwhile."""
+    """A training, and the attack on its ports."""
 
     result: TrainResult
     attack: Attack
@@ -37,7 +37,7 @@ class Attacked:
 
 @pytest.fixture(scope="module")
 def attacked(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attacked]:
-    """The same training on two workers of each cluster backend, while all their ports are attacked."""
+    """Train on two workers of each cluster backend, while all their ports are attacked."""
     made = {}
     for backend in ("tfos", "ray"):
         folder = tmp_path_factory.mktemp(backend)
@@ -49,7 +49,7 @@ def attacked(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture(scope="module")
 def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
-    """The trainings themselves."""
+    """Return the results of the trainings."""
     return {backend: each.result for backend, each in attacked.items()}
 
 
@@ -67,14 +67,14 @@ def test_a_local_training_listens_on_loopback_only_and_survives_attacks_on_its_p
 def test_a_killed_rank_is_named_and_a_restart_gives_the_same_curve(
     backend: str, small_shards: Path, tmp_path: Path, of_two_workers: dict[str, TrainResult]
 ) -> None:
-    """Killed in the middle of the second epoch, two steps after a checkpoint."""
+    """The rank is killed in the second epoch, two steps after a checkpoint."""
     lines: list[str] = []
     result = train(
         small_shards,
         tmp_path / "run",
         fit=FIT_OF_TWO_WORKERS,
         cluster=replace(TWO_WORKERS, max_restarts=1),
-        backend=FaultyBackend(backend, 11 + 8, tmp_path / "struck", kill_me),
+        backend=FaultyBackend(backend, 11 + 8, tmp_path / "fault-injected", kill_process),
         on_progress=lambda progress: lines.append(progress.message),
     )
     (restart,) = [line for line in lines if "starting again" in line]

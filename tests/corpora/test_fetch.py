@@ -1,4 +1,4 @@
-"""Files from servers on loopback that drop, ignore and lie."""
+"""Downloads from servers that drop connections, ignore ranges and announce wrong lengths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sha256(content: bytes) -> str:
 
 
 def get(server: Server, path: Path, content: bytes = CONTENT, num_bytes: int | None = None) -> bytes:
-    """What `fetch` makes of a server that is asked for `content`."""
+    """Fetch `content` from a server."""
     fetch(server.url, path, sha256=sha256(content), num_bytes=num_bytes, config=QUICK)
     return path.read_bytes()
 

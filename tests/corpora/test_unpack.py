@@ -1,4 +1,4 @@
-"""Archives that mean harm."""
+"""Unpacking of valid and malicious archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command for a cluster in the documents is one that the installed programs understand."""
+"""Every command for a cluster in the documents is valid for the installed programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = [
 
 
 def commands(program: str) -> list[list[str]]:
-    """Arguments of each use of a program in the pages; a command after ``--`` of another program counts as well."""
+    """Return the arguments of each use of a program in the pages, also after ``--`` of another program."""
     found = []
     for page in PAGES:
         for block in snippets(page):

@@ -1,4 +1,4 @@
-"""The container image: its Dockerfile, what goes into its build, and its entry point."""
+"""The container image: Dockerfile, build context and entry point."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_build_context_has_only_the_files_that_are_copied() -> None:
 
 @pytest.mark.cluster
 def test_the_entry_point_starts_an_executor_with_valid_options(tmp_path: Path) -> None:
-    """The driver that it is told does not answer: so far it comes with arguments that Spark's executor takes."""
+    """The address of the driver does not answer: with valid arguments, Spark's executor gets as far as connecting to it."""
     variables = {
         "PATH": os.environ["PATH"],
         "JAVA_HOME": str(find_java()),

@@ -1,4 +1,4 @@
-"""The manifests in deploy/ are valid, and close what they promise to close."""
+"""The manifests in deploy/ are valid, and restrict access as documented."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pod_templates(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def spark_pods(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield driver and executor of a SparkApplication as the pods that the operator makes of them."""
+    """Yield driver and executor of a SparkApplication as pods, as the operator creates them."""
     for role in ("driver", "executor"):
         given = resource["spec"][role]
         container = {
@@ -122,7 +122,7 @@ def test_a_pod_is_reachable_from_pods_of_its_own_job_only(pod: dict[str, Any]) -
         [{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": labels["app.kubernetes.io/instance"]}}}]
     ]
     others = [port["port"] for rule in opened if "ports" in rule for port in rule["ports"]]
-    assert others in ([], [8265])  # Ray's dashboard, for KubeRay's operator: it asks for the token
+    assert others in ([], [8265])  # Ray's dashboard, for KubeRay's operator; it requires the token
 
 
 @pytest.mark.parametrize("resource", [*of_kind("RayCluster"), *of_kind("RayJob")], ids=lambda each: each["kind"])

@@ -1,4 +1,4 @@
-"""Every code block of README.md, CONTRIBUTING.md and docs/ runs as printed, in order, in an empty folder with clips."""
+"""Every code block of README.md, CONTRIBUTING.md and docs/ runs as printed, in order, in a folder with clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every engine promises, on every engine. `engine` comes from conftest, is open, and is shared by many tests."""
+"""The contract of engines, tested on every engine. The fixture `engine` is open and shared by many tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hybridspeech.errors import AudioError, EngineError, HybridspeechError, Work
 
 
 class OddError(HybridspeechError):
-    """Can't be pickled: its arguments are not the ones it is made of."""
+    """An exception that cannot be pickled: its arguments are not those of its constructor."""
 
     def __init__(self, left: int, right: int) -> None:
         super().__init__(f"{left} is not {right}")
@@ -173,7 +173,7 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
 @pytest.mark.cluster
 @pytest.mark.parametrize("engine", ["spark-local", "spark-local-cluster", "raydp"], indirect=True)
 def test_spark_workers_import_and_compile_before_the_fork(engine: Engine) -> None:
-    """See `patches.pyspark_daemon`: each of these saves milliseconds of every task."""
+    """See `patches.pyspark_daemon`: each of these steps saves milliseconds per task."""
 
     def function(items: Sequence[int]) -> dict[str, object]:
         import pyspark.daemon

@@ -1,6 +1,6 @@
-"""What is RayDP's own: two systems that start and end together, in a process that others use as well.
+"""The engine `raydp`: Ray and Spark start and end together, in a process that uses them elsewhere too.
 
-The contract tests open it once more in the same process.
+The contract tests open it again in the same process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_context import current_gateway
 
-# As in test_spark: a session that other tests share is closed first.
+# As in test_spark_engine: the shared session of other tests is closed first.
 alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
 

@@ -1,4 +1,4 @@
-"""What is Spark's own: settings, sessions of others, and leaving nothing behind."""
+"""The engine `spark`: settings, sessions of the caller, and clean-up."""
 
 from __future__ import annotations
 

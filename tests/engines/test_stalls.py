@@ -1,4 +1,4 @@
-"""An engine with a process that is stopped, or killed at its start, ends with an error that names the process."""
+"""If a process of an engine is stopped, or killed at its start, the error names the process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def when_it_appears(role: str, signal_: int) -> Iterator[None]:
 def stop_on_done(role: str) -> Callable[[object], None]:
     def on_done(_: object) -> None:
         for process in processes_with(role):
-            for each in process_tree(process.pid):  # Python workers that are idle would go on without their daemon
+            for each in process_tree(process.pid):  # idle Python workers do not need their daemon
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.suspend()
 

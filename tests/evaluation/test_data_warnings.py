@@ -1,4 +1,4 @@
-"""What `evaluate` warns of: unknown speakers, empty splits, labels with few clips."""
+"""Warnings of `evaluate`: unknown speakers, empty splits, labels with few clips."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ CORRELATIONS = (0.0, 0.05, 0.2)
 def simulated(
     accuracy: float, correlation: float, num_speakers: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, list[str]]:
-    """Clips of beta-binomial speakers, 5 to 29 clips each: whether each is correct, and its speaker."""
+    """Simulate clips of beta-binomial speakers, 5 to 29 clips each; returns whether each is correct, and its speaker."""
     clips = generator.integers(5, 30, num_speakers)
     concentration = 1 / correlation - 1 if correlation else np.inf
     of_speaker = (
@@ -54,7 +54,7 @@ def test_fifty_speakers_give_a_width_near_that_of_the_clustered_t_interval(corre
 
 
 def clustered_t_width(correct: np.ndarray, speakers: list[str]) -> float:
-    """Width of accuracy +- t x cluster-robust standard error."""
+    """Return the width of accuracy +- t x cluster-robust standard error."""
     names, speaker = np.unique(speakers, return_inverse=True)
     residuals = np.bincount(speaker, weights=correct - correct.mean())
     error = np.sqrt(len(names) / (len(names) - 1) * (residuals**2).sum()) / len(correct)

@@ -1,4 +1,4 @@
-"""The model card of an export: metadata, sections, and what it says when a figure is missing."""
+"""The model card of an export: metadata, sections, and text for missing numbers."""
 
 from __future__ import annotations
 

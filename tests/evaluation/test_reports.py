@@ -1,4 +1,4 @@
-"""The HTML reports: what is on the page, that it needs no network, and that names are escaped."""
+"""The HTML reports: their content, no access to the network, and escaped names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EMPTY = ("meta", "img", "br")
 
 
 class Page(HTMLParser):
-    """Elements and text of a page; fails on an element that is not closed."""
+    """Return elements and text of a page; fail on an element that is not closed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

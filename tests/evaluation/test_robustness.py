@@ -1,4 +1,4 @@
-"""Disturbed clips, and what an evaluation says of them."""
+"""Clips with noise or time shifts, and the accuracy on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From stored clips to network inputs: the same numbers wherever they are computed."""
+"""Stored clips to network inputs: the same numbers in preprocessing and in training."""
 
 from __future__ import annotations
 

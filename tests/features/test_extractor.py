@@ -1,4 +1,4 @@
-"""Spectrograms: both kernels are librosa's to a small fraction of a decibel, on anything; wrong input is named."""
+"""Spectrograms: both kernels equal librosa within a small fraction of a decibel on any input; wrong input is an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor, spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig(kind="logmel")
-MAX_ERROR_DB = 1e-4  # the promise is 2e-3
+MAX_ERROR_DB = 1e-4  # documented: 2e-3
 NUM_SAMPLES = 16_000
 TIMES = np.arange(NUM_SAMPLES) / NUM_SAMPLES
 

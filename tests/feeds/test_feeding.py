@@ -1,4 +1,4 @@
-"""A feed without a cluster: what reaches the workers is what `preprocess` would have written, byte for byte."""
+"""A feed without a cluster: workers receive the bytes that `preprocess` would have written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def plan_of(folder: Path, num_workers: int, **cluster: float) -> TrainPlan:
 
 
 def fed(source: ClipSource, plan: TrainPlan) -> tuple[ShardIndex, list[list[Chunk]]]:
-    """The index, and what each rank has received."""
+    """Run a feed; returns the index, and the chunks of each rank."""
     feed = FeedJob(source, plan)
     received: list[list[Chunk]] = [[] for _ in range(plan.cluster.num_workers)]
 
@@ -59,7 +59,7 @@ def fed(source: ClipSource, plan: TrainPlan) -> tuple[ShardIndex, list[list[Chun
 
 
 def files_seen(plan: TrainPlan, rank: int, arriving: Iterator[Chunk | ShardIndex]) -> dict[str, bytes]:
-    """What the worker of one rank finds in its folder of shards."""
+    """Return what the worker of one rank reads in its folder of shards."""
     found: dict[str, bytes] = {}
 
     def worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:

@@ -1,4 +1,4 @@
-"""Folders as a source: which files are clips, and what is passed over."""
+"""Folders as a source: clips and ignored files."""
 
 from __future__ import annotations
 

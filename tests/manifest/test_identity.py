@@ -1,4 +1,4 @@
-"""Labels and speakers that look alike are one; one file under two names is an error."""
+"""Labels and speakers that look alike are the same; one file under two names is an error."""
 
 from __future__ import annotations
 

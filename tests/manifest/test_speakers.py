@@ -1,4 +1,4 @@
-"""Speakers from paths: patterns, presets, and the proposal of one."""
+"""Speakers from paths: patterns, presets, and the proposed pattern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who decides the split and the speaker of a clip: the published lists, the hash rule, the table, the file name."""
+"""Splits and speakers of clips: published lists, hash rule, table columns and file names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hybridspeech.manifest.splits import hash_name_of, split_by_hash
 
 
 def official(filename: str, validation_percentage: float, testing_percentage: float) -> str:
-    """which_set of the README of Speech Commands v0.01, for Python 3."""
+    """`which_set` from the README of Speech Commands v0.01, for Python 3."""
     import hashlib
 
     hash_name = re.sub(r"_nohash_.*$", "", os.path.basename(filename))  # noqa: PTH119 - as published

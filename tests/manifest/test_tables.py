@@ -1,4 +1,4 @@
-"""Tables as a source: all formats give the same clips, damaged ones are explained; and the bytes of manifest.parquet."""
+"""Tables as a source: all formats give the same clips; errors of damaged tables; the bytes of manifest.parquet."""
 
 from __future__ import annotations
 

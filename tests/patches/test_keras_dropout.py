@@ -1,4 +1,4 @@
-"""Dropout masks that depend on seed, layer and step alone, and what they rely on in Keras."""
+"""Dropout masks that depend only on seed, layer and step, and what the patch assumes about Keras."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_dropout_layer_draws_from_its_private_generator() -> None:
 
 
 def dropout_of(seed: int) -> tuple[Any, Any]:
-    """A dropout layer's generator as training sets it up, and the step that it follows."""
+    """Return a dropout generator as training sets it up, and its step variable."""
     model = build_model(SMALL)
     compile_model(model, TrainPlan(shards="", run="", model=SMALL, fit=replace(REPORT, seed=seed)), num_steps=1)
     (layer,) = (layer for layer in model.layers if type(layer).__name__ == "Dropout")

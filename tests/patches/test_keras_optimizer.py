@@ -1,4 +1,4 @@
-"""The fused optimizers of Keras, and what they rely on."""
+"""The fused optimizers, and what they assume about Keras."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_the_fused_update_is_that_of_keras(kind: str) -> None:
     import tf_keras
 
     def curve(wrap: Any) -> list[float]:
-        """Losses of a linear regression in float64, of which one variable does not decay."""
+        """Return losses of a linear regression in float64, with one variable without weight decay."""
         generator = np.random.default_rng(0)
         inputs, truth = generator.standard_normal((64, 50)), generator.standard_normal((64, 1))
         weight = tf.Variable(generator.standard_normal((50, 1)), name="kernel")
         bias = tf.Variable(np.ones(1), name="bias")
         rate = tf_keras.optimizers.schedules.CosineDecay(0.1, 100)
-        betas = {"beta_1": 0.875, "beta_2": 1 - 2**-10}  # Keras rounds them to float32, which these survive
+        betas = {"beta_1": 0.875, "beta_2": 1 - 2**-10}  # exact in float32, to which Keras rounds them
         optimizer = wrap(getattr(tf_keras.optimizers, kind))(rate, **betas)
         if kind == "AdamW":
             optimizer.exclude_from_weight_decay(var_names=["bias"])

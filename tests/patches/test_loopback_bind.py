@@ -1,4 +1,4 @@
-"""The replaced `bind`, in processes of their own: it can't be restored."""
+"""The replaced `bind`. Each test uses a new process, because the original cannot be restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the access to pyspark's gateway relies on."""
+"""What the access to pyspark's gateway assumes about pyspark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parent of Spark's Python workers, and what it relies on in pyspark."""
+"""The daemon of Spark's Python workers, and what it assumes about pyspark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the patches of Ray, Ray Train and RayDP rely on, and the reasons for them."""
+"""What the patches of Ray, Ray Train and RayDP assume, and whether their reasons still hold."""
 
 from __future__ import annotations
 

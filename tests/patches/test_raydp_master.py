@@ -1,4 +1,4 @@
-"""What the patched start of RayDP's master relies on, and the reason for the patch."""
+"""What the patched start of RayDP's master assumes, and whether its reason still holds."""
 
 from __future__ import annotations
 

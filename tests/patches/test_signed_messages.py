@@ -1,4 +1,4 @@
-"""Signed messages, and messages of an attacker."""
+"""Messages with a valid signature, and messages of an attacker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = b"k" * 32
 
 
 class Touch:
-    """Unpickling this creates a file: what an attacker would do, and worse."""
+    """Unpickling this creates a file, as a harmful pickle could."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The heartbeat time-out of TensorFlow, and what setting it relies on."""
+"""The heartbeat time-out of TensorFlow, and what the patch assumes about TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the patch of TensorFlowOnSpark relies on, and the reasons for it. Read from source: importing it has side effects."""
+"""What the patch of TensorFlowOnSpark assumes, and its reasons. Source is read, since an import has side effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environment variables that are set for a while."""
+"""Environment variables that are set temporarily."""
 
 from __future__ import annotations
 

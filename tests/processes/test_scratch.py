@@ -1,4 +1,4 @@
-"""Scratch folders, also where the temporary folder has an unusual path or can't be written."""
+"""Scratch folders, also if the temporary folder has an unusual path or cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guarded command and all that it starts end with its owner, whatever happens to either."""
+"""A guarded command and all its descendants end with its owner, also if one of them is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess, describe_exit, is_alive, process_tree
 
-# Writes its process id to a file and sleeps, in a session of its own, and its parent has ended: the hardest to find.
+# Writes its process id to a file and sleeps, as an orphan in its own session, which is the hardest to find.
 ESCAPED = """
 import os, sys, time
 if os.fork() == 0:

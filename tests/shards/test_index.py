@@ -1,4 +1,4 @@
-"""The index of a folder of shards: it says what is there, and nothing that is not so."""
+"""The index of a folder of shards: its content, its digest, and verification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other people's readers read our shards: TensorFlow, the tfrecord package, Ray Data."""
+"""Other readers read our shards: TensorFlow, the package tfrecord, Ray Data."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_our_bytes_equal_those_of_protobuf(config: ShardConfig, tmp_path: Path) 
     theirs |= {"label": feature(int64_list=tf.train.Int64List(value=[300])), "spectrogram": array}
     expected = tf.train.Example(features=tf.train.Features(feature=theirs))
     assert parsed == expected
-    assert len(ours) == len(expected.SerializeToString())  # the order of the keys is free, nothing else is
+    assert len(ours) == len(expected.SerializeToString())  # only the order of the keys may differ
 
 
 @pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.compression)
 def test_the_tfrecord_package_reads_our_shards(config: ShardConfig, tmp_path: Path) -> None:
-    # In a process of its own: TensorFlow registers the same protobuf names, and the package can't live with that.
+    # It runs in a new process, because TensorFlow registers the same protobuf names as the package.
     code = (
         "import sys, numpy; from tfrecord.reader import tfrecord_loader;"
         "kinds = {'spectrogram': 'float', 'label': 'int', 'clip_id': 'byte'};"
@@ -98,7 +98,7 @@ def test_the_tfrecord_package_reads_our_shards(config: ShardConfig, tmp_path: Pa
 @pytest.mark.cluster
 @pytest.mark.parametrize("engine", ["raydp"], indirect=True)
 def test_ray_data_reads_our_shards(engine: Engine, tmp_path: Path) -> None:
-    """In the Ray that the engine has started; its executors hold the CPUs, so the reading tasks ask for none."""
+    """It uses the Ray of the engine, whose executors hold the CPUs; so the reading tasks request none."""
     import ray.data
 
     path = write_shard(tmp_path, CONFIGS[0])

@@ -1,4 +1,4 @@
-"""The store of records of one worker: whatever the order of arrival and the memory, the bytes are those of the shards."""
+"""The record store of a worker: it returns the bytes of the shards for any order of arrival and any memory limit."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_all_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with RecordStore(1_500) as store:
         for each in chunks():
             store.put(each)
-        assert list(tmp_path.rglob("*")) == [next(tmp_path.iterdir())]  # the folder; its files have no names
+        assert list(tmp_path.rglob("*")) == [next(tmp_path.iterdir())]  # the folder; its files are unnamed
     assert not list(tmp_path.iterdir())
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

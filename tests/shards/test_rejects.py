@@ -1,4 +1,4 @@
-"""The account of clips that can't be used."""
+"""Rejects: limit and file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def account(path: Path, max_rejects: float) -> Rejects:
 def test_more_rejects_than_the_limit_are_an_error(max_rejects, allowed, tmp_path):
     rejects = account(tmp_path / "rejects.jsonl", max_rejects)
     for number in range(allowed):
-        rejects.add([reject(number), reject(number)])  # a clip that is met twice counts once
+        rejects.add([reject(number), reject(number)])  # a clip that is rejected twice counts once
         rejects.check()
     assert len(rejects) == allowed
     rejects.add([reject(allowed)])

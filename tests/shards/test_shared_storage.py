@@ -1,4 +1,4 @@
-"""Driver and workers must see the same folders: what they do not share is found before work, and before the commit mark."""
+"""Driver and workers must see the same folders; this is checked before the work and before the commit mark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECK = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])).check()"
 
 
 def check_elsewhere(storage: object, private: Path) -> str:
-    """Last line of the error of a worker that has `private` for itself; empty if it sees all."""
+    """Return the last line of the error of a worker that does not see `private`; empty if it sees all."""
     command = [*own_folder(private, "elsewhere"), sys.executable, "-c", CHECK, pickle.dumps(storage).hex()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""

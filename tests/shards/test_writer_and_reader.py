@@ -1,4 +1,4 @@
-"""Shards: the same bytes each time, whole or not at all, and no damage goes unseen."""
+"""Shards: the same bytes each time, complete or absent; every damage is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store does wrong, through a proxy that does it: the same content in the end, or one sentence."""
+"""Faults of a store, injected by a proxy: the same content in the end, or an error of one sentence."""
 
 from __future__ import annotations
 

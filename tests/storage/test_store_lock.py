@@ -33,7 +33,7 @@ def names(out: str) -> list[str]:
 
 
 def as_if_elsewhere(out: str) -> None:
-    """Let the lock's owner be a process of another machine that is no longer running."""
+    """Make the owner of the lock a process of another machine that no longer runs."""
     content = json.loads(read_bytes(join(out, "_lock-000001")))
     write_bytes(join(out, "_lock-000001"), json.dumps({**content, "machine": "another", "owner": "gone"}))
 

@@ -1,4 +1,4 @@
-"""Archives made in memory, honest ones and others."""
+"""Valid and malicious archives, made in memory."""
 
 from __future__ import annotations
 

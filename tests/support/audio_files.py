@@ -1,4 +1,4 @@
-"""A factory of sound files that can't be used, and of odd ones that can. Everything is made here, by seed, in memory."""
+"""Unusable and unusual audio files, made in memory from a seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_SAMPLES = 16_000
 
 
 def noise(num_samples: int = NUM_SAMPLES, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """float32 [shape=(num_samples,) or (num_samples, channels)], quiet enough never to clip."""
+    """Return noise that never clips: float32 [shape=(num_samples,) or (num_samples, channels)]."""
     shape = num_samples if channels == 1 else (num_samples, channels)
     return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
@@ -25,17 +25,17 @@ def noise(num_samples: int = NUM_SAMPLES, channels: int = 1, seed: int = 0) -> n
 def sound(
     format: str = "WAV", subtype: str | None = None, wave: np.ndarray | None = None, rate_hz: int = RATE_HZ
 ) -> bytes:
-    """A whole, valid sound file."""
+    """Return a complete, valid audio file."""
     wave, file = noise() if wave is None else wave, io.BytesIO()
     channels = 1 if wave.ndim == 1 else wave.shape[1]
     with soundfile.SoundFile(file, "w", rate_hz, channels, format=format, subtype=subtype) as writer:
-        for start in range(0, len(wave), 100_000):  # in one piece, libvorbis overruns its stack
+        for start in range(0, len(wave), 100_000):  # libvorbis overflows its stack if this is one piece
             writer.write(wave[start : start + 100_000])
     return file.getvalue()
 
 
 def patched(data: bytes, offset: int, format: str, value: int) -> bytes:
-    """`data` with a number written over it."""
+    """Return `data` with a number written over a part of it."""
     changed = bytearray(data)
     struct.pack_into(format, changed, offset, value)
     return bytes(changed)
@@ -43,7 +43,7 @@ def patched(data: bytes, offset: int, format: str, value: int) -> bytes:
 
 @functools.cache
 def wav() -> bytes:
-    """One second of mono PCM 16, with the canonical 44-byte header."""
+    """Return one second of mono PCM 16 with the canonical 44-byte header."""
     return sound("WAV", "PCM_16")
 
 
@@ -65,7 +65,7 @@ def _half(data: bytes) -> bytes:
 
 
 def _bomb(format: str, subtype: str | None = None) -> bytes:
-    """11 minutes of silence in a small file."""
+    """Return 11 minutes of silence in a small file."""
     return sound(format, subtype, np.zeros(11 * 60 * 8_000, np.float32), 8_000)
 
 
@@ -134,7 +134,7 @@ BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def big_endian_wav() -> bytes:
-    """RIFX: the same sound with every number in big-endian order."""
+    """Return RIFX: the same sound with every number in big-endian order."""
     file = io.BytesIO()
     soundfile.write(file, noise(), RATE_HZ, format="WAV", subtype="PCM_16", endian="BIG")
     return file.getvalue()
@@ -166,11 +166,11 @@ ODD: dict[str, Callable[[], bytes]] = {
     "written by ffmpeg into a pipe": lambda: patched(patched(wav(), 4, "<I", 0xFFFFFFFF), 40, "<I", 0xFFFFFFFF),
     "written by sox into a pipe": lambda: patched(patched(wav(), 4, "<I", 0x7FFFF024), 40, "<I", 0x7FFFF000),
 }
-"""name -> content of files that are unusual and good"""
+"""name -> content of files that are unusual and usable"""
 
 
 def write_bad_files(folder: Path) -> dict[Path, str]:
-    """Every kind of bad file, as {path: reason}: the contents of BAD and things that are no regular files.
+    """Make every kind of unusable file; returns {path: reason}: the contents of BAD, and paths that are not regular files.
 
     A file without read permission is among them unless the tests run as root, who may read it.
     """

@@ -1,4 +1,4 @@
-"""A root directory with a C library and nothing else, to start programs on a machine without packages. Needs root."""
+"""A root directory with only a C library, to start programs as on a machine without packages. Needs root."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_bare_root(root: Path) -> None:
 
 
 def run_in_root(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with `root` as its root directory, without any variable of this process."""
+    """Run a command with `root` as its root directory, without the environment variables of this process."""
     chroot = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin")
     at = shlex.quote(str(root))
     mounts = f"mount -t proc proc {at}/proc && mount --rbind /dev {at}/dev"

@@ -1,4 +1,4 @@
-"""A module of a custom network that can not be imported."""
+"""A module of a custom network whose import fails."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Faults without a cluster: damaged files, missing sources, full disks, closed ports, wrong option values.
 
-A seed decides the fault. `play` runs one command under it, in this process, and returns what is wrong with the outcome:
+A seed selects the fault. `inject` runs one command with it, in this process, and returns what is wrong with the outcome:
 a command must end with exit code 0 and the right digest, or with one sentence and exit code 1 or 2.
 """
 
@@ -32,7 +32,7 @@ SMALL_JSON: tuple[Any, ...] = (None, True, -1, 10**30, 1e308, "", "\x00", "a" * 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the faults are played on; each fault works on a copy.
+    """Inputs of the commands; each fault works on a copy.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def make_scene(folder: Path) -> Scene:
     return Scene(source, table, shards, json.loads(made.stdout)["digest"], run)
 
 
-def play(seed: int, scene: Scene, folder: Path) -> tuple[str, str]:
-    """Play one fault in an empty folder; its name, and what is wrong with the outcome ('' if nothing is)."""
+def inject(seed: int, scene: Scene, folder: Path) -> tuple[str, str]:
+    """Inject one fault in an empty folder; returns its name, and what is wrong with the outcome ('' if nothing is)."""
     draw = random.Random(seed)
     fault = draw.choice(FAULTS)
     before = set(psutil.Process().children(recursive=True))
@@ -93,7 +93,7 @@ def play(seed: int, scene: Scene, folder: Path) -> tuple[str, str]:
 
 
 def problem_of(ended: Ended, digest: str | None = None) -> str:
-    """What is wrong with the end of a command: '' if it is one sentence, or success with the right digest."""
+    """Return what is wrong with the end of a command: '' if it is one sentence, or success with the right digest."""
     said = f"{' '.join(ended.arguments)}: code {ended.code}, stderr {ended.stderr[-800:]!r}"
     if ended.exception is not None or "Traceback" in ended.stderr:
         return f"{ended.exception!r} from {said}"
@@ -110,7 +110,7 @@ def problem_of(ended: Ended, digest: str | None = None) -> str:
 
 
 def _damage(draw: random.Random, path: Path) -> str:
-    """Damage a file in one of many ways; returns which."""
+    """Damage a file in a random way; returns the way."""
     data = path.read_bytes()
     place = draw.randrange(len(data)) if data else 0
     ways: dict[str, Callable[[], object]] = {
@@ -227,7 +227,7 @@ def _damaged_audio(draw: random.Random, scene: Scene, folder: Path) -> str:
 
 
 def _vanished_source(draw: random.Random, scene: Scene, folder: Path) -> str:
-    """The source, or a part of it, is not there when an unfinished job goes on; then it is back."""
+    """The source, or a part of it, is missing when an unfinished job is resumed, and is back for the next resume."""
     source, out = folder / "source", folder / "out"
     shutil.copytree(scene.source, source)
     ended = command("preprocess", source, out, *LOCAL, *OPTIONS)

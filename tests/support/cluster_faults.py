@@ -1,6 +1,6 @@
-"""Faults of processes: a seed decides which command runs on which cluster, and which of its processes is killed or stopped.
+"""Faults of processes: a seed selects the command, the cluster, and the process that is killed or stopped.
 
-`play` runs the command once under the fault and once more with --resume, and returns what is wrong with the outcome.
+`inject` runs the command once with the fault and once more with --resume, and returns what is wrong with the outcome.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ def training(backend: str, shards: Path, run: Path, *more: str) -> list[str]:
 
 
 def result_of(arguments: Sequence[str], timeout_s: float = 600.0) -> dict[str, object]:
-    """Run a command without a fault; its JSON result."""
+    """Run a command without a fault; returns its JSON result."""
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout_s)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr[-2000:]}"
     return dict(json.loads(done.stdout))
 
 
 def essence(result: Mapping[str, object]) -> object:
-    """Return what a fault must not change: the digest, or the losses."""
+    """Return the part of a result that a fault must not change: the digest, or the losses."""
     if "digest" in result:
         return result["digest"]
     history: list[dict[str, float]] = result["history"]  # type: ignore[assignment]
     return [[round(row[name], 5) for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for row in history]
 
 
-def play(seed: int, source: Path, shards: Path, expected: Mapping[str, object], folder: Path) -> tuple[str, str]:
-    """Play one fault; its description, and what is wrong with the outcome ('' if nothing is).
+def inject(seed: int, source: Path, shards: Path, expected: Mapping[str, object], folder: Path) -> tuple[str, str]:
+    """Inject one fault; returns its description, and what is wrong with the outcome ('' if nothing is).
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def play(seed: int, source: Path, shards: Path, expected: Mapping[str, object], 
     delay_s = draw.uniform(0.5, 30.0 if kind in ("tfos", "ray", "raydp") else 12.0)
     errors = folder / "stderr.txt"
     with job(arguments, errors) as running:
-        victim = _strike(running, draw, number, delay_s)
+        victim = _send_signal_to_one(running, draw, number, delay_s)
         name = f"{kind} {number.name} after {delay_s:.1f} s of {victim}"
         deadline = time.monotonic() + LIMIT_S
         while running.child.poll() is None and time.monotonic() < deadline:
@@ -93,10 +93,10 @@ def play(seed: int, source: Path, shards: Path, expected: Mapping[str, object], 
         if left:
             return name, f"these processes are left: {[_name_of(process) for process in left]}"
     text = errors.read_text(encoding="utf-8", errors="replace")
-    struck = victim == "the command itself"
+    is_command = victim == "the command itself"
     if "Traceback" in text or "\x1b[" in text:
         return name, f"code {code}: {text[-1500:]}"
-    if not struck and code not in (0, 1):
+    if not is_command and code not in (0, 1):
         return name, f"exit code {code}: {text[-500:]}"
     last = text.strip().rpartition("\n")[2]
     if code == 1 and not (last.startswith("error: ") and len(last) < 1200):
@@ -106,8 +106,8 @@ def play(seed: int, source: Path, shards: Path, expected: Mapping[str, object], 
     return name, ""
 
 
-def _strike(running: Job, draw: random.Random, number: signal.Signals, delay_s: float) -> str:
-    """After a delay, send a signal to one process of the job; what it was."""
+def _send_signal_to_one(running: Job, draw: random.Random, number: signal.Signals, delay_s: float) -> str:
+    """Send a signal to one process of the job after a delay; returns a description."""
     deadline = time.monotonic() + delay_s
     running.run_until(lambda: time.monotonic() > deadline, timeout_s=delay_s + 60)
     found = sorted([psutil.Process(running.child.pid), *descendants(running.child.pid)], key=lambda each: each.pid)

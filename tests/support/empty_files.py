@@ -1,4 +1,4 @@
-"""Folders of files without content, for tests of what reads names only."""
+"""Folders of empty files, for tests of functions that read only names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def tree(root: Path, *names: str) -> Path:
-    """Create files of no content under `root`, and return it."""
+    """Create empty files under `root`, and return it."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()

@@ -1,4 +1,4 @@
-"""The engines that must all keep the contract: how each is opened."""
+"""The engines of the contract tests, and how each is opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CASES = {
 
 @contextlib.contextmanager
 def open_engine(case: str, folder: Path) -> Iterator[Engine]:
-    """An entered engine; `folder` is for the logs of a cluster that it needs."""
+    """Open an engine; `folder` is for the logs of a cluster that it needs."""
     name, config = CASES[case]
     with contextlib.ExitStack() as resources:
         if case == "spark-standalone":

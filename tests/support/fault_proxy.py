@@ -1,6 +1,6 @@
 """A proxy in front of an S3 server that delays requests and injects faults, a bounded number of times.
 
-It speaks HTTP/1.1 with bodies of known length or in chunks, as SeaweedFS and the clients do. Runs in a thread of its own.
+It supports HTTP/1.1 with bodies of known length or in chunks, as SeaweedFS and the clients use. It runs in a thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SILENCE_S = 30.0
 
 @dataclass
 class FaultProxy:
-    """What the proxy does.
+    """Behaviour of the proxy.
 
     `choose` gets the number of a request, from 0, and its first line; it returns one of FAULTS, or None. `injected` counts
     the faults so far, by name.
@@ -73,7 +73,7 @@ class FaultProxy:
     async def _answer(
         self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, is_head: bool, fault: str | None
     ) -> bool:
-        """Pass one answer on; whether the connection can go on."""
+        """Forward one response; returns whether the connection can be used again."""
         head = await read_head(server)
         while head.startswith(b"HTTP/1.1 100"):
             head = await read_head(server)
@@ -102,7 +102,7 @@ def refusal(fault: str, is_head: bool) -> bytes:
 
 
 async def read_head(reader: asyncio.StreamReader) -> bytes:
-    """Everything up to the empty line; empty at the end of the stream."""
+    """Read up to the empty line; returns b'' at the end of the stream."""
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
@@ -110,7 +110,7 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
 
 
 async def read_body(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    """The body as it is on the wire."""
+    """Yield the body as it is transferred."""
     fields = {
         name.strip().lower(): value.strip() for name, _, value in (f.partition(b":") for f in head.split(b"\r\n"))
     }
@@ -135,7 +135,7 @@ def without_field(head: bytes, name: bytes) -> bytes:
 
 @contextmanager
 def running_proxy(proxy: FaultProxy) -> Iterator[FaultProxy]:
-    """Run the proxy on a free port of loopback; `proxy.port` says which."""
+    """Run the proxy on a free port of loopback, `proxy.port`."""
     loop = asyncio.new_event_loop()
     started, ending = threading.Event(), asyncio.Event()
 

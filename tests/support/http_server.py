@@ -1,4 +1,4 @@
-"""Servers on loopback with a behaviour of the test's own."""
+"""HTTP servers on loopback whose behaviour a test defines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = Callable[["Handler", int], None]
-"""What a server does with a request that asks for all bytes from a position on (-1: no range was asked for)."""
+"""Handles a request for all bytes from a position on (-1: without a range)."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send_range(self, content: bytes, start: int, most: int = 2**40) -> None:
-        """An honest answer, cut off after `most` bytes."""
+        """Return a correct response, cut off after `most` bytes."""
         if start >= len(content):
             return self.send(416, Content_Range=f"bytes */{len(content)}")
         first, last = max(0, start), len(content) - 1

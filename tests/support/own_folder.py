@@ -10,7 +10,7 @@ import pytest
 
 
 def own_folder(folder: Path, hostname: str) -> list[str]:
-    """Prefix of a command that runs with its own mounts and host name; skips the test where that is not allowed."""
+    """Return the prefix of a command that runs with its own mounts and host name; skip the test where that is not allowed."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare (util-linux)")
     script = f'mount -t tmpfs none {folder} && hostname {hostname} && exec "$@"'

@@ -1,4 +1,4 @@
-"""Custom networks, good and bad ones, for ``--model support.own_network:...``."""
+"""Valid and invalid custom networks, for ``--model support.own_network:...``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decorated(config: ModelConfig) -> object:
 
 
 def wrong(config: ModelConfig) -> tf_keras.Model:
-    """Has one label too many."""
+    """Return a network with one label too many."""
     layers = tf_keras.layers
     return tf_keras.Sequential(
         [layers.Input((*config.input_shape, 1)), layers.Flatten(), layers.Dense(config.num_labels + 1)]
@@ -60,7 +60,7 @@ def keyword_needed(config: ModelConfig, *, size: int) -> None:
 
 
 def nothing(config: ModelConfig) -> None:
-    """Returns no model."""
+    """Return something that is not a model."""
 
 
 def keras_3(config: ModelConfig) -> object:

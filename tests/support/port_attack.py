@@ -1,4 +1,4 @@
-"""An attacker on this machine: connects to every port of this process and its children, and sends harmful data."""
+"""An attacker on this machine: connects to every port of this process and its descendants, and sends harmful data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Exploit:
 
 
 class Attack(PeriodicCall):
-    """While the context lasts, each new listening socket of the process tree gets random bytes and a harmful pickle.
+    """A context manager that sends random bytes and a harmful pickle to each new listening socket of the process tree.
 
     `listened` are the addresses (IP, port) that were found; `proof` is the file that an exploit would create.
     """

@@ -1,4 +1,4 @@
-"""What the tests of survival do to a job: kill its processes at seeded random moments, and look at what is left."""
+"""Kills the processes of a job at random times given by a seed, and lists what is left."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from support.audio_files import noise, sound
 SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 SHARDS = ShardConfig(num_shards=15)
 OPTIONS = ("--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--shards", "15", "--json")
-"""SMALL and SHARDS, as the command line says them: small work, in many pieces."""
+"""SMALL and SHARDS as options of the command line: little work in many shards."""
 
 WORKER_MODULES = re.compile(r"hybridspeech\.(engines|patches\.pyspark_daemon)")
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run makes when nobody disturbs it; `files` are all bytes of its folder."""
+    """The output of an undisturbed run; `files` are all bytes of its folder."""
 
     digest: str
     num_clips: int
@@ -45,7 +45,7 @@ class Undisturbed:
 
 
 def write_clips(root: Path, num_speakers: int) -> Path:
-    """A tree of three words, in each one clip of noise of every speaker, as Speech Commands names them."""
+    """Make three words with one clip of noise per speaker, named as in Speech Commands."""
     for number, word in enumerate(("no", "off", "yes")):
         (root / word).mkdir(parents=True)
         for speaker in range(num_speakers):
@@ -55,7 +55,7 @@ def write_clips(root: Path, num_speakers: int) -> Path:
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """Bytes of every file below a folder by its relative path, without the records of a resume; b"" for a folder."""
+    """Return the bytes of every file below a folder by relative path, without the records of a resume; b"" for a folder."""
     paths = [path.relative_to(out) for path in sorted(out.rglob("*"))]
     return {
         str(path): (out / path).read_bytes() if (out / path).is_file() else b""
@@ -65,7 +65,7 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 
 def num_finished(out: Path) -> int:
-    """Clips of the shards that an unfinished job need not make again: their record and their file are there."""
+    """Count the clips of the shards that a resume does not make again: their record and their file exist."""
     paths = [path for path in (out / PROGRESS_NAME).glob("*.json") if path.name != SETTINGS_NAME]
     records = [from_json(ShardRecord, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     return sum(record.info.num_examples for record in records if (out / record.info.name).is_file())
@@ -84,13 +84,13 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """Python processes that work for an engine: Spark's workers and their parent, or the local engine's own."""
+    """Return the Python processes of an engine: Spark's workers and their parent, or workers of the local engine."""
     lines = ((process, _line(process)) for process in descendants(pid))
     return [each for each, line in lines if _is_python(line) and WORKER_MODULES.search(" ".join(line))]
 
 
 def _is_python(line: Sequence[str]) -> bool:
-    """By the name of the program: the path of the JRE that comes with a package of Python has that word in it too."""
+    """The name of the program decides, because the path of the JRE in a Python package contains that word too."""
     return bool(line) and Path(line[0]).name.startswith("python")
 
 
@@ -107,7 +107,7 @@ def _line(process: psutil.Process) -> list[str]:
 
 @dataclass
 class Killer:
-    """An OnProgress that sends SIGKILL to one of `victims()` each time that so many clips are done; `killed` are the pids."""
+    """An OnProgress that sends SIGKILL to one of `victims()` after each so many clips; `killed` has the process ids."""
 
     victims: Callable[[], Sequence[psutil.Process]]
     at_clips: list[int]
@@ -118,7 +118,7 @@ class Killer:
         if progress.stage != "shards" or not self.at_clips or progress.done < self.at_clips[0]:
             return
         found = sorted(self.victims(), key=lambda process: process.pid)
-        if found:  # else its successor has not started yet: at the next sign of progress
+        if found:  # else its successor has not started yet; try again at the next progress
             victim = self.random_.choice(found)
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
@@ -128,13 +128,13 @@ class Killer:
 
 @dataclass
 class Job:
-    """A preprocessing command in a process group of its own, and every process that it has started so far."""
+    """A preprocessing command in its own process group, and every process that it has started so far."""
 
     child: subprocess.Popen[bytes]
     seen: set[psutil.Process] = field(default_factory=set)
 
     def look(self) -> None:
-        """Remember the processes that are there now."""
+        """Record the processes that run now."""
         self.seen.update(descendants(self.child.pid))
 
     def run_until(self, condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
@@ -181,7 +181,7 @@ def command_of_training(shards: Path, run: Path, *options: str) -> list[str]:
 
 @contextlib.contextmanager
 def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
-    """A training whose chief stands still, soon after its first step; all ranks wait for it. It goes on afterwards."""
+    """Run a training whose chief is stopped soon after its first step; all ranks wait for it. It continues afterwards."""
     running.run_until(lambda: bool(run.status.read(0).get("step")))
     assert running.child.poll() is None, "the training has ended before its first step"
     chief = psutil.Process(run.status.read(0)["pid"])
@@ -193,9 +193,9 @@ def frozen_at_first_step(running: Job, run: RunDirectory) -> Iterator[None]:
 
 
 class PeakMemory(PeriodicCall):
-    """The most memory that any one process of a kind below this one has had; a context manager that looks often.
+    """Largest memory of any descendant process of a kind; a context manager that samples it.
 
-    `peak_bytes` is proportional to nothing: it is the resident set, with the pages that a fork shares.
+    `peak_bytes` is the resident set size, which includes the pages that forks share.
     """
 
     def __init__(self, processes: Callable[[int], Sequence[psutil.Process]]) -> None:

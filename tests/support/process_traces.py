@@ -1,4 +1,4 @@
-"""What a process may leave behind: processes, ports, threads, open files, files, alarms, handlers, variables."""
+"""Traces of work in this process: processes, ports, threads, open files, files, alarms, handlers, variables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 TENSORFLOWS_OWN = "__autograph_generated_file"
-"""Code that TensorFlow writes once for a function, and removes when the process ends."""
+"""Code that TensorFlow writes for a function, and removes when the process ends."""
 
 
 def traces(folder: Path) -> dict[str, object]:
-    """What this process has now, and what stands in `folder`, where temporary files go."""
+    """Return the traces of this process now, and the files in `folder`, the folder for temporary files."""
     process = psutil.Process()
     return {
         "processes": sorted(child.pid for child in process.children(recursive=True)),

@@ -33,7 +33,7 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self, port: int | None = None) -> dict[str, str]:
-        """The variables by which a client finds the server, or a proxy in front of it, and its credentials."""
+        """Return environment variables with the address of the server, or of a proxy in front of it, and its credentials."""
         return {
             "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port or self.port}",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -45,7 +45,7 @@ class S3Server:
 
 @contextmanager
 def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3Server]:
-    """Start a server whose data lie in `folder`, and end it afterwards."""
+    """Start a server with its data in `folder`, and end it afterwards."""
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -69,7 +69,7 @@ def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3S
 
 
 def end_with_the_parent() -> None:
-    """Let the system kill this process when its parent ends, however that ends."""
+    """Make the kernel kill this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
@@ -101,7 +101,7 @@ def command(folder: Path, ports: list[int]) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the system gives to clients."""
+    """Return free ports below the range that the system assigns to clients."""
     found: list[int] = []
     for port in range(20_000 + os.getpid() % 10_000, 32_000):
         with closing(socket.socket()) as probe:

@@ -1,4 +1,4 @@
-"""File systems of their own, so that a test can fill one."""
+"""Mounted file systems that a test can fill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextlib.contextmanager
 def mounted(path: Path, *arguments: str) -> Iterator[Path]:
-    """`mount ... path`; skips where that is not allowed: the limit of a file's size stands for it there."""
+    """Run `mount ... path`; skip the test where that is not allowed. Tests with a file size limit replace it there."""
     path.mkdir()
     done = subprocess.run(["mount", *arguments, str(path)], capture_output=True, text=True, timeout=30)
     if done.returncode:

@@ -20,7 +20,7 @@ train = functools.partial(verb.train, model=ModelConfig(name="cnn"), recipe="rep
 
 
 def workers_of(backend: str) -> ClusterConfig:
-    """One worker here, or two on a cluster."""
+    """Return one worker for the backend `local`, two for a cluster."""
     return ClusterConfig() if backend == "local" else TWO_WORKERS
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("docs/cli.md", "docs/benchmarks.md", "docs/models.md")
-"""Pages that are written from the code. They show usage and commands of hours."""
+"""Generated pages. They show usage, and commands that take hours."""
 LANGUAGES = ("sh", "python", "text", "toml", "yaml", "json")
 KINDS = ("quick", "cluster", "soak", "not run")
 
@@ -71,7 +71,7 @@ def snippets(page: Path) -> Iterator[Snippet]:
 
 
 def script(blocks: Sequence[Snippet]) -> str:
-    """A bash script that runs the blocks in order, as a reader would in one terminal. Background jobs end with it."""
+    """Return a bash script that runs the blocks in order, as in one terminal. Background jobs end with it."""
     lines = ["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     for block in blocks:
         lines.append(f"echo {shlex.quote(f'== {block.page}, line {block.line}')}")

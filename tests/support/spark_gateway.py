@@ -1,4 +1,4 @@
-"""Access to classes of Spark's jars in a JVM: what spark-submit and Spark's cluster managers would do, without a cluster."""
+"""Calls classes of Spark's jars in a JVM, as spark-submit and Spark's cluster managers do, without a cluster."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PREFIXES = (
     "spark.kubernetes.executor.volumes.",
     "spark.hadoop.",
 )
-"""Beginnings of settings whose names end as the user likes."""
+"""Prefixes of settings with arbitrary names."""
 UNREGISTERED = ("spark.master", "spark.app.name", "spark.python.daemon.module")
 """Settings that Spark reads by name, without an entry in its registry."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What spark-submit would start: main class, its arguments, and the Spark settings."""
+    """The result of spark-submit's preparation: main class, its arguments, and the Spark settings."""
 
     main_class: str
     arguments: tuple[str, ...]
@@ -62,7 +62,7 @@ class Jvm:
         return self._jvm.scala.collection.JavaConverters.asScalaBufferConverter(values).asScala().toSeq()
 
     def submission(self, arguments: Sequence[str]) -> Submission:
-        """Parse the arguments of spark-submit, and prepare what it would start."""
+        """Parse the arguments of spark-submit, and return what it would start."""
         spark = self._jvm.org.apache.spark.deploy
         parsed = spark.SparkSubmitArguments(self._sequence(arguments), self._jvm.scala.sys.package.env())
         prepared = spark.SparkSubmit().prepareSubmitEnvironment(parsed, self._jvm.scala.Option.empty())
@@ -73,12 +73,12 @@ class Jvm:
         )
 
     def is_setting(self, name: str) -> bool:
-        """Whether Spark has a setting of this name."""
+        """Return whether Spark has a setting of this name."""
         entries = self._object(f"{_CONFIG}.ConfigEntry")
         return name.startswith(PREFIXES) or name in UNREGISTERED or entries.findEntry(name) is not None
 
     def executor_pod(self, conf: Mapping[str, str]) -> dict[str, Any]:
-        """Return the pod that Spark would ask Kubernetes for, as a whole resource."""
+        """Return the pod that Spark would request from Kubernetes, as a complete resource."""
         jvm, spark = self._jvm, self._jvm.org.apache.spark
         settings = spark.SparkConf(False)
         for name, value in conf.items():

@@ -1,4 +1,4 @@
-"""A Spark cluster out of the pyspark wheel: one standalone master and its workers, on loopback."""
+"""A Spark standalone cluster from the installed pyspark: one master and its workers, on loopback."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DEPLOY = "org.apache.spark.deploy"
 def standalone_cluster(
     folder: Path, num_workers: int = 2, private: Path | None = None, hidden: Sequence[Path] = ()
 ) -> Iterator[str]:
-    """URL of a master with workers of one core and 1 GiB each; all processes have ended afterwards.
+    """Start a master and workers with one core and 1 GiB each; yields its URL. All processes have ended afterwards.
 
     Parameters
     ----------
-    private : a folder that each worker has for itself: it sees an empty one there; needs root
-    hidden : folders that are empty for the workers and their executors, but for Spark and Java; needs root
+    private : a folder that each worker does not share: it sees an empty folder instead; needs root
+    hidden : folders that are empty for the workers and their executors, except Spark and Java; needs root
     """
     prefix = own_folder(private, hostname="elsewhere") if private else []
     started: list[subprocess.Popen[bytes]] = []
@@ -70,7 +70,7 @@ def _start(
 def _without_folders(
     hidden: Sequence[Path], folder: Path, variables: dict[str, str], arguments: list[str]
 ) -> list[str]:
-    """Return a command that starts a daemon where `hidden` are empty, but for Spark and Java, which appear in `folder`."""
+    """Return a command that starts a daemon with empty `hidden` folders, and with Spark and Java in `folder`."""
     script = []
     for name, variable in (("spark", "SPARK_HOME"), ("java", "JAVA_HOME")):
         (folder / name).mkdir(parents=True)
@@ -83,7 +83,7 @@ def _without_folders(
 
 
 def wait_for(pattern: str, log: Path, timeout_s: float = 120.0) -> str:
-    """Wait until a log has a match of `pattern`; returns its first group."""
+    """Wait until a log matches `pattern`; returns the first group."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = re.search(pattern, log.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def on_terminal(
     arguments: Sequence[str], columns: int, environment: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:
-    """Exit code and lines of ``python ARGUMENTS``: every state of a line that is redrawn, without escape sequences."""
+    """Run ``python ARGUMENTS``; returns exit code and lines: every state of a redrawn line, without escape sequences."""
     child, descriptor = pty.fork()
     if child == 0:
         sized = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -27,7 +27,7 @@ def on_terminal(
     try:
         while block := os.read(descriptor, 65536):
             output += block
-    except OSError:  # Linux reports the end of a terminal as an error
+    except OSError:  # Linux reports the end of the pseudo-terminal as an error
         pass
     os.close(descriptor)
     _, status = os.waitpid(child, 0)

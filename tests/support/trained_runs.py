@@ -47,7 +47,7 @@ def sound_shards(base: Path, tones: Path) -> Path:
 
 
 def sound_run(base: Path, tones: Path) -> Path:
-    """A dscnn on log-mel, really trained from waveform shards, on tones that begin late or early."""
+    """Train a dscnn on log-mel features of waveform shards, with tones that begin at different times."""
     run, shards = base / "sound-run", sound_shards(base, tones)
     fit = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, augment=AugmentConfig(time_shift_ms=100))
     if not RunDirectory(run).is_finished():
@@ -62,7 +62,7 @@ def sound_run(base: Path, tones: Path) -> Path:
 
 
 def tone_run(base: Path, tones: Path) -> Path:
-    """A run that tells the tones apart: a few steps of Adam, without the machinery of `train`."""
+    """Make a run that recognises the tones: a few steps of Adam, without `train`."""
     import tf_keras
 
     run, shards = RunDirectory(base / "tone-run"), tone_shards(base, tones)
@@ -88,7 +88,7 @@ def tone_run(base: Path, tones: Path) -> Path:
     model = build_model(plan.model)
     for layer in model.layers:
         if hasattr(layer, "momentum"):
-            layer.momentum = 0.8  # BatchNorm's 0.99 would not settle in so few steps
+            layer.momentum = 0.8  # BatchNorm's default of 0.99 would not adapt in so few steps
     model.compile("adam", "sparse_categorical_crossentropy")
     spectrograms = np.stack([example.values for example in examples])[..., np.newaxis]
     model.fit(spectrograms, np.array([example.label for example in examples]), batch_size=16, epochs=6, verbose=0)
@@ -96,7 +96,7 @@ def tone_run(base: Path, tones: Path) -> Path:
 
 
 def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> Path:
-    """A run whose network is untrained, so that it gives any label to any clip, but always the same."""
+    """Make a run with an untrained network: its labels are arbitrary but reproducible."""
     import tf_keras
 
     tf_keras.utils.set_random_seed(0)
@@ -107,7 +107,7 @@ def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> 
 
 
 def save_run(run: RunDirectory, plan: TrainPlan, model: object) -> Path:
-    """Leave what a finished training leaves, as far as the later verbs look at it."""
+    """Write the files of a finished training that the later verbs read."""
     run.create(plan)
     run.model_dir.mkdir(exist_ok=True)
     model.save_weights(run.weights_path)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Source text of installed packages, read without importing their modules."""
+"""Source code of installed packages, read without importing their modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def source_of(module: str, name: str = "") -> str:
-    """Return the source of a function, method ("Class.method") or class, formatted by `ast.unparse`; of a module without.
+    """Return the source of a function, method ("Class.method"), class or module (without a name), by `ast.unparse`.
 
     A docstring is left out, so that only code counts.
     """

@@ -1,4 +1,4 @@
-"""Trainings whose last rank has a fault at a chosen place, in its own process."""
+"""Trainings whose last rank fails at a given phase and step, in its own process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hybridspeech.training.worker import Worker, WorkerContext
 
 
 class FaultyBackend:
-    """A backend whose last rank has a fault when it first reports a step of a phase."""
+    """A backend whose last rank calls a fault when it first reports a step of a phase."""
 
     def __init__(
         self, backend: str, step: int, marker: Path, fault: Callable[[], None], *, phase: str = "step"
@@ -46,22 +46,22 @@ def power_cut() -> None:
 
 
 def interrupt() -> None:
-    """Raise what Ctrl-C raises."""
+    """Raise KeyboardInterrupt."""
     raise KeyboardInterrupt
 
 
-def kill_me() -> None:
-    """End without an error."""
+def kill_process() -> None:
+    """End the process without an error."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop_me() -> None:
-    """Stand still, and keep all connections open."""
+def stop_process() -> None:
+    """Wait for ever with all connections open."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def fill(ballast: Path) -> None:
-    """Leave no byte on the disk of this file."""
+    """Fill the disk of this file."""
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         for size in (1 << 16, 1):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A source of many small clips, and what an undisturbed run makes of it."""
+"""A source of many small clips, and the output of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """The clips, as the reference engine makes them when nobody disturbs it."""
+    """Preprocess the clips on the reference engine, undisturbed."""
     out = tmp_path_factory.mktemp("undisturbed") / "shards"
     made = preprocess(clips, out, features=SMALL, shards=SHARDS, engine="local")
     return Undisturbed(digest=made.digest, num_clips=made.num_clips, num_shards=made.num_shards, files=files_of(out))

@@ -1,4 +1,4 @@
-"""Small files that were damaged or edited: they load, or they end in one sentence of ours, never in another exception."""
+"""Small files that were damaged or edited: they load, or raise an error of ours with one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RELAXED = settings(
 
 
 def ends_well(action: Callable[[], object]) -> None:
-    """The action succeeds, or raises an error of ours with one line."""
+    """Check that the action succeeds, or raises an error of ours with one line."""
     try:
         action()
     except HybridspeechError as error:
@@ -50,7 +50,7 @@ def ends_well(action: Callable[[], object]) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Paths of all values of a JSON document."""
+    """Yield the paths of all values of a JSON document."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, item in items for place in places(item, (*path, key)))]
 

@@ -1,7 +1,7 @@
-"""A campaign of faults, drawn by seeds: each ends in the right result or in one sentence, and leaves nothing behind.
+"""Random faults by seed: each command ends with the right result or with one sentence, and leaves nothing.
 
 The environment variables HYBRIDSPEECH_CHEAP_FAULTS and HYBRIDSPEECH_CLUSTER_FAULTS choose ranges of seeds, such as
-300:600, so that a campaign can be divided and repeated: ``make soak`` runs 0:900 and 0:100.
+300:600, so that the seeds can be divided and repeated: ``make soak`` runs 0:900 and 0:100.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from support import cheap_faults, cluster_faults
 from support.process_faults import write_clips
 
 IN_MAKE_TEST = range(10_000, 10_030)
-"""Seeds of the short campaign of ``make test``."""
+"""Seeds of ``make test``."""
 
 
 def seeds_of(variable: str, default: str) -> range:
@@ -32,7 +32,7 @@ def play_all(seeds: range, scene: cheap_faults.Scene, base: Path) -> list[str]:
     problems, kinds = [], Counter[str]()
     for seed in seeds:
         folder = cheap_faults.empty_folder(base, seed)
-        name, problem = cheap_faults.play(seed, scene, folder)
+        name, problem = cheap_faults.inject(seed, scene, folder)
         cheap_faults.leave(folder)
         kinds[name] += 1
         if problem:
@@ -70,7 +70,7 @@ def test_many_faults_on_clusters(tmp_path: Path) -> None:
     problems = []
     for seed in seeds_of("HYBRIDSPEECH_CLUSTER_FAULTS", "0:100"):
         folder = cheap_faults.empty_folder(tmp_path, seed)
-        name, problem = cluster_faults.play(seed, source, shards, expected, folder)
+        name, problem = cluster_faults.inject(seed, source, shards, expected, folder)
         cheap_faults.leave(folder)
         print(f"seed {seed}: {name}: {problem or 'passed'}", flush=True)  # noqa: T201 - for the document
         problems += [f"seed {seed}, {name}: {problem}"] if problem else []

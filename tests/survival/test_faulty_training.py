@@ -31,7 +31,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module", autouse=True)
 def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All the trainings of this module leave no process, port, thread or temporary file."""
-    tmp_path_factory.getbasetemp()  # it must not stand below the folder of this fixture
+    tmp_path_factory.getbasetemp()  # it must not be below the folder of this fixture
     with nothing_is_left():
         yield
 
@@ -39,11 +39,11 @@ def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_a_resumed_training_gives_the_undisturbed_curve(
     small_training: TrainResult, small_shards: Path, tmp_path: Path
 ) -> None:
-    """Cut in the middle of the second epoch, two steps after a checkpoint; 11 steps an epoch."""
+    """The failure is in the second epoch, two steps after a checkpoint; an epoch has 11 steps."""
     run, fit = tmp_path / "run", replace(FIT, checkpoint_steps=4)
-    struck = FaultyBackend("local", 11 + 8, tmp_path / "struck", power_cut)
+    faulty = FaultyBackend("local", 11 + 8, tmp_path / "fault-injected", power_cut)
     with pytest.raises(WorkerError, match="worker 0 failed: RuntimeError: power cut"):
-        train(small_shards, run, fit=fit, backend=struck)
+        train(small_shards, run, fit=fit, backend=faulty)
     found = [place.name for place in places(RunDirectory(run))]
     assert found == ["epoch-0001", "epoch-0001-step-000004", "epoch-0001-step-000008"]  # the best epoch, the last two
     result = train(small_shards, run, fit=fit, backend="local", resume=True)
@@ -73,13 +73,13 @@ def test_an_interrupt_saves_a_checkpoint_and_a_resume_gives_the_undisturbed_curv
     saved: str | None,
 ) -> None:
     run, lines = tmp_path / "run", list[str]()
-    struck = FaultyBackend("local", step, tmp_path / "struck", interrupt, phase=phase)
+    faulty = FaultyBackend("local", step, tmp_path / "fault-injected", interrupt, phase=phase)
     with pytest.raises(KeyboardInterrupt):
         train(
             small_shards,
             run,
             fit=replace(FIT, checkpoint_steps=checkpoint_steps),
-            backend=struck,
+            backend=faulty,
             on_progress=lambda progress: lines.append(progress.message),
         )
     assert [place.name for place in places(RunDirectory(run))][-1:] == ([saved] if saved else [])
@@ -98,7 +98,7 @@ def test_a_training_with_max_restarts_restarts_after_a_failure(
         tmp_path / "run",
         fit=FIT,
         cluster=ClusterConfig(max_restarts=1),
-        backend=FaultyBackend("local", 22, tmp_path / "struck", power_cut),
+        backend=FaultyBackend("local", 22, tmp_path / "fault-injected", power_cut),
         on_progress=lambda progress: lines.append(progress.message),
     )
     assert curve(result) == pytest.approx(curve(small_training), abs=1e-5)
@@ -106,7 +106,7 @@ def test_a_training_with_max_restarts_restarts_after_a_failure(
 
 
 def long(backend: str) -> object:
-    """Left to `make soak`: a backend passes on whatever the loop raises, and the other one shows it with this cause."""
+    """Mark a backend for `make soak`: `make test` covers this cause on the other cluster backend."""
     return pytest.param(backend, marks=pytest.mark.soak)
 
 
@@ -140,16 +140,16 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(
 def test_a_disk_filled_by_others_is_reported_and_the_last_checkpoint_stays(
     backend: str, small_shards: Path, tmp_path: Path, small_training: TrainResult
 ) -> None:
-    """In the middle of the second epoch, to the last byte: the word on why a rank ends finds no new room."""
+    """The disk is filled to the last byte in the second epoch; the failure record fits only into its reserved space."""
     local = backend == "local"
     fit = FIT if local else FIT_OF_TWO_WORKERS
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as disk:
         run, ballast = RunDirectory(disk / "run"), disk / "ballast"
-        struck = FaultyBackend(backend, 11 + 8, tmp_path / "struck", functools.partial(fill, ballast))
+        faulty = FaultyBackend(backend, 11 + 8, tmp_path / "fault-injected", functools.partial(fill, ballast))
         with pytest.raises(
             WorkerError, match=r"failed: RunError: the disk is full .*free space, and --resume"
         ) as caught:
-            train(small_shards, run.path, fit=fit, cluster=workers_of(backend), backend=struck)
+            train(small_shards, run.path, fit=fit, cluster=workers_of(backend), backend=faulty)
         assert str(run.path) in str(caught.value)
         assert places(run)[0] == Place(1)
         if local:

@@ -1,4 +1,4 @@
-"""Unusual environments: paths, users, limits, locales and streams. Each runs, or is one sentence."""
+"""Unusual environments: paths, users, limits, locales and streams. Commands work, or end with one sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ mount --bind "$kept" "$base"
 cd /
 exec "$@"
 """
-"""Make the interpreter readable for other users, in this mount namespace only, if it is below a folder that is closed."""
+"""Make the interpreter readable for other users, in this mount namespace only, if it is in a private folder."""
 
 
 def engines(*options: tuple[str, ...]) -> pytest.MarkDecorator:
@@ -115,7 +115,7 @@ def test_an_unprivileged_user_with_a_read_only_installation_can_preprocess(
 ) -> None:
     if os.getuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("only root can become another user and open the interpreter's folder to it")
-    with tempfile.TemporaryDirectory() as name:  # the folders of pytest are closed to other users
+    with tempfile.TemporaryDirectory() as name:  # other users cannot enter the folders of pytest
         folder = Path(name)
         folder.chmod(0o755)
         shutil.copytree(clips, folder / "clips").chmod(0o755)

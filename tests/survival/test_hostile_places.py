@@ -30,7 +30,7 @@ MARKS = ("index.json", "_progress")
 
 
 def run(*arguments: str, **options: object) -> tuple[int, str]:
-    """Exit code and standard error of a command."""
+    """Run a command; returns exit code and standard error."""
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
     return done.returncode, done.stderr
 
@@ -41,7 +41,7 @@ def errors_in(text: str) -> list[str]:
 
 @dataclass
 class Disk:
-    """A file system of its own."""
+    """A mounted file system that a test can fill."""
 
     path: Path
 
@@ -61,7 +61,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-# From no room for the manifest, over the settings, records and shards, to the last few files.
+# From too small for the manifest, over settings, records and shards, to the last few files.
 @pytest.mark.parametrize("kib", [4, 8, 12, 16, 20, 24, 32, 64, 100, 300, 700, 1000])
 def test_a_full_disk_is_one_sentence_and_a_resume_finishes(
     kib: int, clips: Path, disk: Disk, undisturbed: Undisturbed
@@ -81,7 +81,7 @@ def test_a_full_disk_is_one_sentence_and_a_resume_finishes(
 
 
 def half_written(out: Path) -> list[Path]:
-    """Temporary files, and whatever says that the job has ended well."""
+    """Return temporary files, and files that mark a finished output."""
     return [path for path in out.rglob("*") if path.suffix == ".tmp" or path.name in ("_lock", "index.json")]
 
 
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_spark_and_a_resume_finishes(clips: Path, disk: Disk, 
 
 
 def test_a_file_size_limit_is_one_sentence(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    """As a full disk, where nothing can be mounted."""
+    """As a full disk, for machines where no file system can be mounted."""
     out = tmp_path / "out"
     code, said = run(
         *command(clips, out, *LOCAL, *OPTIONS),
@@ -158,7 +158,7 @@ def test_the_second_of_two_jobs_on_one_output_is_refused(clips: Path, tmp_path: 
 
 
 def test_many_jobs_hold_the_lock_one_at_a_time(tmp_path: Path) -> None:
-    """The lock's file goes away with each job: who waited at the old one must not believe that he holds the new one."""
+    """Each job removes the lock file: a job that waited for the old file must not take itself for the owner of a new one."""
     out, inside, most = tmp_path / "out", 0, 0
     counting, deadline = threading.Lock(), time.monotonic() + 2
 
@@ -186,7 +186,7 @@ def test_many_jobs_hold_the_lock_one_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("then", ["overwrite", "resume"])
 def test_an_interrupted_emptying_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
-    """Half empty, the folder is still known as ours; cut here after every single step."""
+    """A half-empty folder is still recognised as an output; the emptying is interrupted after each step."""
     steps, names = 0, ["_progress/a.json", "a.tfrecord", "index.json", "manifest.parquet"]
     remove = os.unlink
 
@@ -221,7 +221,7 @@ def test_an_interrupted_emptying_can_be_repeated(tmp_path: Path, monkeypatch: py
 
 
 def test_wrong_file_times_do_not_change_the_result(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    """Times of files decide nothing: neither what is done already, nor the bytes."""
+    """File times decide neither which shards are finished nor their bytes."""
     out, source = tmp_path / "out", tmp_path / "source"
     shutil.copytree(clips, source)
     arguments = command(source, out, *LOCAL, *OPTIONS, "--resume")

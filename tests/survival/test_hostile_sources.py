@@ -1,4 +1,4 @@
-"""Sources that change under the job's feet, or were made to hurt it."""
+"""Sources that change during a job, and sources with unusable or malicious files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNSPLIT = ManifestConfig(split="none")
 
 
 def rejects_in(out: Path) -> dict[str, str]:
-    """Reason by clip id; every one has a detail."""
+    """Return the reason by clip id; check that every reject has a detail."""
     rows = [json.loads(line) for line in (out / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
     assert all(row["detail"] for row in rows)
     assert len({row["clip_id"] for row in rows}) == len(rows)
@@ -51,7 +51,7 @@ def sizes_of(out: Path) -> list[int]:
 
 @pytest.fixture
 def source(clips: Path, tmp_path: Path) -> Path:
-    """A copy of the clips that a test may harm."""
+    """A copy of the clips that a test may damage."""
     return shutil.copytree(clips, tmp_path / "source")
 
 
@@ -77,7 +77,7 @@ def test_a_clip_that_is_removed_after_the_listing_is_a_reject(source: Path, tmp_
 
 
 def test_a_clip_that_is_removed_between_two_readings_is_a_reject(source: Path, tmp_path: Path) -> None:
-    """Shards are made again to be equal in size; what can't be read then is not lost silently either."""
+    """Shards are made again with equal sizes; clips that can't be read then are rejected with a reason."""
     bad = [f"no/bad{i}.wav" for i in range(40)]
     for name in bad:
         (source / name).touch()
@@ -98,7 +98,7 @@ def test_a_clip_that_is_removed_between_two_readings_is_a_reject(source: Path, t
 
 
 def test_a_shard_that_was_made_again_is_not_taken_for_an_earlier_version(source: Path, tmp_path: Path) -> None:
-    """Its sizes are the same, its clips are not; the job ends before its last line, and the lost clips come back."""
+    """The shard has the same size and other clips; the job ends before it is finished, and the removed clips return."""
     hidden, stages = tmp_path / "hidden", list[str]()
     hidden.mkdir()
     for i in range(40):
@@ -157,7 +157,7 @@ def test_a_source_that_is_removed_is_one_sentence(source: Path, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], set[str]]:
-    """A table of everything that is bad, odd or oddly named; the reason of each bad clip, and the good ones."""
+    """Write a table of unusable, unusual and oddly named files; return the reasons of unusable clips, and the usable ones."""
     root = tmp_path_factory.mktemp("hostile")
     reasons = {str(path.relative_to(root)): reason for path, reason in write_bad_files(root / "bad").items()}
     good = {f"odd/{name}.wav": content() for name, content in ODD.items()}
@@ -198,7 +198,7 @@ def test_a_table_of_unusable_files_is_processed_in_bounded_memory(
 
 
 def test_a_folder_of_unusual_files_is_processed(tmp_path: Path) -> None:
-    """A listing takes no pipes, devices and folders for clips; links in circles end, and names need not be UTF-8."""
+    """Pipes, devices and folders are no clips; loops of links end, and names need not be UTF-8."""
     source, out = tmp_path / "source", tmp_path / "out"
     reasons = {str(path.relative_to(source)): reason for path, reason in write_bad_files(source / "bad").items()}
     (source / "bad" / "round").symlink_to(source, target_is_directory=True)
@@ -224,7 +224,7 @@ def spark() -> Iterator[Engine]:
 @pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
 @pytest.mark.cluster
 class TestOnSpark:
-    """One session for all; the session that other tests share is closed first."""
+    """One session for all tests; the shared session of other tests is closed first."""
 
     def test_a_table_of_unusable_files_is_processed_in_bounded_memory(
         self, spark: Engine, hostile: tuple[Path, dict[str, str], set[str]], tmp_path: Path

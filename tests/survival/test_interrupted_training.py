@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM to the command that trains: a checkpoint, nothing left running, and the same end after --resume."""
+"""Ctrl-C and SIGTERM during `train`: a checkpoint is saved, no process is left, and --resume gives the same curve."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS = (
     "--json",
 )
 PATIENCE_S = 120.0
-"""For a machine that is busy: starting two workers, or what is left of Ray."""
+"""Time limit on a busy machine: the start of two workers, or the end of Ray's processes."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finish(command: Sequence[str]) -> list[float]:
-    """The curve of a training that nobody disturbs."""
+    """Return the curve of an undisturbed training."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -52,7 +52,7 @@ def finish(command: Sequence[str]) -> list[float]:
 
 @dataclass
 class Curves:
-    """What undisturbed trainings with so many workers end with; each is made once. All backends give the same."""
+    """Return the curve of an undisturbed training by number of workers; it is the same on all backends."""
 
     shards: Path
     folder: Path

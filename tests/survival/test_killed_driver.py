@@ -1,4 +1,4 @@
-"""The driver is killed, at random moments: nothing of it lives on, and --resume does what is not done, and only that."""
+"""The driver is killed at random times: no process is left, and --resume makes only the missing shards."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ ENGINES = {
 
 
 def kill_group(victim: Job) -> None:
-    """As a shell does that ends a whole job."""
+    """SIGKILL to the process group, as a shell ends a job."""
     os.killpg(victim.child.pid, signal.SIGKILL)
 
 
 def kill_driver(victim: Job) -> None:
-    """As the kernel does that is out of memory: JVM and workers must notice."""
+    """SIGKILL to the driver alone, as the kernel does when memory is exhausted: JVM and workers must end."""
     os.kill(victim.child.pid, signal.SIGKILL)
 
 
 def interrupt(victim: Job) -> None:
-    """As Ctrl-C does: the whole terminal hears it."""
+    """SIGINT to the process group, as Ctrl-C."""
     os.killpg(victim.child.pid, signal.SIGINT)
 
 
 def terminate(victim: Job) -> None:
-    """As a batch system does first."""
+    """SIGTERM to the driver, as a batch system sends first."""
     os.kill(victim.child.pid, signal.SIGTERM)
 
 
@@ -52,11 +52,11 @@ def num_shards(out: Path) -> int:
 
 PATIENCE_S = 30.0
 RAY_PATIENCE_S = 120.0
-"""Two agents of Ray notice after a minute that their raylet is gone; all else of it ends at once."""
+"""Two agents of Ray end a minute after their raylet; all other processes end immediately."""
 
 
 def disturb(arguments: list[str], out: Path, more: int, blow: Callable[[Job], None]) -> None:
-    """Run until `more` shards are made (0: at the start), strike, and see that nothing lives on."""
+    """Run until `more` shards are made (0: at the start), kill the driver, and check that no process is left."""
     before, goal = num_finished(out), num_shards(out) + more
     with job(arguments) as running:
         running.run_until(lambda: (out / PROGRESS_NAME).is_dir() and num_shards(out) >= goal)
@@ -70,7 +70,7 @@ def disturb(arguments: list[str], out: Path, more: int, blow: Callable[[Job], No
 def survive(
     engine: str, blows: Sequence[Callable[[Job], None]], seed: int, source: Path, out: Path, expected: Undisturbed
 ) -> None:
-    """One job, struck again and again, and then left alone."""
+    """Kill one job repeatedly, and then let it finish."""
     arguments = command(source, out, *ENGINES[engine], *OPTIONS, "--resume")
     random_ = random.Random(seed)
     for blow in blows:
@@ -87,7 +87,7 @@ def survive(
 @pytest.mark.parametrize(
     ("engine", "blows"),
     [
-        pytest.param("local", [kill_group, terminate], marks=pytest.mark.cluster),  # it starts processes, too
+        pytest.param("local", [kill_group, terminate], marks=pytest.mark.cluster),  # it starts processes too
         pytest.param("spark", [kill_driver, interrupt], marks=pytest.mark.cluster),
         pytest.param("local-cluster", [kill_driver], marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
@@ -119,7 +119,7 @@ def test_a_killed_driver_of_raydp_leaves_no_process(clips: Path, tmp_path: Path,
 
 
 def test_a_killed_overwrite_can_be_repeated(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    """Half-emptied, the folder is still known as ours."""
+    """A half-empty folder is still recognised as an output."""
     out = tmp_path / "out"
     for name, data in undisturbed.files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)

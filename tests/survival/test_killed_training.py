@@ -1,4 +1,4 @@
-"""The command that trains is killed: its workers, JVMs and Rays end too. When it is told to: test_interrupted_training."""
+"""`train` is killed with SIGKILL: its workers, JVMs and Ray processes end too. Other signals: test_interrupted_training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL of what works for the job: Python workers, their daemon, executors. The job ends well, or a resume does."""
+"""SIGKILL of Python workers, their daemon, and executors: the job succeeds, or a resume does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = [
 def finish(
     engine: Engine, source: Path, out: Path, attempts: int, strike: Killer
 ) -> tuple[PreprocessResult, list[str]]:
-    """Resume until the job ends well; what is done never becomes less. The result, and the errors on the way."""
+    """Resume until the job succeeds; check that finished shards stay. Returns the result, and the errors before it."""
     errors, most = list[str](), 0
 
     def look(progress: Progress) -> None:
@@ -60,12 +60,12 @@ def finish(
 
 
 def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undisturbed, count: int) -> None:
-    """Jobs in one session, `count` kills in each; the session goes on after every kill."""
+    """Run jobs in one session with `count` kills in each; the session works after every kill."""
     name, config, victims = CASES[case]
     seen: set[psutil.Process] = set()
 
     def alive() -> list[psutil.Process]:
-        """Also workers whose parent was killed: they go on, and are nobody's descendants."""
+        """Return workers, also those whose parent was killed: they continue as orphans."""
         seen.update(victims(os.getpid()))
         return [process for process in seen if process.is_running() and is_alive(process.pid)]
 
@@ -108,7 +108,7 @@ def test_many_killed_workers_do_not_change_the_result(
 
 
 def test_a_killed_worker_of_the_local_engine_is_named(clips: Path, tmp_path: Path) -> None:
-    """Without a retry of its own, the local engine says what happened and what to do."""
+    """The local engine does not retry; its error gives cause and remedy."""
     deadline = time.monotonic() + 60
 
     def kill_one(progress: Progress) -> None:

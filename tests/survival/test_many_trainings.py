@@ -1,4 +1,4 @@
-"""Trainings in a row in one process leave it as it was; ranks that are killed again and again do not change the end."""
+"""Repeated trainings in one process leave no traces; ranks that are killed repeatedly do not change the curve."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary files go; short, since sockets stand below."""
+    """The folder for temporary files; its path is short, because sockets are created below it."""
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)
 
 
-@pytest.mark.timeout(1800, method="thread")  # the other method is an alarm
+@pytest.mark.timeout(1800, method="thread")  # the other method of pytest-timeout is an alarm
 @pytest.mark.parametrize(
     ("backend", "count"),
     [
@@ -59,7 +59,7 @@ def test_repeated_trainings_leave_nothing(
     backend: str, count: int, shards: Path, tmp_path: Path, scratch: Path
 ) -> None:
     cluster = ClusterConfig() if backend == "local" else TWO
-    # Before the count: TensorFlow, once imported, keeps threads and variables.
+    # Before the first count, because TensorFlow keeps threads and variables once it is imported.
     train(shards, tmp_path / "first", fit=FIT, cluster=cluster, backend=backend)
     before = traces(scratch)
     for number in range(count):
@@ -69,7 +69,7 @@ def test_repeated_trainings_leave_nothing(
 
 
 class RankKiller(threading.Thread):
-    """Kills a rank of a run again and again, each time after a random number of steps since it has (re)started."""
+    """Kills a rank of a run repeatedly, each time after a random number of steps since its (re)start."""
 
     def __init__(self, run: RunDirectory, seed: int, count: int) -> None:
         super().__init__(name="rank killer", daemon=True)
@@ -78,7 +78,7 @@ class RankKiller(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        """Until there were so many, or it is over."""
+        """Kill until the number is reached, or the run has ended."""
         while len(self.killed) < self.count:
             rank, wait_s = self.random.randrange(2), self.random.uniform(0, 1.5)
             while not self.over.is_set():
@@ -122,7 +122,7 @@ def test_often_killed_ranks_give_the_undisturbed_curve(backend: str, shards: Pat
             killer.over.set()
             killer.join(30)
         restarts = [line for line in lines if "starting again" in line]
-        assert 2 <= len(restarts) <= len(killer.killed)  # both ranks of one attempt may be struck
+        assert 2 <= len(restarts) <= len(killer.killed)  # both ranks of one attempt may be killed
         assert all("was killed" in line for line in restarts), restarts
         assert curve(made) == pytest.approx(curve(undisturbed), abs=1e-5)
         assert psutil.Process().children(recursive=True) == []

@@ -1,6 +1,6 @@
-"""A rank that stands still in the middle of a training is named, with what it is stuck in; nothing of it is left.
+"""A stalled rank is named with its phase; no process is left.
 
-The long versions: `backends/test_contract.py` has a stuck worker on every backend, `backends/test_watch.py` every phase.
+`backends/test_backend_contract.py` has a stalled worker on every backend, `backends/test_rank_monitor.py` every phase.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.worker_faults import FaultyBackend, stop_me
+from support.worker_faults import FaultyBackend, stop_process
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
@@ -37,7 +37,7 @@ def shards(clips: Path, tmp_path: Path) -> Path:
 
 
 def become_a_pipe(shard: Path) -> None:
-    """Reading it lasts for ever, as from a file server that does not answer."""
+    """Replace a shard by a pipe, so that reading it never ends, as from a file server that does not answer."""
     shard.unlink()
     os.mkfifo(shard)
 
@@ -46,9 +46,9 @@ def become_a_pipe(shard: Path) -> None:
 def test_a_stalled_reader_is_named(backend: str, shards: Path, tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     victim = shards / rank_shards(ShardIndex.load(shards), "training", 1, 2)[0].name
-    struck = FaultyBackend(backend, 0, tmp_path / "struck", partial(become_a_pipe, victim), phase="build")
+    faulty = FaultyBackend(backend, 0, tmp_path / "fault-injected", partial(become_a_pipe, victim), phase="build")
     with pytest.raises(WorkerError, match="worker 1 failed: no progress for 30 s, stalled in phase 'data' at step 0 "):
-        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
+        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=faulty)
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
@@ -57,10 +57,10 @@ def test_a_stopped_rank_is_named_although_the_others_made_no_progress_before(
     backend: str, shards: Path, tmp_path: Path
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
-    struck = FaultyBackend(backend, 40, tmp_path / "struck", stop_me)
+    faulty = FaultyBackend(backend, 40, tmp_path / "fault-injected", stop_process)
     message = (
         r"worker 1 failed: no progress for [\d.]+ s, stalled in phase 'step' at step \d\d+, its process is stopped"
     )
     with pytest.raises(WorkerError, match=message):
-        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=struck)
+        train(shards, tmp_path / "run", fit=FIT, cluster=CLUSTER, model=ModelConfig(name="cnn"), backend=faulty)
     assert set(psutil.Process().children(recursive=True)) <= before

@@ -1,4 +1,4 @@
-"""`inspect --verify` finds whatever was done to the shards of a finished output."""
+"""`inspect --verify` finds every change of the shards of a finished output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybridspeech.shards.reader import read_shard
 
 @pytest.fixture(scope="module", params=["none", "gzip"])
 def made(request: pytest.FixtureRequest, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Finished shards, plain and packed; a test puts back what it changes."""
+    """Finished shards, uncompressed and compressed; a test restores what it changes."""
     out = tmp_path_factory.mktemp("made") / "shards"
     preprocess(clips, out, features=SMALL, shards=ShardConfig(compression=request.param, num_shards=3), engine="local")
     return out
@@ -30,7 +30,7 @@ def shards_of(made: Path) -> list[Path]:
 
 
 def flipped(path: Path, at: int, bit: int) -> None:
-    """Change one bit of a file; the same again undoes it."""
+    """Flip one bit of a file; a second call restores it."""
     with path.open("r+b") as file:
         file.seek(at)
         byte = file.read(1)[0]
@@ -100,12 +100,12 @@ def test_a_flipped_bit_is_found_by_readers_too(made: Path, tmp_path: Path) -> No
         list(read_shard(shard))
 
 
-@pytest.mark.parametrize("harm", ["shard", "index"])
-def test_a_resume_makes_damaged_shards_again(made: Path, clips: Path, tmp_path: Path, harm: str) -> None:
-    """As the messages promise: a shard that is missing or cut, an index that is damaged."""
+@pytest.mark.parametrize("damage", ["shard", "index"])
+def test_a_resume_makes_damaged_shards_again(made: Path, clips: Path, tmp_path: Path, damage: str) -> None:
+    """As the messages say: a missing or truncated shard, a damaged index."""
     copy = shutil.copytree(made, tmp_path / "copy")
     config = ShardIndex.load(made).shards_config
-    if harm == "shard":
+    if damage == "shard":
         shards_of(copy)[1].unlink()
     else:
         (copy / "index.json").write_text("{")

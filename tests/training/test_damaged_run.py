@@ -1,4 +1,4 @@
-"""Damaged files of a run directory: the old content's type, or one sentence; never another exception."""
+"""Damaged files of a run directory: content of the right type, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ANY_JSON = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, content: Any) -> bytes:
-    """The JSON text of `content` with one value replaced, or with bytes replaced, removed or added."""
+    """Return the JSON text of `content` with one value replaced, or with bytes replaced, removed or added."""
     if draw(st.booleans()):
         content = json.loads(json.dumps(content))
         place, at = content, None

@@ -26,7 +26,7 @@ def shards(request: pytest.FixtureRequest, tones: Path, tmp_path_factory: pytest
 
 
 def keys(dataset: object) -> Counter[bytes]:
-    """Examples of weight 1, each known by its spectrogram."""
+    """Return examples of weight 1, identified by their spectrograms."""
     return Counter(
         x.tobytes()
         for xs, _, weights in dataset.as_numpy_iterator()

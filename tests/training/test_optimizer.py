@@ -1,4 +1,4 @@
-"""What a network is fitted by: the optimizer, its schedule, and dropout."""
+"""Optimizer, learning rate schedule and dropout."""
 
 from __future__ import annotations
 

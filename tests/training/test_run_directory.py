@@ -1,4 +1,4 @@
-"""What a run directory holds, and what it must not hold."""
+"""Content of a run directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards whose content does not fit their index: named by shard and record, by training input and by evaluation input."""
+"""Shards whose content does not fit their index: training and evaluation name shard and record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS = ("no", "yes")
 
 
 def made(folder: Path, label: int = 1, value: float = 0.5, features: FeatureConfig = LOGMEL, **stored: str) -> Path:
-    """Shards, of which the second has this label and value in its record 4."""
+    """Write shards; record 4 of the second has this label and value."""
     config = ShardConfig(num_shards=NUM_SHARDS, **stored).for_features(features.kind)  # type: ignore[arg-type]
     shards = []
     for number in range(NUM_SHARDS):
@@ -44,7 +44,7 @@ def made(folder: Path, label: int = 1, value: float = 0.5, features: FeatureConf
 
 
 def recount(folder: Path, num_examples: int) -> Path:
-    """Let the index have another number of examples for the second shard."""
+    """Change the number of examples of the second shard in the index."""
     index = ShardIndex.load(folder)
     first, second, third = index.shards
     replace(index, shards=(first, replace(second, num_examples=num_examples), third)).save(folder)
@@ -52,7 +52,7 @@ def recount(folder: Path, num_examples: int) -> Path:
 
 
 def set_length(folder: Path, length: int) -> Path:
-    """Let the header of record 4 of the second shard have another length, with the right CRC."""
+    """Change the length in the header of record 4 of the second shard, with the right CRC."""
     path = sorted(folder.glob("training-00001-*"))[0]
     is_gzip = path.suffix == ".gz"
     data = bytearray(gzip.decompress(path.read_bytes()) if is_gzip else path.read_bytes())

@@ -1,4 +1,4 @@
-"""Whether a long step waits for its batch or for something else is written down, though Python is not asked."""
+"""The monitor reports whether a long step waits for its batch, although the step runs in native code."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from hybridspeech.training.worker import WorkerContext
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 3), max_size=60), st.integers(0, 60))
 def test_all_ranks_stop_at_the_same_check(num_workers: int, turns: list[int], asked_at: int) -> None:
-    """Any order of ranks in which none checks again before the others have checked: the collective between two checks."""
+    """Ranks check in any order, but none checks twice before all have checked, because a collective is between two checks."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(folder)
         run.status.clear(num_workers)

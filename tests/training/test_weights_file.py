@@ -1,4 +1,4 @@
-"""Files of weights that Keras must not read, and weights that are not numbers."""
+"""Files of weights that are refused before Keras reads them, and weights that are not finite."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_hdf5_is_one_sentence(content: bytes, path: Path) -> 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, TrainPlan]:
-    """An untrained run."""
+    """Make an untrained run."""
     from support.trained_runs import save_run
 
     from hybridspeech.models.build import build_model

@@ -1,6 +1,6 @@
-"""Another user of the machine: asks every port for a Spark endpoint, without a secret. Run as a program with the ports.
+"""Another user of the machine: requests a Spark endpoint from every port, without a secret. A program; its arguments are ports.
 
-It prints the ports on which a Spark process answered. An endpoint that answers also runs what it is sent, e.g. LaunchExecutor.
+It prints the ports on which a Spark process answered. Such an endpoint also runs commands, such as LaunchExecutor.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from hybridspeech.processes.environment import python_path
 
 
 def open_ports(ports: Iterable[int], folder: Path) -> set[int]:
-    """Return the ports on which a Spark process answers somebody without its secret."""
+    """Return the ports on which a Spark process answers a client without its secret."""
     variables = {**os.environ, **spark_environment(folder), "PYTHONPATH": python_path()}
-    command = [sys.executable, "-m", "support.spark_neighbour", *map(str, sorted(ports))]
+    command = [sys.executable, "-m", "support.spark_other_user", *map(str, sorted(ports))]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return set(map(int, done.stdout.split()))
 
 
 def main(ports: list[int]) -> None:
-    """Ask the ports, and print those that answer."""
+    """Send a request to each port, and print those that answer."""
     from py4j.protocol import Py4JJavaError
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
@@ -42,7 +42,7 @@ def main(ports: list[int]) -> None:
     conf = spark.SparkConf(False).set("spark.rpc.askTimeout", "5s").set("spark.rpc.lookupTimeout", "5s")
     conf.set("spark.rpc.io.maxRetries", "0").set("spark.network.timeout", "10s")
     security = spark.SecurityManager(conf, gateway.jvm.scala.Option.empty(), key_file)
-    env = spark.rpc.RpcEnv.create("neighbour", "127.0.0.1", "127.0.0.1", 0, conf, security, 0, True)
+    env = spark.rpc.RpcEnv.create("other-user", "127.0.0.1", "127.0.0.1", 0, conf, security, 0, True)
     for port in ports:
         try:
             env.setupEndpointRef(spark.rpc.RpcAddress("127.0.0.1", port), "Worker")
