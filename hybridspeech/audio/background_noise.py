@@ -79,7 +79,7 @@ def load_noises(
 
 
 def _local_version(path: str) -> str:
-    """A URL has none here: a request for each clip of silence would take longer than the rest."""
+    """Return '' for a URL, because a request for each clip of silence would take longer than all other work."""
     try:
         return "" if is_url(path) else stat_file(path).version
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """The seam to training backends: who starts the training workers. Knows nothing of models, shards and TensorFlow.
 
-A backend knows placement, rendezvous (the environment variable TF_CONFIG), supervision and collection. What is the same in
-every backend is here: `execute` on the worker's side, `collect` and `first_failure` on the driver's. Both sides use one
+A backend implements placement, rendezvous (the environment variable TF_CONFIG), supervision and collection. The parts that
+all backends share are here: `execute` on the worker's side, `collect` and `first_failure` on the driver's. Both sides use one
 small status file per rank in the run directory, so that the cause of a failure is known when the process has ended.
 """
 
@@ -69,7 +69,7 @@ def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
 
 
 def cause_of(error: BaseException) -> str:
-    """Return an error in one line; of a full disk, which every library reports in its own way, with advice."""
+    """Return an error in one line, with advice if the disk is full, which each library reports in another way."""
     line = one_line(error)
     if any(message in line for message in DISK_FULL):
         return f"RunError: the disk is full ({line[:500]}); free space, and --resume continues from the last checkpoint"

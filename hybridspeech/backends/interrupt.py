@@ -12,7 +12,7 @@ from hybridspeech.errors import BackendError
 POLL_S = 0.1
 SAVE_TIMEOUT_S = 15.0
 EPOCH_END_TIMEOUT_S = 60.0
-"""During validation and saving: the checkpoint of the whole epoch follows."""
+"""Time limit during validation and saving, after which the checkpoint of the whole epoch is saved."""
 
 
 def stop_after_checkpoint(monitor: RankMonitor, is_over: Callable[[], bool]) -> None:
@@ -22,7 +22,7 @@ def stop_after_checkpoint(monitor: RankMonitor, is_over: Callable[[], bool]) -> 
 
     Parameters
     ----------
-    is_over : tells whether the process that has started the ranks has ended
+    is_over : returns whether the process that has started the ranks has ended
     """
     status = monitor.run.status
     if not status.read(0).get("step"):

@@ -185,7 +185,7 @@ def _last_line(log: Path) -> str:
 
 
 def _raise_driver_error(folder: Path) -> None:
-    """Raise the error that the driver has left, if it has left one."""
+    """Raise the error that the driver process has written, if any."""
     path = folder / "error.pickle"
     if path.exists():
         raise pickle.loads(path.read_bytes())
@@ -211,7 +211,7 @@ def _follow(log: Path) -> Callable[[], None]:
 
 
 def main(folder: Path) -> int:
-    """Run the driver process: read the job, run its driver, and leave the error if there is one."""
+    """Run the driver process: read the job, run its driver, and write its error if there is one."""
     path = folder / "job.pickle"
     driver, job = pickle.loads(path.read_bytes())
     path.unlink()

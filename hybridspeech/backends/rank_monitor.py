@@ -110,7 +110,7 @@ class RankMonitor:
                 status = self.run.status.read(rank)  # it may have written its report and ended meanwhile
                 if status["state"] == "running":
                     self._lost.setdefault(rank, (state.alive_at or status["at"], time.time()))
-        if {**status, "waits": None} != {**state.status, "waits": None}:  # what it waits for is no progress
+        if {**status, "waits": None} != {**state.status, "waits": None}:  # a change of `waits` is not progress
             state.changed_at = now
         state.status = status
 
@@ -165,7 +165,7 @@ class RankMonitor:
             )
 
     def _check_progress(self, now: float) -> None:
-        """Of several silent ranks one has stalled; the others, which were silent from the same time on, wait for it."""
+        """Raise the error of the stalled rank, if no rank has made progress for too long; the other ranks wait for it."""
         limit_s = self.plan.cluster.stall_timeout_s
         running = [rank for rank in self.ranks if rank.status["state"] == "running"]
         silence_s = [now - max(rank.changed_at, self._complete_at) for rank in running]
@@ -194,7 +194,7 @@ def _is_stopped(status: Mapping[str, Any]) -> bool:
 
 
 def _stall_order(status: Mapping[str, Any]) -> tuple[int, float]:
-    """Sort key that is least for the silent rank that the others wait for: stopped, waiting for data, or unknown.
+    """Sort key; the lowest is the rank that the others wait for: a stopped one, one that waits for data, or unknown.
 
     A rank that waits in a step is likely to wait for the others. Of equal ranks, the one with the oldest status is first.
     """

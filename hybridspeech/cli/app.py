@@ -52,7 +52,7 @@ class Command(TyperCommand):
             if record := parameter.get_help_record(ctx):
                 is_argument = parameter.param_type_name == "argument"
                 panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
-                name, text = record
+                name, text = record[0].replace("<list[Path]>", "<path> ..."), record[1]
                 panels.setdefault(panel, []).append((name, re.sub(r"\[default: \((.*)\)\]", r"[default: \1]", text)))
         for panel, records in panels.items():
             if records:

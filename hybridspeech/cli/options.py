@@ -78,6 +78,7 @@ def with_settings(
     common: Sequence[str] = (),
     omit: Sequence[str] = (),
     choices: Mapping[str, tuple[str, ...]] | None = None,
+    helps: Mapping[str, str] | None = None,
 ) -> Callable[[Command], Command]:
     """Return a decorator that replaces each parameter that is a record by one option per field of the record.
 
@@ -89,6 +90,7 @@ def with_settings(
     common : parameter names of the options in the first panel, in this order
     omit : parameter names of the options that this command does not have, or "parameter.field" of the command
     choices : allowed values of an option, where they are fewer than those of the field
+    helps : help texts of options whose text differs in this command
     """
 
     def decorate(command: Command) -> Command:
@@ -102,7 +104,7 @@ def with_settings(
                 continue
             records[parameter.name] = record
             used[record] = {
-                field: setting
+                field: dataclasses.replace(setting, help=(helps or {}).get(setting.name or field, setting.help))
                 for field, setting in settings[record].items()
                 if not {setting.name or field, f"{parameter.name}.{field}"} & set(omit)
             }
@@ -197,8 +199,8 @@ def _config_parameter(used: Settings) -> inspect.Parameter:
         return value
 
     info = option(
-        "TOML file with settings: long option names are the keys. index.json of shards, or plan.json of a run, repeats "
-        "its settings. Options on the command line override the file.",
+        "TOML file with settings; its keys are long option names. Or index.json of shards, or plan.json of a run, to "
+        "repeat their settings. Options on the command line override the file.",
         OUTPUT,
         "--config",
         is_eager=True,

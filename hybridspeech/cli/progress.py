@@ -44,7 +44,7 @@ class _Stage:
 
 
 class ProgressReporter:
-    """An OnProgress for people, and a context manager. Stages may overlap, and calls may come from any thread.
+    """An OnProgress for a terminal or a log, and a context manager. Stages may overlap, and calls may come from any thread.
 
     A finished stage leaves one line: the message that the verb sends with its end, else a summary.
     """

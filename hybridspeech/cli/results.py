@@ -33,7 +33,9 @@ def evaluate_command(
     batch_size: Annotated[int, option("Batch size.", INPUT)] = 64,
     robustness: Annotated[
         bool,
-        option("Measure also under background noise and time shifts (waveform shards).", INPUT, "--robustness"),
+        option(
+            "Also measure the accuracy under background noise and time shifts (waveform shards).", INPUT, "--robustness"
+        ),
     ] = False,
     report: Report = None,
     audio: Audio = None,

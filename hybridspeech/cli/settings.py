@@ -44,7 +44,7 @@ _VERBOSE = Setting("Show the logs of Spark, Ray and TensorFlow.", OUTPUT, flags=
 SETTINGS: Settings = {
     FeatureConfig: {
         "kind": Setting(
-            "Features: STFT in dB, log-mel spectrogram, or the waveform (training computes the features).",
+            "Features: STFT in dB, log-mel spectrogram, or the waveform, from which training computes features.",
             FEATURES,
             name="features",
         ),

@@ -34,7 +34,7 @@ ON_SOUND = tuple(field.name for field in dataclasses.fields(AugmentConfig) if fi
 @with_settings(
     SETTINGS,
     common=(
-        *("backend", "num_workers", "features", "model", "recipe", "epochs", "batch_size", "learning_rate", "seed"),
+        *("backend", "num_workers", "features", "model", "epochs", "batch_size", "learning_rate", "seed"),
         *("overwrite", "resume"),
     ),
 )
@@ -87,11 +87,12 @@ def train_command(
 @with_settings(
     SETTINGS,
     common=(
-        *("backend", "num_workers", "features", "task", "model", "recipe", "epochs", "batch_size", "learning_rate"),
+        *("backend", "num_workers", "features", "task", "model", "epochs", "batch_size", "learning_rate"),
         *("overwrite", "resume"),
     ),
     omit=(*ON_SOUND, "compression", "shards.seed"),
     choices={"features": ("stft", "logmel"), "dtype": ("float32", "float16")},
+    helps={"features": "Features: STFT in dB, or log-mel spectrogram."},
 )
 def run_command(
     source: Source,

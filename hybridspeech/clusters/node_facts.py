@@ -72,7 +72,7 @@ class StorageProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageFacts:
-    """What a node can do with a location. `error` is empty if it can read the driver's file and write its own."""
+    """Access of a node to a location. `error` is empty if it can read the driver's file and write its own."""
 
     written: str = ""
     read_s: float = 0.0
@@ -82,7 +82,7 @@ class StorageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """What was found on one node.
+    """Facts about one node.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class NodeFacts:
     has_java : whether Spark can use it
     shm_bytes, scratch_bytes : free bytes of /dev/shm (0: not there) and of the temporary folder
     started_at, finished_at : clock of the node, in seconds since the epoch
-    peers : why a connection to another node failed, by its address; empty where it did not
+    peers : why a connection to another node failed, by its address; empty if it succeeded
     variables : environment variables that matter for clusters; secrets are given as "set"
     """
 
@@ -179,7 +179,7 @@ def _free_bytes(folder: str) -> int:
 
 
 def _variables() -> dict[str, str]:
-    """Return variables that decide how nodes work together; never the value of a secret."""
+    """Return environment variables that matter for clusters; never the value of a secret."""
     shown = ("RAY_AUTH_MODE", "JDK_JAVA_OPTIONS", "TF_USE_LEGACY_KERAS", "SPARK_CONF_DIR")
     secret = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     found = {name: os.environ[name] for name in shown if name in os.environ}

@@ -21,7 +21,7 @@ STEADY_S = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the nodes answered.
+    """Answers of the nodes.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """An archive with a Python interpreter, packages and hybridspeech, for nodes that have none of them.
 
-`clusters.pack` writes such archives; here their manifest is read and checked, and stands what Spark and Ray must be told
-to use one. Knows nothing of how an archive is built.
+`clusters.pack` writes such archives. This module reads and checks their manifest, and has the settings by which Spark and
+Ray use an archive. Knows nothing of how an archive is built.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _started(settings: RaySettings, scratch: Path) -> Iterator[Mapping[str, str]
             stack.callback(_end_ray, scratch)
             keep_to_loopback()
             options = {
-                "address": "local",  # a new one, also if RAY_ADDRESS names another
+                "address": "local",  # start a new one, also if RAY_ADDRESS names a running one
                 "num_cpus": settings.num_cpus,
                 "num_gpus": 0,
                 "object_store_memory": settings.object_store_bytes,
@@ -156,7 +156,7 @@ def _init_twice(options: Mapping[str, Any]) -> None:
 
     try:
         ray.init(**options)
-    except Exception:  # noqa: BLE001 - it gives up after 30 s, which a busy machine may need
+    except Exception:  # noqa: BLE001 - its time limit is 30 s, and a busy machine may need longer
         ray.shutdown()
         ray.init(**options)
 

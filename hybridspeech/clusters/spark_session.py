@@ -120,7 +120,7 @@ def spark_session(settings: SparkSettings, scratch: Path) -> Iterator[SparkConte
 
 
 def _check_master_answers(settings: SparkSettings) -> None:
-    """Refuse within seconds a standalone master that does not answer; Spark itself gives up after a minute."""
+    """Refuse within seconds a standalone master that does not answer; Spark itself waits for a minute."""
     reasons = connection_errors(master_addresses(settings.master))
     if reasons:
         raise settings.error(

@@ -47,7 +47,7 @@ def is_started_here(master: str) -> bool:
 
 
 def is_on_this_machine(master: str) -> bool:
-    """Tell whether all of Spark's processes run on this machine, whoever has started them."""
+    """Tell whether all of Spark's processes run on this machine, also if another process has started them."""
     hosts = [host for host, _ in master_addresses(master)]
     return is_started_here(master) or (bool(hosts) and set(hosts) <= {LOOPBACK, "localhost"})
 

@@ -55,7 +55,7 @@ PUBLISHED: Mapping[str, PublishedSet] = {
     )
 }
 """The data sets by name. Sources of SHA-256: torchaudio (v0.01, v0.02) and tensorflow_datasets (v0.02, with its size).
-Nobody publishes the one of mini; several independent public projects computed and pinned this value."""
+The publisher of mini gives no hash; several independent public projects computed and pinned this value."""
 
 
 def find_published(name: str, url: str | None = None, sha256: str | None = None) -> PublishedSet:

@@ -1,7 +1,7 @@
 """The seam to preprocessing engines: who runs the work. Knows nothing of audio, features and shards.
 
-What crosses the border between processes is the same for every engine: `attempt` on the worker's side turns a call into
-bytes, `open_outcome` on the driver's side turns them into its result or its error.
+Every engine transfers results between processes in the same form: `attempt` on the worker's side turns the result of a call
+into bytes, `open_outcome` on the driver's side turns the bytes into the result or the error.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ SPARE_CPUS = 2
 """CPUs of a Ray that is started here besides the executors': for the tasks that turn Spark's results into a Dataset."""
 NO_JAVA_OPTIONS = (
     "; the JVMs of RayDP need JDK_JAVA_OPTIONS in the environment of every `ray start` "
-    "(see 'Run on a Ray cluster' in the documentation; `hybridspeech doctor --ray-address` tells where it is missing)"
+    "(see 'Run on a Ray cluster' in the documentation; `hybridspeech doctor --ray-address` names the nodes without it)"
 )
 MAX_DATASET_BYTES = 128 << 20
 """Records per executor in one DataFrame: Spark keeps its Arrow data until it is in Ray's object store."""

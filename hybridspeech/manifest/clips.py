@@ -16,7 +16,7 @@ class Clip:
     the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` is 0 for the recorded
     clip and k for its k-th augmented copy. A clip of silence is an excerpt of a long recording (of digital silence if
     `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1. `version` stands for size and
-    modification time of the file when a job began; '' if nobody asked.
+    modification time of the file when a job began; '' if it was not requested.
     """
 
     clip_id: str

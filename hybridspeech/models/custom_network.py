@@ -81,7 +81,7 @@ def build_custom_network(config: ModelConfig) -> tf_keras.Model:
 
 
 def _find_source(module: str) -> Path | None:
-    """Return the source file of a module without importing it or its packages; None if that can not be told.
+    """Return the source file of a module without importing it or its packages; None if it can not be determined.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _find_source(module: str) -> Path | None:
 
 
 def _check_source(path: Path, module: str, function: str) -> str | None:
-    """Return what is wrong with a function; empty if nothing is, None if the source does not tell."""
+    """Return what is wrong with a function; empty if nothing is, None if the source does not show it."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Hides what native code writes to standard error, unless an error follows. Knows nothing of which code."""
+"""Hides the output of native code on standard error unless an exception is raised. Knows nothing of the code."""
 
 from __future__ import annotations
 

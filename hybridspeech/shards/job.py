@@ -1,6 +1,6 @@
 """The driver's part of preprocessing: resume, rounds of tasks, and the files beside the shards.
 
-The records in OUT/_progress tell a resume which shards are finished. Knows nothing of Spark, Ray and TensorFlow.
+By the records in OUT/_progress, a resume knows which shards are finished. Knows nothing of Spark, Ray and TensorFlow.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _missing(storage: SharedStorage) -> str:
     """Return the location that this host does not see; empty if it sees all."""
     if storage.probe and _read(storage.probe) != storage.nonce:
         return storage.out
-    is_other_host = socket.gethostname() != storage.driver_host  # on the same host, a source that is gone has rejects
+    is_other_host = socket.gethostname() != storage.driver_host  # on the same host, removed files are rejects
     if is_other_host and storage.samples and not any(Path(path).is_file() for path in storage.samples):
         return f"the source file {storage.samples[0]}"
     return ""

@@ -109,10 +109,10 @@ class ShardMaker:
         )
 
     def _unchanged(self, task: ShardTask, before: ShardRecord) -> ShardRecord | None:
-        """Read again what has another version; return the record with the new versions, or None if a sound differs."""
+        """Read clips with another version again; return the record with the new versions, or None if a sound differs."""
         if before.key != self.key_of(task):
             return None
-        is_moved = before.source != self.source  # equal times prove nothing: archives may have one time for all files
+        is_moved = before.source != self.source  # equal versions do not suffice: archives may give all files one time
         known = {clip_id: "" if is_moved else version for clip_id, (version, _) in before.sources.items()}
         suspects = [clip for clip in task.clips if known.get(clip.clip_id, "") != clip.version]
         read = read_ahead(suspects, self.features, self.on_long)

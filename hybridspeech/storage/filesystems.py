@@ -69,7 +69,7 @@ def forget_stores() -> None:
 
 
 def untested_note(url: str) -> str | None:
-    """Return a sentence for the user if nobody has tested this scheme, else None."""
+    """Return a sentence for the user if this scheme was never tested, else None."""
     scheme = scheme_of(url)
     return None if scheme in TESTED else f"{scheme}:// has not been tested with hybridspeech; s3:// has"
 

@@ -58,7 +58,7 @@ class S3Reader:
         self._signer_until = 0.0
 
     def read(self, key: str) -> bytes | None:
-        """Return the content of an object; None if s3fs has to read it (or to say why that is impossible).
+        """Return the content of an object; None if s3fs has to read it, or to raise the error.
 
         Raises
         ------

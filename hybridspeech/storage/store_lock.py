@@ -107,7 +107,7 @@ class StoreLock:
             return False
         below = [n for n in self._numbers() if n != number]
         if any(self._read(n) not in (None, stale) for n in below):
-            delete_files([self._path(number)])  # the lock was released and taken while this job looked away
+            delete_files([self._path(number)])  # the lock was released and taken while this job did not check it
             return False
         delete_files(self._path(n) for n in below)
         self._number = number

@@ -1,1 +1,1 @@
-"""The training loop and what belongs to it: input, checkpoints, recipes, run directory."""
+"""The training loop, its input, checkpoints, recipes, and the run directory."""

@@ -55,7 +55,7 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
                 first_step_at = first_step_at or result.first_step_at
             _save_model(rank, history)
         except Stopped:
-            pass  # the driver asked for it, and tells the user
+            pass  # the driver has requested it, and reports it to the user
     return WorkerReport(
         rank=context.rank,
         history=tuple(context.run.read_metrics() if context.is_chief else history),

@@ -74,6 +74,11 @@ def test_help_names_standard_terms() -> None:
         assert term in text
 
 
+def test_help_describes_the_values_that_a_command_accepts() -> None:
+    assert "waveform" not in " ".join(help_of(["run"], 80).split()).partition("--features")[2].partition("--task")[0]
+    assert "FILES <path> ..." in help_of(["predict"], 80)
+
+
 def test_completion_offers_options() -> None:
     environment = {
         "_HYBRIDSPEECH_COMPLETE": "complete_bash",

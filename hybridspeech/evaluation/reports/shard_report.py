@@ -98,7 +98,7 @@ def _examples(source: ClipSource) -> list[Html]:
     for shard in sorted(source.index.shards, key=lambda shard: SPLITS.index(shard.split)):
         if all(label in found for label in wanted):
             break
-        with contextlib.suppress(ShardError):  # a damaged shard is for the verification to name
+        with contextlib.suppress(ShardError):  # the verification names damaged shards
             for example in read_shard(source.shards / shard.name):
                 found.setdefault(example.label_name, example)
     cards = [
