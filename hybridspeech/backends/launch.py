@@ -13,7 +13,6 @@ import os
 import pickle
 import re
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.resources import num_cores
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.processes.supervision import GuardedProcess, describe_exit
 from hybridspeech.registry import requires
 from hybridspeech.training.plan import TrainPlan, WorkerReport
@@ -129,7 +129,7 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: WorkerFunction) -> list[W
     variables = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     variables |= {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", **launch.environment}
     show = _follow(log) if plan.cluster.verbose else _show_nothing
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-job-") as folder:  # only this user can read it
+    with scratch_folder() as folder:
         start_by = time.time() + 0.9 * plan.cluster.start_timeout_s
         job = Job(plan=plan, worker=cloudpickle.dumps(worker), start_by=start_by)
         (Path(folder) / "job.pickle").write_bytes(pickle.dumps((launch.driver, job)))

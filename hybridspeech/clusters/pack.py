@@ -17,7 +17,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,6 +25,7 @@ import hybridspeech
 from hybridspeech.clusters.packed_environment import MANIFEST_NAME, PYTHON, SUFFIXES, PackedEnvironment
 from hybridspeech.config import OnProgress, Progress, silent, to_json
 from hybridspeech.errors import ConfigError, HybridspeechError, MissingExtraError, OutputExistsError
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.registry import missing_extra, requires
 
 EXTRAS = ("spark", "train", "tfos", "ray", "s3", "gcs", "azure")
@@ -73,7 +73,7 @@ def pack_environment(
     if sys.platform != "linux":
         raise ConfigError(f"environments are packed on Linux, for nodes that run Linux; this is {sys.platform}")
     chosen = tuple(extras) if extras is not None else installed_extras()
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-pack-") as folder:
+    with scratch_folder() as folder:
         members = {**_interpreter(), **_packages(chosen)}
         members |= _system_libraries(members)
         members |= _relocated(members, Path(folder))

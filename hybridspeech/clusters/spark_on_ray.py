@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from pyspark import SparkContext
 
+from hybridspeech.clusters.java_libraries import library_folders, remove_abandoned_folders, remove_folders
 from hybridspeech.clusters.ray_session import ray_answers_within, ray_processes
 from hybridspeech.clusters.spark_conf_folder import write_conf_folder
 from hybridspeech.clusters.spark_errors import spark_cause
@@ -117,16 +116,20 @@ def spark_on_ray(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkC
     EngineError: Ray has too few free CPUs, or Spark does not start.
     """
     check_no_context()
+    remove_abandoned_folders()
     variables = {**settings.environment, **spark_environment(scratch, loopback=settings.is_started_here)}
     original = Path(variables.get("SPARK_CONF_DIR") or os.environ.get("SPARK_CONF_DIR") or find_spark() / "conf")
     secrets = {key: value for key, value in settings.conf.items() if is_secret(key)}  # not on a command line
     write_conf_folder(secrets, original, scratch / "driver-conf")
     variables["SPARK_CONF_DIR"] = str(scratch / "driver-conf")
-    with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
+    unpacked: set[Path] = set()
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_folders, unpacked)
         with environment(variables), ray_answers_within(settings.answer_timeout_s, EngineError, scratch):
             stack.enter_context(private_jvm())
+            stack.callback(lambda: unpacked.update(library_folders(ray_processes(scratch))))  # if the start fails
             context = stack.enter_context(_opened(settings, scratch))
-        last.callback(_remove, _unpacked_libraries(scratch))
+            unpacked.update(library_folders(ray_processes(scratch)))  # if the JVM is killed
         yield context
 
 
@@ -141,6 +144,8 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
         **({} if settings.verbose else _quiet_settings(scratch)),
         **{key: value for key, value in settings.conf.items() if not is_secret(key)},
     }
+    options = f"-Dray.logging.dir={scratch / 'java-logs'}"  # else below /tmp/ray
+    conf["spark.driver.extraJavaOptions"] = f"{conf.get('spark.driver.extraJavaOptions', '')} {options}".strip()
     require_secret()
     try:
         with unchanged_process():
@@ -203,18 +208,3 @@ def _quiet_settings(scratch: Path) -> dict[str, str]:
     path = scratch / "log4j2.properties"
     path.write_text(_NO_LOG, encoding="ascii")
     return {"spark.log4j.config.file.name": path.as_uri()}
-
-
-def _unpacked_libraries(scratch: Path) -> set[Path]:
-    """Find the folders outside `scratch` into which Ray's Java has unpacked its library (41 MB); it never removes them."""
-    folders = set()
-    for process in ray_processes(scratch):
-        with contextlib.suppress(psutil.Error, AttributeError):  # not every system lists mapped files
-            mapped = {Path(each.path) for each in process.memory_maps() if each.path.startswith("/tmp/ray/")}
-            folders |= {path.parent for path in mapped if path.name == "libcore_worker_library_java.so"}
-    return folders
-
-
-def _remove(folders: set[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from hybridspeech.clusters.node_survey import Survey, survey_ray, survey_spark
 from hybridspeech.clusters.packed_environment import check_environment, ray_runtime_env
 from hybridspeech.config import EngineConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, EngineError, HybridspeechError
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import delete_files, list_names, read_bytes, write_bytes
 
@@ -170,7 +170,7 @@ def _examine_ray(cluster: EngineConfig, driver: NodeFacts, probe: StorageProbe |
         error=EngineError,
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="hybridspeech-") as scratch, ray_session(settings, Path(scratch)):
+        with scratch_folder(is_short=True) as scratch, ray_session(settings, Path(scratch)):
             survey = survey_ray(probe)
     except HybridspeechError as error:
         return [token, _unreachable("ray", error)]

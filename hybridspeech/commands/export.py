@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from hybridspeech.models.export_formats import FORMATS, OUTPUT_NAME, Classify, E
 from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.models.tensorflow_errors import disk_errors_translated
 from hybridspeech.processes.native_stderr import native_errors_muted
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import fetched_split
@@ -201,7 +201,7 @@ def _export_urls(run: str | Path, out: str | Path, clips: _Clips, request: _Requ
             return _export_local(local_run, out, clips, request)
         url = normalized(str(out))
         _check_url(url, request.format, request.overwrite)
-        target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hybridspeech-export-"))) / Path(url).name
+        target = Path(stack.enter_context(scratch_folder())) / Path(url).name
         result = _export_local(local_run, target, clips, request)
         delete_below(url)
         folder, names = (target, _names_below(target)) if target.is_dir() else (target.parent, [target.name])

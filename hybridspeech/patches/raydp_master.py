@@ -41,7 +41,7 @@ def launch_gateway(actor: Any, class_path: str, popen_options: dict[str, Any] | 
     """Replace RayDPSparkMaster._launch_gateway: start the JVM, and connect to it with its secret."""
     from py4j.java_gateway import GatewayParameters, JavaGateway
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_logs_folder()) as folder:  # it goes with the Ray session if this is killed
         info = Path(folder) / "gateway"
         variables = {**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(info), "PYSPARK_PIN_THREAD": "false"}
         process = subprocess.Popen(
@@ -67,21 +67,26 @@ def _ignore_interrupt() -> None:
 
 def _java_command(configs: dict[str, str]) -> list[str]:
     """Return the command of the original function, without its class path and its main class."""
-    import ray
     from raydp import versions
     from raydp.spark import ray_cluster_master as original
 
-    logs = ray._private.worker._global_node.get_logs_dir_path()
     factory, log4j = original.SPARK_RAY_LOG4J_FACTORY_CLASS_KEY, original.RAY_LOG4J_CONFIG_FILE_NAME
     return [
         shutil.which("java") or "java",
         *shlex.split(configs.get(original.RAYDP_APPMASTER_EXTRA_JAVA_OPTIONS, "")),
         *shlex.split(os.environ.get("JAVA_OPTS", "")),
         f"-javaagent:{configs[original.SPARK_JAVAAGENT]}",
-        f"-Dray.logging.dir={logs}",
+        f"-Dray.logging.dir={_logs_folder()}",
         f"-D{factory}={configs[factory]}",
         f"-D{versions.RAY_LOG4J_CONFIG_FILE_NAME_KEY}={configs[log4j]}",
     ]
+
+
+def _logs_folder() -> str:
+    """Return the folder for the logs of the Ray session."""
+    import ray
+
+    return str(ray._private.worker._global_node.get_logs_dir_path())
 
 
 def _read_connection(info: Path) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hybridspeech.errors import ShardError
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import ShardInfo
 
@@ -61,7 +62,7 @@ class RecordStore:
         self._memory_bytes = memory_bytes
         self._in_memory = 0
         self._held: dict[str, _Held] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="hybridspeech-records-")
+        self._folder = scratch_folder()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one open file per shard

@@ -5,7 +5,6 @@ Knows nothing of what is in the files; the caller gives the check.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.storage.locations import is_url, join
 from hybridspeech.storage.objects import download, list_files, upload, write_bytes
 
@@ -41,7 +41,7 @@ class LocalCopies:
         self, location: str, sizes: Mapping[str, int], max_bytes: int, check: Callable[[str, Path], None]
     ) -> None:
         self._location, self._sizes, self._max_bytes, self._check = location, sizes, max_bytes, check
-        self._folder = tempfile.TemporaryDirectory(prefix="hybridspeech-copies-", ignore_cleanup_errors=True)
+        self._folder = scratch_folder()
         self._fetchers = [
             threading.Thread(target=self._fetch_ahead, name=f"hybridspeech-fetch-{number}", daemon=True)
             for number in range(FETCHES_IN_FLIGHT)
@@ -172,9 +172,11 @@ def fetched(location: str | Path, *parts: str) -> Iterator[Path]:
     wanted = [
         n for n in names if not parts or any(n == part or (part[-1] == "/" and n.startswith(part)) for part in parts)
     ]
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-copy-") as folder:
-        fetch_files(str(location), wanted, Path(folder))
-        yield Path(folder)
+    with scratch_folder() as scratch:
+        folder = Path(scratch, "files")
+        folder.mkdir()
+        fetch_files(str(location), wanted, folder)
+        yield folder
 
 
 @contextmanager
@@ -186,9 +188,11 @@ def uploaded(location: str | Path) -> Iterator[Path]:
     if not is_url(location):
         yield Path(location)
         return
-    with tempfile.TemporaryDirectory(prefix="hybridspeech-upload-") as folder:
-        yield Path(folder)
-        upload_files(Path(folder), [stat.name for stat in list_files(folder)], str(location))
+    with scratch_folder() as scratch:
+        folder = Path(scratch, "files")
+        folder.mkdir()
+        yield folder
+        upload_files(folder, [stat.name for stat in list_files(str(folder))], str(location))
 
 
 def upload_files(folder: Path, names: Iterable[str], location: str) -> None:

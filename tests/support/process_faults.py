@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,11 +160,17 @@ class Job:
 
 
 @contextlib.contextmanager
-def job(arguments: Sequence[str], stderr: Path = Path(os.devnull)) -> Iterator[Job]:
-    """Start a command; nothing of it runs afterwards."""
-    with stderr.open("wb") as said:
-        output = {"stdout": subprocess.DEVNULL, "stderr": said, "stdin": subprocess.DEVNULL}
-        child = subprocess.Popen(arguments, start_new_session=True, **output)
+def job(
+    arguments: Sequence[str],
+    stderr: Path = Path(os.devnull),
+    stdout: Path = Path(os.devnull),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Job]:
+    """Start a command with further environment variables; nothing of it runs afterwards."""
+    with stderr.open("wb") as said, stdout.open("wb") as result:
+        output = {"stdout": result, "stderr": said, "stdin": subprocess.DEVNULL}
+        environment = {**os.environ, **(variables or {})}
+        child = subprocess.Popen(arguments, start_new_session=True, env=environment, **output)
     started = Job(child, {psutil.Process(child.pid)})
     try:
         yield started

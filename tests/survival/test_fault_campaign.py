@@ -1,18 +1,19 @@
 """Random faults by seed: each command ends with the right result or with one sentence, and leaves nothing.
 
 The environment variables HYBRIDSPEECH_CHEAP_FAULTS and HYBRIDSPEECH_CLUSTER_FAULTS choose ranges of seeds, such as
-300:600, so that the seeds can be divided and repeated: ``make soak`` runs 0:900 and 0:100.
+300:600, so that the seeds can be divided and repeated: ``make soak`` runs 0:900 and 0:100. HYBRIDSPEECH_FAULT_SCENE names a
+folder for what ranges of seeds on clusters share: clips, shards, and results without a fault.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from support import cheap_faults, cluster_faults
-from support.process_faults import write_clips
 
 IN_MAKE_TEST = range(10_000, 10_030)
 """Seeds of ``make test``."""
@@ -56,22 +57,13 @@ def test_many_faults_without_a_cluster(scene: cheap_faults.Scene, tmp_path: Path
 @pytest.mark.soak
 @pytest.mark.timeout(10_800)
 def test_many_faults_on_clusters(tmp_path: Path) -> None:
-    source = write_clips(tmp_path / "source", num_speakers=100)
-    shards = tmp_path / "shards"
-    expected = {
-        "preprocess": cluster_faults.essence(
-            cluster_faults.result_of(cluster_faults.preprocessing("local", source, shards))
-        )
-    }
-    for backend in ("tfos", "ray"):
-        expected[backend] = cluster_faults.essence(
-            cluster_faults.result_of(cluster_faults.training(backend, shards, tmp_path / f"run-{backend}"))
-        )
+    scene = cluster_faults.make_scene(Path(os.environ.get("HYBRIDSPEECH_FAULT_SCENE", tmp_path / "scene")))
     problems = []
     for seed in seeds_of("HYBRIDSPEECH_CLUSTER_FAULTS", "0:100"):
-        folder = cheap_faults.empty_folder(tmp_path, seed)
-        name, problem = cluster_faults.inject(seed, source, shards, expected, folder)
+        folder, start = cheap_faults.empty_folder(tmp_path, seed), time.monotonic()
+        name, problem = cluster_faults.inject(seed, scene, folder)
         cheap_faults.leave(folder)
-        print(f"seed {seed}: {name}: {problem or 'passed'}", flush=True)  # noqa: T201 - for the document
+        seconds = time.monotonic() - start
+        print(f"seed {seed}: {name}, {seconds:.0f} s: {problem or 'passed'}", flush=True)  # noqa: T201 - for the document
         problems += [f"seed {seed}, {name}: {problem}"] if problem else []
     assert problems == []
