@@ -9,6 +9,11 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from hybridspeech.errors import one_line
 
 JVM_ENDED = "Spark's JVM has ended: it was killed, or ran out of memory (--conf spark.driver.memory=4g gives it more)"
+REFUSED_ADVICE = (
+    "spark.authenticate or its secret differ: write spark.authenticate, spark.authenticate.secret and "
+    "spark.network.crypto.enabled of the cluster to spark-defaults.conf in SPARK_CONF_DIR, where only you can read it"
+)
+_REFUSED = re.compile(r"SaslMessage|SaslException|AuthRpcHandler|Exception while bootstrapping client")
 _PATTERNS = (
     ("", r"EngineError: (partition \d+ failed: .*)"),  # raised by hybridspeech in a Python worker
     ("", r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit)\b.*)$"),  # the last line of a Python traceback
@@ -23,6 +28,11 @@ def spark_cause(error: BaseException) -> str:
     if is_connection_lost or isinstance(error, (Py4JNetworkError, ConnectionError)):
         return JVM_ENDED
     return trace_cause(str(error)) or one_line(error)[:300]
+
+
+def is_refused(log: str) -> bool:
+    """Tell whether the output of a driver JVM says that the master refused it: their secrets differ, or one has none."""
+    return "Failed to connect to master" in log and _REFUSED.search(log) is not None
 
 
 def trace_cause(text: str) -> str:

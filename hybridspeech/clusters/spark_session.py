@@ -26,7 +26,7 @@ from hybridspeech.clusters.addresses import connection_errors
 from hybridspeech.clusters.cluster_managers import is_submitted
 from hybridspeech.clusters.process_roles import cluster_processes, describe_stopped
 from hybridspeech.clusters.spark_conf_folder import write_conf_folder
-from hybridspeech.clusters.spark_errors import spark_cause
+from hybridspeech.clusters.spark_errors import JVM_ENDED, REFUSED_ADVICE, is_refused, spark_cause
 from hybridspeech.clusters.spark_settings import (
     authentication_settings,
     find_spark,
@@ -44,6 +44,7 @@ from hybridspeech.patches.pyspark_context import (
     start_jvm,
 )
 from hybridspeech.processes.environment import environment
+from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.resources import check_open_files
 from hybridspeech.processes.supervision import end_all, process_tree
 from hybridspeech.processes.time_limit import finishes_within, time_limit
@@ -142,8 +143,13 @@ def _start(settings: SparkSettings, scratch: Path) -> SparkContext:
         output = {"stdout": 2} if settings.verbose else {"stdout": log, "stderr": log}
         try:
             start_jvm(conf, output)  # the settings are in SPARK_CONF_DIR, for a JVM that is started here
-            return SparkContext(conf=conf)
+            with PeriodicCall(lambda: _kill_if_refused(log_path), POLL_S, "refusal by the master"):
+                return SparkContext(conf=conf)
         except (Py4JError, PySparkException, OSError, ValueError) as error:
+            if is_refused(_text(log_path)):
+                raise settings.error(
+                    f"Spark at --master {settings.master} refused this driver; {REFUSED_ADVICE}"
+                ) from error
             reason = spark_cause(error) if current_gateway() else _last_error(log_path) or spark_cause(error)
             advice = next((text for sign, text in _ADVICE.items() if sign in str(error) + reason), "")
             raise settings.error(f"Spark did not start with master {settings.master}: {reason}{advice}") from error
@@ -161,9 +167,19 @@ def _linked_home(home: Path, scratch: Path) -> Path:
 
 def _last_error(log: Path) -> str:
     """Return the exception in the log of a JVM that ended before it could report one, else its last line."""
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    text = _text(log).strip()
     found = re.search(r"^(?:Exception in thread \S+ )?[\w.$]*(?:Exception|Error): *(.+)$", text, re.MULTILINE)
     return found.group(1) if found else text.rpartition("\n")[2]
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def _kill_if_refused(log: Path) -> None:
+    """Kill the JVM if the master has refused it: Spark itself gives up after a minute."""
+    if is_refused(_text(log)):
+        _kill_jvm()
 
 
 @contextlib.contextmanager
@@ -260,13 +276,21 @@ def wait_for_executors(context: SparkContext, settings: SparkSettings) -> None:
 
     Raises
     ------
-    settings.error: too few have registered in time.
+    settings.error: too few have registered in time, or the JVM has ended, e.g. because the master refused it.
     """
     deadline = time.monotonic() + settings.start_timeout_s
-    while (found := count_executors(context)) < settings.num_executors:
+    while (found := _count_executors(context, settings)) < settings.num_executors:
         if time.monotonic() > deadline:
             raise settings.error(
                 f"Spark at {context.master} gave {found} of {settings.num_executors} executors within "
                 f"{settings.start_timeout_s:.0f} s; {settings.executor_advice}"
             )
         time.sleep(POLL_S)
+
+
+def _count_executors(context: SparkContext, settings: SparkSettings) -> int:
+    try:
+        return count_executors(context)
+    except (Py4JError, OSError) as error:
+        advice = f"; or the master refused it: {REFUSED_ADVICE}" if master_addresses(context.master) else ""
+        raise settings.error(f"{JVM_ENDED}{advice}") from error
