@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts what a container is for: `driver` and `executor` are what Spark on Kubernetes passes, all else is a hybridspeech command.
+# Starts the process of a container: `driver` and `executor`, which Spark on Kubernetes passes, or else a hybridspeech command.
 # The variables SPARK_* of these two are those that Spark 3.5 sets in its pods.
 set -euo pipefail
 
