@@ -84,7 +84,7 @@ def run_case(
     repeats: int | None = None,
     on_progress: OnProgress = silent,
 ) -> CaseResult:
-    """Measure some peers of one case."""
+    """Measure some peers of one case. An interrupt ends the case, and the finished repeats are kept."""
     case, work = CASES[name], CASES[name].sizes[size]
     able = [peer for peer in peers if not case.peers[peer].missing()]
     source = inputs.get(case.input, work.num_clips) if able else Path()
@@ -100,7 +100,7 @@ def run_case(
                 runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s))
                 on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
     except KeyboardInterrupt:
-        if not all(runs.values()):
+        if not any(runs.values()):
             raise
         on_progress(Progress(stage=name, message=f"{name}: interrupted; the finished repeats are kept"))
     done = tuple(_peer_result(case, peer, runs) for peer in peers)
@@ -109,7 +109,7 @@ def run_case(
 
 def _peer_result(case: Case, peer: str, runs: Mapping[str, Sequence[Run]]) -> PeerResult:
     if peer in runs:
-        return PeerResult(name=peer, runs=tuple(runs[peer]))
+        return PeerResult(name=peer, runs=tuple(runs[peer]), skipped="" if runs[peer] else "interrupted")
     return PeerResult(name=peer, skipped=f"{' and '.join(case.peers[peer].missing())} not installed")
 
 

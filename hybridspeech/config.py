@@ -116,8 +116,17 @@ class FeatureConfig:
         return (self.num_bins, self.num_frames)
 
 
-ON_SPECTROGRAMS = ("time_masks", "frequency_masks", "mask_fraction", "mixup_alpha")
+ON_SPECTROGRAMS = (
+    "frequency_warp_percent",
+    "shift_frames",
+    "time_masks",
+    "frequency_masks",
+    "mask_fraction",
+    "mixup_alpha",
+)
 """Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
+ADDED_LATER = ("frequency_warp_percent", "shift_frames")
+"""Fields of AugmentConfig that indexes and plans of earlier versions do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +142,8 @@ class AugmentConfig:
     gain_db : largest change of the level, in both directions
     background_frequency, background_volume : share of the clips that are mixed with background noise, and the largest
         volume of the noise (full scale = 1)
+    frequency_warp_percent : largest stretch of the frequency axis of a spectrogram (VTLP, Jaitly and Hinton, 2013)
+    shift_frames : largest shift of a spectrogram, in frames, in both directions
     time_masks, frequency_masks, mask_fraction : number of masks of each clip, and largest width of a mask as a fraction
         of the frames or bins (SpecAugment, arXiv:1904.08779)
     mixup_alpha : parameter of the Beta distribution (mixup, arXiv:1710.09412)
@@ -147,13 +158,16 @@ class AugmentConfig:
     time_shift_ms: float = UNSET
     gain_db: float = UNSET
     speed_percent: float = UNSET
+    frequency_warp_percent: float = UNSET
+    shift_frames: int = UNSET
     time_masks: int = UNSET
     frequency_masks: int = UNSET
     mask_fraction: float = UNSET
     mixup_alpha: float = UNSET
 
     def __post_init__(self) -> None:
-        limits = {"background_volume": 1.0, "background_frequency": 1.0, "mask_fraction": 1.0, "speed_percent": 50.0}
+        limits = {"background_volume": 1.0, "background_frequency": 1.0, "mask_fraction": 1.0}
+        limits |= dict.fromkeys(("speed_percent", "frequency_warp_percent"), 50.0)
         for name, value in given_fields(self).items():
             check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
             limit = limits.get(name, math.inf)
@@ -168,6 +182,11 @@ class AugmentConfig:
     def of_sound(self) -> AugmentConfig:
         """The part that works on the sound; the rest is off."""
         return dataclasses.replace(self, **{name: getattr(NO_AUGMENTATION, name) for name in ON_SPECTROGRAMS})
+
+    @property
+    def digested(self) -> dict[str, Any]:
+        """JSON form for the digests of shards with copies: without the fields that were added later, which are off there."""
+        return {name: value for name, value in to_json(self).items() if name not in ADDED_LATER}
 
     @property
     def of_spectrograms(self) -> AugmentConfig:
@@ -196,6 +215,8 @@ NO_AUGMENTATION = AugmentConfig(
     time_shift_ms=0.0,
     gain_db=0.0,
     speed_percent=0.0,
+    frequency_warp_percent=0.0,
+    shift_frames=0,
     time_masks=0,
     frequency_masks=0,
     mask_fraction=0.2,

@@ -101,8 +101,16 @@ SETTINGS: Settings = {
         ),
         "time_shift_ms": Setting("Maximum time shift in both directions, in ms.", AUGMENTATION, default="100"),
         "gain_db": Setting("Maximum change of the level, in dB.", AUGMENTATION, default="6"),
-        "speed_percent": Setting(
-            "Maximum change of the speed, in %.", AUGMENTATION, default=_by_recipe("speed_percent")
+        "speed_percent": Setting("Maximum change of the speed, in %.", AUGMENTATION, default="10"),
+        "frequency_warp_percent": Setting(
+            "Maximum stretch of the frequency axis of a spectrogram (VTLP), in %.",
+            AUGMENTATION,
+            default=_by_recipe("frequency_warp_percent"),
+        ),
+        "shift_frames": Setting(
+            "Maximum shift of a spectrogram in both directions, in frames.",
+            AUGMENTATION,
+            default=_by_recipe("shift_frames"),
         ),
         "time_masks": Setting("Number of SpecAugment time masks.", AUGMENTATION, default=_by_recipe("time_masks")),
         "frequency_masks": Setting(

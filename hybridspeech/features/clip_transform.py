@@ -18,7 +18,7 @@ from hybridspeech.audio.pcm import from_pcm16
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.features.spec_augment import has_masks, mask_spectrogram, mixup_weights
+from hybridspeech.features.spec_augment import augment_spectrogram, changes_spectrograms, mixup_weights
 
 
 def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> FeatureConfig:
@@ -61,7 +61,7 @@ class ClipTransform:
     @property
     def is_identity(self) -> bool:
         """Whether clips are returned unchanged."""
-        return not self._is_sound and (self.augmenter is None or not has_masks(self.augmenter.config))
+        return not self._is_sound and (self.augmenter is None or not changes_spectrograms(self.augmenter.config))
 
     @property
     def has_mixup(self) -> bool:
@@ -98,8 +98,8 @@ class ClipTransform:
             else:
                 wave = from_pcm16(clip)
                 extractor(augmenter.sound(wave, clip_id, copy) if augmenter else wave, out=out)
-            if augmenter and has_masks(augmenter.config):
-                mask_spectrogram(out, augmenter.config, seed=augmenter.seed, clip_id=clip_id, copy=copy)
+            if augmenter and changes_spectrograms(augmenter.config):
+                augment_spectrogram(out, augmenter.config, seed=augmenter.seed, clip_id=clip_id, copy=copy)
         return spectrograms
 
     def _extractor(self) -> FeatureExtractor:

@@ -1,7 +1,7 @@
-"""Augmentation of spectrograms (SpecAugment, mixup): a function of seed, copy and clip id alone.
+"""Augmentation of spectrograms (VTLP, SpecAugment, mixup): a function of seed, copy and clip id alone.
 
-Sources: Park et al., SpecAugment, arXiv:1904.08779; Zhang et al., mixup, arXiv:1710.09412. Knows nothing of sound and
-TensorFlow.
+Sources: Jaitly and Hinton, Vocal Tract Length Perturbation, ICML 2013; Park et al., SpecAugment, arXiv:1904.08779; Zhang et
+al., mixup, arXiv:1710.09412. Knows nothing of sound and TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,9 +14,49 @@ from hybridspeech.audio.augmentation import clip_generator
 from hybridspeech.config import AugmentConfig
 
 
-def has_masks(config: AugmentConfig) -> bool:
-    """Tell whether `mask_spectrogram` changes anything."""
-    return config.time_masks > 0 or config.frequency_masks > 0
+def changes_spectrograms(config: AugmentConfig) -> bool:
+    """Tell whether `augment_spectrogram` changes anything."""
+    return config.time_masks > 0 or config.frequency_masks > 0 or _warps(config)
+
+
+def augment_spectrogram(spectrogram: np.ndarray, config: AugmentConfig, *, seed: int, clip_id: str, copy: int) -> None:
+    """Warp, shift and mask a spectrogram, in place.
+
+    Parameters
+    ----------
+    spectrogram : float32 [shape=(num_bins, num_frames)], dB
+    """
+    if _warps(config):
+        warp_spectrogram(spectrogram, config, seed=seed, clip_id=clip_id, copy=copy)
+    mask_spectrogram(spectrogram, config, seed=seed, clip_id=clip_id, copy=copy)
+
+
+def _warps(config: AugmentConfig) -> bool:
+    # None in plans of runs of versions without these fields
+    return bool(config.frequency_warp_percent or config.shift_frames)
+
+
+def warp_spectrogram(spectrogram: np.ndarray, config: AugmentConfig, *, seed: int, clip_id: str, copy: int) -> None:
+    """Stretch or compress the frequency axis, and shift the frames, in place.
+
+    The frequency 0 stays. Frames from outside the clip have the minimum of the spectrogram.
+
+    Parameters
+    ----------
+    spectrogram : float32 [shape=(num_bins, num_frames)], dB
+    """
+    generator, silence = clip_generator(f"{seed}\0warp\0{copy}", clip_id), spectrogram.min()
+    stretch, shift = generator.uniform(-1, 1, 2)
+    last = len(spectrogram) - 1
+    places = np.minimum(np.arange(last + 1) / (1 + stretch * config.frequency_warp_percent / 100), last)
+    below = places.astype(np.int64)
+    share = (places - below).astype(np.float32)[:, np.newaxis]
+    warped = spectrogram[below] * (1 - share) + spectrogram[np.minimum(below + 1, last)] * share
+    frames = round(float(shift) * config.shift_frames)
+    spectrogram[...] = silence
+    if abs(frames) < spectrogram.shape[1]:
+        kept = spectrogram.shape[1] - abs(frames)
+        spectrogram[:, max(0, frames) : max(0, frames) + kept] = warped[:, max(0, -frames) : max(0, -frames) + kept]
 
 
 def mask_spectrogram(spectrogram: np.ndarray, config: AugmentConfig, *, seed: int, clip_id: str, copy: int) -> None:

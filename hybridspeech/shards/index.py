@@ -100,7 +100,7 @@ class ShardIndex:
         settings["shards_config"].pop("num_shards")  # the names of the shards contain it, chosen or given
         settings["shards"] = to_json(sorted(self.shards, key=lambda shard: shard.name))
         if self.augment_copies:
-            settings["augment"] = to_json([self.augment_copies, self.augment])
+            settings["augment"] = to_json([self.augment_copies, self.augment.digested])
         if self.noises:
             settings["noises"] = to_json(sorted(self.noises, key=lambda noise: noise.name))
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

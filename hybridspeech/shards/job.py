@@ -94,7 +94,7 @@ class PreprocessJob:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that decide the bytes of the output, apart from the clips."""
-        augment = (self.augment, self.augment_copies) if self.augment_copies else ()
+        augment = (self.augment.digested, self.augment_copies) if self.augment_copies else ()
         return _settings(self.features, self.shards, self.manifest.labels, self.manifest_config.on_long, *augment)
 
     def prepare(self) -> ShardIndex | None:
@@ -212,7 +212,7 @@ class PreprocessJob:
                 raise ShardError(f"{path}: is damaged; start again with --overwrite")
             return before
         if index := self._index_before():
-            augment = (index.augment, index.augment_copies) if index.augment_copies else ()
+            augment = (index.augment.digested, index.augment_copies) if index.augment_copies else ()
             return _settings(index.features, index.shards_config, index.labels, index.manifest.on_long, *augment)
         return {}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import ClusterConfig, FeatureConfig, override
+from hybridspeech.config import NO_AUGMENTATION, ClusterConfig, FeatureConfig, override
 from hybridspeech.errors import ConfigError, RunError, ShardError, counted
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
@@ -181,11 +181,13 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
     ------
     RunError: data, features, model, number of workers, or one of FIXED_FOR_A_RESUME differ.
     """
+    # Fields that a plan of an earlier version does not have
+    fit = replace(before.fit, augment=override(NO_AUGMENTATION, before.fit.augment))
     same = {
         "shards (another digest)": (before.digest, plan.digest),
         "features": (before.features, plan.features),
         "model": (override(ModelConfig(standardize="none"), before.model), plan.model),
-        **{name.replace("_", " "): (getattr(before.fit, name), getattr(plan.fit, name)) for name in FIXED_FOR_A_RESUME},
+        **{name.replace("_", " "): (getattr(fit, name), getattr(plan.fit, name)) for name in FIXED_FOR_A_RESUME},
         "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
     }
     changed = [name for name, (old, new) in same.items() if old != new]

@@ -82,9 +82,9 @@ WIDE = replace(
     learning_rate=1e-3,
     learning_rate_batch=32,
     weight_decay=5e-2,
-    augment=replace(COMPACT.augment, speed_percent=20, mixup_alpha=0.0),
+    augment=replace(COMPACT.augment, frequency_warp_percent=20, shift_frames=5, mixup_alpha=0.0),
 )
-"""For `cnn`: 96 % of its parameters are in the first dense layer, which does not generalize over pitch."""
+"""For `cnn`: 96 % of its parameters are in the first dense layer, which learns pitch and position (docs/LOG.md)."""
 
 RECIPES: Mapping[str, FitConfig] = {"cnn": WIDE, "dscnn": COMPACT, "bcresnet": SMALLEST}
 """Of the recipe "default", by network; other networks have COMPACT. The recipe "report" is REPORT, for any network."""

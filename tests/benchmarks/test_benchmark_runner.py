@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import registry, runner
 from benchmarks.__main__ import app
 from benchmarks.inputs import Inputs
-from benchmarks.records import CaseResult, Job, Results, Run
+from benchmarks.records import CaseResult, Job, Outcome, Results, Run
 from benchmarks.spec import Case, Peer, Size
 from hybridspeech.errors import ConfigError
 from hybridspeech.processes.environment import python_path
@@ -55,6 +55,19 @@ def test_a_peer_whose_package_is_not_installed_is_skipped(monkeypatch: pytest.Mo
     first, second = run_case(monkeypatch, tmp_path, "digest", peers).peers
     assert first.counts
     assert second.skipped == "no_such_package not installed"
+
+
+def test_an_interrupted_case_keeps_its_finished_repeats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    outcomes = iter([Run(outcome=Outcome(value=1.0))])
+
+    def interrupted(*arguments: object) -> Run:
+        for made in outcomes:
+            return made
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_apart", interrupted)
+    first, second = run_case(monkeypatch, tmp_path, "note", {"a": Peer(), "b": Peer()}).peers
+    assert (first.values, second.skipped) == ([1.0], "interrupted")
 
 
 def test_a_peer_with_another_digest_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

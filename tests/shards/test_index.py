@@ -16,6 +16,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.names import ShardInfo, shard_name
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.shards.writer import ShardWriter
+from hybridspeech.training.recipes import SOUND
 
 SHAPE = (5, 3)
 PLAIN, PACKED = ShardConfig(dtype="float32"), ShardConfig(dtype="float32", compression="gzip")
@@ -149,3 +150,15 @@ def test_every_truncation_is_found(config: ShardConfig, tmp_path: Path) -> None:
         with pytest.raises(ShardError, match=info.name):
             list(read_shard(path))
         assert index_of(info).verify(tmp_path) == [f"{path}: {length} bytes; expected {len(data)}"]
+
+
+def test_the_digest_of_shards_with_copies_is_that_of_earlier_versions() -> None:
+    index = ShardIndex(
+        features=FeatureConfig(),
+        shards_config=ShardConfig(),
+        labels=("a", "b"),
+        shards=(),
+        augment=SOUND,
+        augment_copies=2,
+    )
+    assert index.digest.startswith("4688b8267aec6c55")
