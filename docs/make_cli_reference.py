@@ -70,7 +70,7 @@ def _table(title: str, rows: list[tuple[str, Any]]) -> list[str]:
     """A table of arguments or options with their defaults."""
     if not rows:
         return []
-    lines = [f"| {title} | default | |", "|---|---|---|"]
+    lines = [f"| {title} | default | description |", "|---|---|---|"]
     return [*lines, *(f"| `{name}` | {_default(item)} | {_text(item)} |" for name, item in rows), ""]
 
 

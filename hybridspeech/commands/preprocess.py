@@ -100,21 +100,21 @@ def preprocess(
     resume: bool = False,
     on_progress: OnProgress = silent,
 ) -> PreprocessResult:
-    """Turn a folder (or table) of recorded words into spectrogram shards.
+    """Turn a folder or table of recorded words into shards of features.
 
     Parameters
     ----------
     source : path or URL of a folder with one folder per word, or of a CSV, JSON lines or Parquet table
     out : output folder or URL; it must be empty or missing unless `overwrite` or `resume`. Every worker must reach both
-    augment, augment_copies : add this number of augmented copies of each training clip (stft and logmel); fields of
-        `augment` that are None have the values of `training.recipes.SOUND`. `train` augments waveform shards itself
+    augment : augmentation of the copies; a field that is None has the value of `training.recipes.SOUND`
+    augment_copies : number of augmented copies of each training clip (stft, logmel); `train` augments waveform shards itself
     engine : a name in ENGINES, which is started with `engine_config` and stopped at the end; or a started Engine
     max_rejects : largest allowed number of unusable clips: a count, or a fraction of all clips if it is less than 1
 
     Raises
     ------
     ConfigError: a setting is invalid. ManifestError: the source is unusable. OutputExistsError: `out` is not empty.
-    TooManyRejectsError. EngineError: the engine failed; `resume` continues. StorageError: an object store fails.
+    TooManyRejectsError: see `max_rejects`. EngineError: the engine failed; `resume` continues. StorageError: a store fails.
     """
     features, manifest, out = features or FeatureConfig(), manifest or ManifestConfig(), normalized(out)
     shards = (shards or ShardConfig()).for_features(features.kind)

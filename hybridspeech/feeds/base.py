@@ -140,7 +140,7 @@ class FeedJob:
 
         Raises
         ------
-        TooManyRejectsError. ConfigError: too few clips of a split for so many workers.
+        TooManyRejectsError: see `max_rejects`. ConfigError: too few clips of a split for so many workers.
         """
         self._report("running")
 
