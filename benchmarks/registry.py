@@ -40,6 +40,10 @@ def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
     return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
 
 
+def _stored(store: bool, *needs: str, **settings: Any) -> Peer:
+    return Peer({"store": store, **settings}, (*needs, "s3fs"))
+
+
 def _hand_off(backend: str, engine: str = "") -> Peer:
     packages = {"tfos": ("tensorflowonspark", "pyspark"), "ray": ("ray", "raydp")}[backend]
     return Peer({"backend": backend, "engine": engine}, ("tensorflow", *packages))
@@ -241,6 +245,38 @@ CASES: Mapping[str, Case] = {
         ),
         peers=_TRAINERS,
         baselines=("keras-fit", "bare-1", "bare-2"),
+    ),
+    "storage-preprocess": Case(
+        title="Preprocessing from and to an object store",
+        about="`preprocess` with the engine `local` and two processes, from listing the source to the index: from local disk "
+        "to local disk, and from S3 to S3, with 20 ms of latency added to each request (SeaweedFS and the proxy of the "
+        "tests, on the same cores). `CPU` is that of the driver, its workers and, for S3, the proxy, per clip; `store` is "
+        "that of the server. Where the sum is more than the cores give, the ratio is that of the CPU time.",
+        target="benchmarks.cases.storage:preprocessing",
+        unit="clips/s",
+        sizes=_sizes(
+            Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(20_000, repeats=5, timeout_s=3_600)
+        ),
+        peers={
+            "local": _stored(False, features="stft"),
+            "s3": _stored(True, features="stft"),
+        },
+        targets=(Target("s3", "local", 0.7),),
+    ),
+    "storage-training": Case(
+        title="Training from shards on an object store: steady state",
+        about="Examples per second of the median epoch after the first, one worker of the backend `local`: shards on local "
+        "disk, and on S3 with 20 ms of latency per request, which are copied to local disk ahead of reading.",
+        target="benchmarks.cases.storage:training",
+        unit="examples/s",
+        input="logmel-shards",
+        sizes=_sizes(
+            Size(36, repeats=1, timeout_s=240, settings={"epochs": 2}),
+            Size(3_000, settings={"epochs": 5}),
+            Size(12_000, repeats=5, timeout_s=3_600, settings={"epochs": 6}),
+        ),
+        peers={name: _stored(name == "s3", "tensorflow", "tf_keras") for name in ("local", "s3")},
+        targets=(Target("s3", "local", 0.95),),
     ),
     "curve-by-workers": Case(
         title="Accuracy with one worker and with two",

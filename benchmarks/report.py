@@ -28,6 +28,8 @@ _FACTS = {
     "listing": ("listing", "{:.1%}"),
     "driver_mb": ("driver", "{:,.0f} MB"),
     "worker_mb": ("worker", "{:,.0f} MB"),
+    "clip_cpu_ms": ("CPU", "{:.2f} ms"),
+    "store_cpu_ms": ("store", "{:.2f} ms"),
     "error_db": ("error", "{:.2g} dB"),
     "written_mb": ("written", "{:,.0f} MB"),
     "bytes_per_clip": ("bytes per clip", "{:,.0f}"),

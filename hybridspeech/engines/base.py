@@ -35,6 +35,11 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def parallelism(self) -> int:
+        """Number of partitions that an open engine runs at the same time, as far as it is known."""
+        ...
+
     def map_partitions(
         self,
         function: Callable[[Sequence[T]], R],

@@ -55,6 +55,11 @@ class LocalEngine:
     ) -> None:
         self._stop_workers()
 
+    @property
+    def parallelism(self) -> int:
+        """See `Engine.parallelism`."""
+        return self._num_processes
+
     def map_partitions(
         self,
         function: Callable[[Sequence[T]], R],

@@ -95,6 +95,11 @@ class SparkEngine:
         self._context = None
         self._resources.close()
 
+    @property
+    def parallelism(self) -> int:
+        """See `Engine.parallelism`; the cores of the executors that have registered."""
+        return int(self._context.defaultParallelism) if self._context else 1
+
     def map_partitions(
         self,
         function: Callable[[Sequence[T]], R],

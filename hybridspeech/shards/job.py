@@ -52,6 +52,11 @@ SETTINGS_NAME = "settings.json"
 class Engine(Protocol):
     """Runs a function on partitions; `hybridspeech.engines.Engine` documents it."""
 
+    @property
+    def parallelism(self) -> int:
+        """Number of partitions that run at the same time."""
+        ...
+
     def map_partitions(
         self,
         function: Callable[[Sequence[ShardTask]], list[ShardRecord]],
@@ -268,8 +273,10 @@ class PreprocessJob:
             with translate_write_errors(self.out):
                 self.rejects.check()
 
+        self._delete_stale_records(todo)
+        groups = group_tasks(todo, engine.parallelism if is_url(self.out) else 0)
         try:
-            engine.map_partitions(maker, group_tasks(todo), on_done)
+            engine.map_partitions(maker, groups, on_done)
         except (KeyboardInterrupt, EngineError):
             message = f"{done:,} of {total:,} clips are finished in {self.out}; --resume makes the rest"
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=message))
@@ -280,6 +287,11 @@ class PreprocessJob:
             self.rejects.write()
             self.rejects.check()
         return records
+
+    def _delete_stale_records(self, todo: Sequence[ShardTask]) -> None:
+        """Remove the records of shards that are made again with other clips: they are no longer true."""
+        stale = [task.name for task in todo if task.name in self.records and not task.may_be_unchanged]
+        delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in stale)
 
     def _if_unfinished(self, task: ShardTask, key: str, sizes: Mapping[str, int]) -> ShardTask | None:
         """Return the task, unless the shard exists with a record of these clips in their present versions."""

@@ -19,6 +19,8 @@ from hybridspeech.shards.names import shard_name
 
 TARGET_SHARD_BYTES = 64 << 20
 MIN_SHARDS = 8
+MAX_SHARDS_PER_GROUP = 4
+GROUPS_PER_WORKER = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,22 @@ def plan_shards(clips: Sequence[Clip], shards: ShardConfig) -> list[ShardTask]:
     ]
 
 
-def group_tasks(tasks: Sequence[ShardTask]) -> list[tuple[ShardTask, ...]]:
+def group_tasks(tasks: Sequence[ShardTask], parallelism: int = 0) -> list[tuple[ShardTask, ...]]:
     """Group small tasks, in their order; no group has more clips than the largest task.
 
     Each partition costs an engine the same overhead (Spark: 20 to 30 ms), and the validation split has as many shards as
     the training split.
+
+    Parameters
+    ----------
+    parallelism : number of groups that are worked on at the same time. If it is given, a group may be up to
+        MAX_SHARDS_PER_GROUP times as large, as long as there are GROUPS_PER_WORKER groups for each: a worker encodes one
+        shard of a group while it uploads the one before
     """
     limit = max((len(task.clips) for task in tasks), default=0)
+    if parallelism:
+        share = sum(len(task.clips) for task in tasks) // (GROUPS_PER_WORKER * parallelism)
+        limit = max(limit, min(MAX_SHARDS_PER_GROUP * limit, share))
     groups: list[list[ShardTask]] = []
     capacity = 0
     for task in tasks:

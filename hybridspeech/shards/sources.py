@@ -20,7 +20,7 @@ from hybridspeech.storage.objects import list_files, stat_file
 
 MISSING = "missing"
 """Version of a file that can't be found or read."""
-_STATS_AT_ONCE = 16  # network file systems answer in 0.2 to 1 ms
+_STATS_AT_ONCE = 16  # network file systems answer in 0.2 to 1 ms, stores in 20 ms
 _CHUNK = 1000
 
 
@@ -61,6 +61,8 @@ def _stored_versions(urls: Sequence[str]) -> Iterator[tuple[str, str]]:
     folders: defaultdict[str, list[str]] = defaultdict(list)
     for url in urls:
         folders[parent_and_name(url)[0]].append(parent_and_name(url)[1])
-    for folder, names in folders.items():
-        found = {stat.name: f"{stat.num_bytes}-{stat.version}" for stat in list_files(folder)}
+    with ThreadPoolExecutor(_STATS_AT_ONCE) as pool:
+        listings = list(pool.map(list_files, folders))
+    for (folder, names), listing in zip(folders.items(), listings, strict=True):
+        found = {stat.name: f"{stat.num_bytes}-{stat.version}" for stat in listing}
         yield from ((f"{folder}/{name}", found.get(name, MISSING)) for name in names)

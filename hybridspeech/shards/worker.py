@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -27,10 +28,14 @@ from hybridspeech.shards.index import PROGRESS_NAME
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.shared_storage import SharedStorage
 from hybridspeech.shards.sources import sound_hash
+from hybridspeech.shards.uploads import BackgroundUploads
 from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.shards.writer import ShardWriter
-from hybridspeech.storage.locations import join
+from hybridspeech.storage.locations import is_url, join
 from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
+
+StartUpload = Callable[[Callable[[], None]], None]
+"""Runs an upload, at once or beside its caller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,28 +65,33 @@ class ShardMaker:
         """
         if self.storage:
             self.storage.check()
-        return [self.make(task) for task in tasks]
+        fresh = [clip for task in tasks if not task.may_be_unchanged for clip in task.clips]
+        read = read_ahead(fresh, self.features, self.on_long)  # across the shards: the store's latency counts once
+        with BackgroundUploads() as uploads:
+            start = uploads.submit if is_url(self.out) else _run_now
+            return [
+                self._renewed(task, start) if task.may_be_unchanged else self._make(task, read, start) for task in tasks
+            ]
 
-    def make(self, task: ShardTask) -> ShardRecord:
-        """Make one shard, and write its record to _progress; if no sound has changed since, only renew the record.
+    def _renewed(self, task: ShardTask, start: StartUpload) -> ShardRecord:
+        """Renew the record of a shard if no sound has changed; else make the shard again."""
+        path = self._record_path(task)
+        before = parse_record(read_bytes(path)) if is_file(path) else None
+        record = self._unchanged(task, before) if before else None
+        if record is None:
+            delete_files([path])  # it is no longer true
+            return self._make(task, read_ahead(task.clips, self.features, self.on_long), start)
+        self._save(record)
+        return record
+
+    def _make(self, task: ShardTask, recorded: Callable[[Clip], DecodedClip], start: StartUpload) -> ShardRecord:
+        """Make one shard; `start` runs its upload, after which its record is written to _progress.
 
         Raises
         ------
         ShardError: the shard or its record can't be written.
         """
-        record_path = join(self.out, PROGRESS_NAME, f"{task.name}.json")
-        before = parse_record(read_bytes(record_path)) if task.may_be_unchanged and is_file(record_path) else None
-        record = self._unchanged(task, before) if before else None
-        if record is None:
-            delete_files([record_path])  # a record of the same shard with other clips is no longer true
-            record = self._make(task)
-        with translate_write_errors(self.out):
-            write_bytes(record_path, json.dumps(to_json(record)))
-        return record
-
-    def _make(self, task: ShardTask) -> ShardRecord:
         extractor, augmenter = FeatureExtractor(self.features), self._augmenter(task)
-        recorded = read_ahead(task.clips, self.features, self.on_long)
         hashes, cuts_s = dict[str, str](), dict[str, float]()
 
         def read(clip: Clip) -> np.ndarray:
@@ -92,12 +102,13 @@ class ShardMaker:
             hashes[clip.clip_id] = sound_hash(wave)
             return augmenter.sound(wave, clip.recorded_id, clip.copy) if augmenter and clip.copy else wave
 
-        with ShardWriter(join(self.out, task.name), self.shards, self.features.shape) as writer:
+        path = join(self.out, task.name)
+        with ShardWriter(path, self.shards, self.features.shape, is_deferred=True) as writer:
             rejects = [reject for reject in encode_clips(task.clips, extractor, writer.encoder, read) if reject]
         assert writer.info is not None
         hashes |= {reject.clip_id: reject.reason for reject in rejects}
         noises = zip(self.noises, augmenter.noises, strict=True) if augmenter and augmenter.noises else ()
-        return ShardRecord(
+        record = ShardRecord(
             key=self.key_of(task),
             info=writer.info,
             rejects=tuple(rejects),
@@ -107,6 +118,25 @@ class ShardMaker:
             source=self.source,
             host=socket.gethostname(),
         )
+
+        try:
+            start(partial(self._publish, writer, record))
+        except BaseException:
+            writer.discard()
+            raise
+        return record
+
+    def _publish(self, writer: ShardWriter, record: ShardRecord) -> None:
+        """Publish a shard, and then its record: a resume takes a shard with a record for finished."""
+        writer.publish()
+        self._save(record)
+
+    def _record_path(self, task: ShardTask) -> str:
+        return join(self.out, PROGRESS_NAME, f"{task.name}.json")
+
+    def _save(self, record: ShardRecord) -> None:
+        with translate_write_errors(self.out):
+            write_bytes(join(self.out, PROGRESS_NAME, f"{record.info.name}.json"), json.dumps(to_json(record)))
 
     def _unchanged(self, task: ShardTask, before: ShardRecord) -> ShardRecord | None:
         """Read clips with another version again; return the record with the new versions, or None if a sound differs."""
@@ -149,6 +179,10 @@ class ShardMaker:
 
     def _below(self, path: str) -> str:
         return path.removeprefix(f"{self.source}/")
+
+
+def _run_now(upload: Callable[[], None]) -> None:
+    upload()
 
 
 def prepare_worker() -> None:

@@ -110,14 +110,19 @@ class ShardWriter:
     path : final location, with a name as `shard_name` gives it. A temporary file is written first: beside a local path, or
         in the folder for temporary files, from where it is uploaded
     shape : (num_bins, num_frames) of every spectrogram
+    is_deferred : leave the file where it is at the end; the caller calls `publish` or `discard`
 
     Raises
     ------
-    ShardError: the file can't be written (from `__enter__`, `write` and `__exit__`). StorageError: it can't be uploaded.
+    ShardError: the file can't be written (from `__enter__`, `write`, `publish` and `__exit__`).
+    StorageError: it can't be uploaded.
     ConfigError: a spectrogram has another shape; a spectrogram, or its names, are too large for one record.
     """
 
-    def __init__(self, path: str | Path, config: ShardConfig, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, path: str | Path, config: ShardConfig, shape: tuple[int, int], *, is_deferred: bool = False
+    ) -> None:
+        self._is_deferred = is_deferred
         self.path = str(path)
         self.info: ShardInfo | None = None
         folder, name = parent_and_name(self.path)
@@ -157,15 +162,20 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self.discard()
+            return
         try:
-            if kind is None:
-                self._publish()
-        finally:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+            info = self._encoder.finish()
+        except BaseException:
+            self.discard()
+            raise
+        if not self._is_deferred:
+            self.publish()
+        self.info = info
 
-    def _publish(self) -> None:
-        info = self._encoder.finish()
+    def publish(self) -> None:
+        """Move the finished file to its location, or upload it."""
         try:
             if is_url(self.path):
                 upload(self._temporary, self.path)
@@ -174,4 +184,10 @@ class ShardWriter:
                 self._temporary.replace(self.path)
         except OSError as error:
             raise write_error(self.path, error) from error
-        self.info = info
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)

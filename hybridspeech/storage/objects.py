@@ -24,14 +24,14 @@ from hybridspeech.errors import StorageError
 from hybridspeech.storage.filesystems import MAX_CONNECTIONS, Store, open_store
 from hybridspeech.storage.locations import is_url, join, parent_and_name
 from hybridspeech.storage.retries import NO_BUCKET, Incomplete, retried
-from hybridspeech.storage.s3_reads import S3Reader, can_read
+from hybridspeech.storage.s3_requests import S3Requests, covers
 from hybridspeech.storage.small_files import write_atomically
 
 READS_IN_FLIGHT = MAX_CONNECTIONS
 READ_AHEAD_BYTES = 256 << 20
 """Content that `read_many` holds in memory before its caller takes it, about."""
 
-_readers: dict[Store, S3Reader | None] = {}
+_requests: dict[Store, S3Requests | None] = {}
 _pools: dict[int, ThreadPoolExecutor] = {}
 _making = threading.Lock()
 
@@ -112,10 +112,10 @@ def read_bytes(location: str) -> bytes:
     if not is_url(location):
         return Path(location).read_bytes()
     store, key = open_store(location)
-    reader = _reader(store)
 
     def read() -> bytes:
-        content = reader.read(key) if reader else None
+        requests = _direct(store)
+        content = requests.read(key) if requests else None
         if content is None:
             content = store.fs.cat_file(store.path(key))
         return cast("bytes", content)
@@ -131,9 +131,10 @@ def read_many(locations: Iterable[str], in_flight: int = READS_IN_FLIGHT) -> Ite
     The content of each location, in the order given, or the error that reading it raised (OSError or StorageError).
     """
     pool, reads, ahead = _pool(), cast("deque[Future[bytes]]", deque()), iter(locations)
+    largest = 1
     try:
         while True:
-            while len(reads) < in_flight and _num_bytes_held(reads) < READ_AHEAD_BYTES:
+            while len(reads) < in_flight and len(reads) * largest < READ_AHEAD_BYTES:
                 location = next(ahead, None)
                 if location is None:
                     break
@@ -144,6 +145,8 @@ def read_many(locations: Iterable[str], in_flight: int = READS_IN_FLIGHT) -> Ite
             error = read.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
+            if error is None:
+                largest = max(largest, len(read.result()))
             yield error or read.result()
     finally:
         for read in reads:
@@ -159,8 +162,10 @@ def write_bytes(location: str, content: str | bytes) -> None:
     store, key = open_store(location)
 
     def put() -> None:
-        store.fs.pipe_file(store.path(key), data)
-        _check_size(store, key, len(data))
+        requests = _direct(store)
+        if not (requests and requests.write(key, data)):
+            store.fs.pipe_file(store.path(key), data)
+            _check_size(store, key, len(data))
 
     retried(put, location)
 
@@ -175,8 +180,10 @@ def upload(path: Path, location: str) -> None:
     store, key = open_store(location)
 
     def put() -> None:
-        store.fs.put_file(os.fspath(path), store.path(key))
-        _check_size(store, key, path.stat().st_size)
+        requests = _direct(store)
+        if not (requests and requests.write(key, path)):
+            store.fs.put_file(os.fspath(path), store.path(key))
+            _check_size(store, key, path.stat().st_size)
 
     retried(put, location)
 
@@ -270,17 +277,12 @@ def _pool() -> ThreadPoolExecutor:
     return pool
 
 
-def _reader(store: Store) -> S3Reader | None:
+def _direct(store: Store) -> S3Requests | None:
+    """Return the requests to a store that do without its file system, where they are possible."""
     with _making:
-        if store not in _readers:
-            _readers[store] = S3Reader(store) if can_read(store) else None
-        return _readers[store]
-
-
-def _num_bytes_held(reads: Iterable[Future[bytes]]) -> int:
-    return sum(
-        len(read.result()) for read in reads if read.done() and not read.cancelled() and read.exception() is None
-    )
+        if store not in _requests:
+            _requests[store] = S3Requests(store) if covers(store) else None
+        return _requests[store]
 
 
 def _find(store: Store, key: str, prefix: str) -> dict[str, dict[str, Any]]:

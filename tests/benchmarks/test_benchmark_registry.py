@@ -33,7 +33,7 @@ def test_without_a_pattern_everything_is_selected() -> None:
 
 
 def test_a_pattern_selects_cases_or_peers() -> None:
-    assert list(select(["train"])) == ["train-throughput", "train-throughput-logmel", "train-startup"]
+    assert list(select(["train-"])) == ["train-throughput", "train-throughput-logmel", "train-startup"]
     assert select(["stage/spark-1", "kernel/scipy"]) == {"stft-kernel": ["scipy"], "stft-stage": ["spark-1"]}
 
 

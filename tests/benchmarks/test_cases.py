@@ -28,13 +28,14 @@ APART = [
 CLUSTER = [
     *(f"stft-stage/{peer}" for peer in ("original", "bare-loop", "local", "tf-data", "hf-datasets")),
     "stft-scale/few",
+    "storage-preprocess/s3",
     *("train-throughput/keras-fit", "train-startup/local-1"),
 ]
 
 
 TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1"]
 """Cases that run in this process too."""
-LONG = ["handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
+LONG = ["storage-training/s3", "handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
 """Cases that take half a minute and are covered by other tests."""
 
 

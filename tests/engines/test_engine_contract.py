@@ -44,6 +44,10 @@ def test_results_are_in_the_order_of_the_partitions(engine: Engine) -> None:
     assert results == [["a", "b"], [], ["c"]]
 
 
+def test_an_open_engine_says_how_many_partitions_run_at_the_same_time(engine: Engine) -> None:
+    assert engine.parallelism >= 1
+
+
 def test_no_partitions_give_no_results(engine: Engine) -> None:
     assert engine.map_partitions(list, [], on_done=pytest.fail) == []
 

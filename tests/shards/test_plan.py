@@ -82,3 +82,11 @@ def test_small_tasks_are_grouped_in_order_up_to_the_size_of_the_largest(
     assert all(0 < sum(sizes(list(group))) <= max(counts) for group in groups)
     for group, following in itertools.pairwise(groups):
         assert sum(sizes(list(group))) + len(following[0].clips) > max(counts)
+
+
+def test_groups_for_a_store_hold_several_shards_and_there_are_enough_for_all_workers() -> None:
+    tasks = plan_shards(clips_of(2_400), ShardConfig(num_shards=24))
+    assert [len(group) for group in group_tasks(tasks)] == [1] * 24
+    assert [len(group) for group in group_tasks(tasks, parallelism=2)] == [4] * 6
+    assert [len(group) for group in group_tasks(tasks, parallelism=4)] == [2] * 12
+    assert [len(group) for group in group_tasks(tasks, parallelism=64)] == [1] * 24
