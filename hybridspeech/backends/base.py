@@ -31,7 +31,7 @@ __all__ = ["TrainingBackend", "Worker", "WorkerContext", "collect", "execute", "
 
 
 DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
-"""Part of the messages of Python, TensorFlow and HDF5, each in an error class of its own."""
+"""Part of the messages of Python, TensorFlow and HDF5, each in a different error class."""
 
 
 class TrainingBackend(Protocol):

@@ -1,4 +1,4 @@
-"""Runs a backend's driver in a process of its own, and supervises it from the caller's process.
+"""Runs a backend's driver in a separate process, and supervises it from the caller's process.
 
 Drivers of clusters change the process they run in: TensorFlowOnSpark exits it, sets alarms and keeps globals; a process can
 hold one JVM, one Ray and one set of TensorFlow collectives. So each run has a new process, independent of the caller's own
@@ -116,7 +116,7 @@ class Launch:
 
 
 def run_apart(launch: Launch, plan: TrainPlan, worker: WorkerFunction) -> list[WorkerReport]:
-    """Run the driver in a process of its own until all ranks have reported; return the reports ordered by rank.
+    """Run the driver in a separate process until all ranks have reported; return the reports ordered by rank.
 
     Raises
     ------

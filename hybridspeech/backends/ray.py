@@ -57,7 +57,7 @@ def launch(
     packages: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
 ) -> list[WorkerReport]:
-    """Check the settings, and run `driver` in a process of its own; otherwise as `RayBackend.run`.
+    """Check the settings, and run `driver` in a separate process; otherwise as `RayBackend.run`.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class TFoSBackend:
 
 
 def launch(plan: TrainPlan, worker: WorkerFunction, driver: Driver) -> list[WorkerReport]:
-    """Check the settings, and run `driver` in a process of its own; otherwise as `TFoSBackend.run`."""
+    """Check the settings, and run `driver` in a separate process; otherwise as `TFoSBackend.run`."""
     cluster = plan.cluster
     check_installed("tfos", TFoSBackend.name, ("pyspark", "tensorflowonspark", "tensorflow"))
     check_master(cluster)
@@ -292,6 +292,6 @@ class Node:
 
 
 def new_node(kind: type[Node], job: Job) -> Any:
-    """Return a node of a new run: with a secret of its own, on loopback if all executors are on this machine."""
+    """Return a node of a new run: with its own secret, on loopback if all executors are on this machine."""
     address = LOOPBACK if is_started_here(_master(job.plan.cluster)) else None
     return kind(job, secrets.token_bytes(32), address)

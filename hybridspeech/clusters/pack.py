@@ -129,7 +129,7 @@ def _library_folder() -> str:
 
 
 def _interpreter() -> dict[str, Path]:
-    """Return the interpreter and its standard library: file on this machine by name in the archive."""
+    """Return the interpreter and its standard library as a mapping: name in the archive to file on this machine."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     members = {f"bin/{version}": (Path(sys.base_prefix) / "bin" / version).resolve()}
     for key in ("stdlib", "platstdlib"):
@@ -158,7 +158,7 @@ def _compiled(path: Path) -> Iterator[Path]:
 
 
 def _packages(extras: Sequence[str]) -> dict[str, Path]:
-    """Return the files of all distributions: file on this machine by name in the archive."""
+    """Return the files of all distributions as a mapping: name in the archive to file on this machine."""
     site = f"{_library_folder()}/site-packages"
     members: dict[str, Path] = {}
     for name, distribution in sorted(_distributions(extras).items()):

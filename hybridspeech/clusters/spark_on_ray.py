@@ -90,7 +90,7 @@ def check_no_context() -> None:
 
 
 def environment_for_spark(scratch: Path) -> dict[str, str]:
-    """Return environment variables of a Ray that is started here, so that Spark can run on it with a secret of its own.
+    """Return environment variables of a Ray that is started here, so that Spark can run on it with its own secret.
 
     RayDP's master reads the secret from SPARK_CONF_DIR, its executors from a variable.
     """

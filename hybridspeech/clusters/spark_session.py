@@ -1,4 +1,4 @@
-"""A Spark session in a JVM of its own: it starts, its executors register, and it ends without a trace.
+"""A Spark session in a separate JVM: it starts, its executors register, and it ends and leaves nothing.
 
 Knows nothing of engines, backends and Ray.
 """

@@ -96,7 +96,7 @@ def loopback_settings(scratch: Path) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.jars.ivy": str(scratch / "ivy"),  # else below the home folder, which a user without an account lacks
-        # A folder of its own: an executor that is killed leaves libraries there.
+        # A separate folder: an executor that is killed leaves libraries there.
         "spark.executor.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LIGHT_JVM}",
         **executor_environment({"SPARK_LOCAL_IP": LOOPBACK, "PYTHONPATH": python_path()}),
     }

@@ -68,7 +68,7 @@ class InspectResult:
         return ["label", *splits], [*rows, ["all", *(f"{self.splits[split]:,}" for split in splits)]]
 
     def facts(self) -> dict[str, str]:
-        """Return name and description of everything else."""
+        """Return names and values of all other results, for a reader."""
         bins, frames = self.spectrogram_shape
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
         facts = {

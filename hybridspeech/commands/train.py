@@ -51,9 +51,9 @@ def train(
 
     Raises
     ------
-    ConfigError: a setting can not work, e.g. fewer shards than workers; raised before anything starts. ShardError.
-    OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
-    KeyboardInterrupt: after a checkpoint is saved, if that took no longer than some seconds.
+    ConfigError: a setting is invalid, e.g. fewer shards than workers; before anything starts. ShardError: a shard is missing
+    or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
+    KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
     """
     refuse_urls(RUN=run)
     started_at = time.time()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def plot_confusion(counts: np.ndarray, labels: Sequence[str], title: str, path: Path) -> None:
-    """Plot a confusion matrix: shades are shares of the clips of a true label, numbers are clips.
+    """Plot a confusion matrix: colours show fractions of the clips of a true label, numbers show counts.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@
     Ray's object store             one Dataset per rank, materialised; Ray spills it to disk when the store is full
     workers                        get_dataset_shard of their rank -> record store
 
-Spark has ended, and its CPUs are free, when the workers start. Each rank has a Dataset of its own, because Ray Train would
+Spark has ended, and its CPUs are free, when the workers start. Each rank has its own Dataset, because Ray Train would
 divide a common one into equal parts and drop the rest.
 """
 
@@ -153,7 +153,7 @@ def _make_datasets(
 
 
 def _split(tasks: Sequence[ShardTask], max_clips: int) -> Iterator[list[ShardTask]]:
-    """Split the tasks, in order, into groups of at most `max_clips` clips; a larger task is a group of its own."""
+    """Split the tasks, in order, into groups of at most `max_clips` clips; a larger task is a separate group."""
     group: list[ShardTask] = []
     for task in tasks:
         if group and sum(len(each.clips) for each in (*group, task)) > max_clips:

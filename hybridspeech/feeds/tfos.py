@@ -1,4 +1,4 @@
-"""Spark features -> InputMode.SPARK of TensorFlowOnSpark: each executor makes and feeds the records of its own rank.
+"""Spark features -> InputMode.SPARK of TensorFlowOnSpark: each executor makes and feeds the records of its rank.
 
     executor   feed task: clips -> chunks -> TensorFlowOnSpark's queue -> the rank's process, which stores them
 

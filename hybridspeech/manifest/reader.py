@@ -3,7 +3,7 @@
 A source is a folder with one folder per word (``SOURCE/word/clip.wav``), or a table with the columns ``path`` and
 ``label`` and optionally ``speaker`` and ``split``. Without this column, a pattern finds the speaker in the path of a clip.
 
-Ids, labels and speakers are always valid Unicode: bytes of a file name that are not UTF-8 are backslash-escaped, as
+Ids, labels and speakers are valid Unicode: bytes of a file name that are not UTF-8 are backslash-escaped, as
 ``\\udcff``; `Clip.path` keeps the true name. Labels and speakers are in Unicode normal form C and without outer white
 space. Knows nothing of decoding, shards and engines.
 """

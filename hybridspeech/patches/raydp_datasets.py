@@ -4,7 +4,7 @@ Written against: raydp 1.6.5 (with ray 2.60.0).
 
 Reason: on Java 17 the conversion of a DataFrame fails with InaccessibleObjectException unless Java's packages are opened.
 RayDP pins the Arrow data of each DataFrame in Spark's executors until the session ends, and fetches all partitions at the
-same time, each in a Python process of its own.
+same time, each in a separate Python process.
 
 Without it: the conversion ends RayDP's master; executors run out of memory; hundreds of Python processes start.
 

@@ -10,7 +10,7 @@ Self = TypeVar("Self", bound="PeriodicCall")
 
 
 class PeriodicCall:
-    """Context manager that calls a function periodically in a thread of its own, and a last time when it ends.
+    """Context manager that calls a function periodically in a separate thread, and a last time when it ends.
 
     Parameters
     ----------

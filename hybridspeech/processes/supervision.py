@@ -3,7 +3,7 @@
     owner (GuardedProcess) --pipe--> guardian (python -m hybridspeech.processes.supervision) --> command --> JVMs, workers, ...
 
 When the owner writes to the pipe, or the pipe closes because the owner was killed, the guardian ends the command and all
-its descendants, also those in a session of their own or without a parent (the guardian is a subreaper), and removes their
+its descendants, also those in separate sessions or without a parent (the guardian is a subreaper), and removes their
 scratch folder. On other systems than Linux, orphans of the command may survive. Knows nothing of Spark, Ray and training.
 """
 
@@ -87,8 +87,8 @@ def process_tree(pid: int) -> list[psutil.Process]:
 class GuardedProcess:
     """A command under a guardian; a context manager that ends the command and all its descendants.
 
-    The command runs in a scratch folder of its own (working directory and TMPDIR), without standard input and in a
-    session of its own, so that Ctrl-C reaches only its owner.
+    The command runs in its own scratch folder (working directory and TMPDIR), without standard input and in a
+    separate session, so that Ctrl-C reaches only its owner.
 
     Parameters
     ----------

@@ -153,7 +153,7 @@ class PreprocessJob:
         return is_file(path) and read_bytes(path) == to_parquet(self.manifest)
 
     def _is_unchanged(self, index: ShardIndex) -> bool:
-        """Tell whether each shard of the index is made from the source files as they are now."""
+        """Tell whether every shard of the index was made from the present source files."""
         records = [self.records.get(shard.name) for shard in index.shards]
         has_records = all(
             record and record.info == shard and len(record.sources) >= shard.num_examples

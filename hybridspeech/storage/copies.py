@@ -89,7 +89,7 @@ class LocalCopies:
 
         Raises
         ------
-        FileNotFoundError, StorageError: it can't be fetched. What `check` raises: it is not what it should be.
+        FileNotFoundError, StorageError: it can't be fetched. Errors of `check`: the content is wrong.
         """
         with self._changed:
             self._awaited.append(name)
@@ -181,7 +181,7 @@ def fetched(location: str | Path, *parts: str) -> Iterator[Path]:
 
 @contextmanager
 def uploaded(location: str | Path) -> Iterator[Path]:
-    """Give a local folder to write into; without an error its files are uploaded at the end.
+    """Yield a local folder to write to; at the end its files are uploaded, unless an error was raised.
 
     A local location is given as it is.
     """

@@ -246,7 +246,7 @@ def shard_errors(
 
 
 def _options() -> Any:
-    """Options without auto-sharding, since each rank has shards of its own, and without autotuning.
+    """Options without auto-sharding, since each rank has its own shards, and without autotuning.
 
     There is nothing to tune, and the end of an epoch waits for the tuner's thread, which sleeps until 2.6, 5.1, 10, 20 and
     41 s after its start: an epoch of 2.8 s took 5.1 s.

@@ -38,7 +38,7 @@ MAX_INPUT_VALUES = 1 << 26
 
 
 class RunDirectory:
-    """Paths and small files of one run; creating the object touches nothing on disk."""
+    """Paths and small files of one run; creating the object does not access the disk."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

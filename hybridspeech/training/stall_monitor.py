@@ -63,7 +63,7 @@ class StallMonitor:
         self._reported = ""
 
     def end_epoch(self) -> None:
-        """Stop reporting until the next epoch: validation and saving have phases of their own."""
+        """Stop reporting until the next epoch: validation and saving have other phases."""
         self._num_batches = None
 
     def _check(self) -> None:

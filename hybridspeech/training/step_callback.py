@@ -76,7 +76,7 @@ def check_loss(loss: float, step: int) -> None:
 def average_statistics(model: tf_keras.Model) -> None:
     """Give all replicas the mean of their BatchNorm statistics, which is what a saved model holds.
 
-    Each replica has moving averages of its own during training; validation with them would measure another model.
+    Each replica has its own moving averages during training; validation with them would measure another model.
     """
     for variable in model.non_trainable_variables:
         variable.assign(variable.read_value())

@@ -53,7 +53,7 @@ def fit_temperature(rank: Rank) -> Calibration:
 
     rank.context.report("validate")
     with rank.strategy.scope():
-        # A model of its own, since weights are saved together with the metrics that a model was compiled with
+        # A separate model, since weights are saved together with the metrics that a model was compiled with
         inputs = tf_keras.Input(rank.model.input_shape[1:])
         probe = tf_keras.Model(inputs, rank.model(inputs))
         probe.compile(loss="categorical_crossentropy", weighted_metrics=[_make_metric()])

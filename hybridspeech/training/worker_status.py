@@ -26,7 +26,7 @@ FAILURE_RECORD_BYTES = 8192
 
 
 class WorkerStatus:
-    """Status, failures, stop order and feed state of the ranks of one run; creating the object touches nothing on disk.
+    """Status, failures, stop order and feed state of the ranks of one run; creating the object does not access the disk.
 
     Parameters
     ----------

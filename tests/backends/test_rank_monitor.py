@@ -83,7 +83,7 @@ def test_a_process_that_has_ended_is_the_cause_of_later_failures(plan, run, monk
 
 
 def running_elsewhere(run: RunDirectory, rank: int) -> subprocess.Popen[bytes]:
-    """A process of its own for a rank that is in a step."""
+    """A process for a rank that is in a step."""
     process = subprocess.Popen(["sleep", "600"])
     run.status.write(rank, state="running", pid=process.pid, host=socket.gethostname(), phase="step", step=3)
     return process

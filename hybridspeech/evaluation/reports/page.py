@@ -76,7 +76,7 @@ def section(title: str, *children: object) -> Html:
 
 
 def warning_list(texts: Sequence[str]) -> Html:
-    """Return warnings, one in a box of its own."""
+    """Return warnings, each in a box."""
     return joined(*(element("p", text[:1].upper() + text[1:] + ".", class_="warning") for text in texts))
 
 
