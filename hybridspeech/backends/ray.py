@@ -23,9 +23,10 @@ from hybridspeech.backends.launch import (
     worker_environment,
 )
 from hybridspeech.clusters.packed_environment import check_holds, ray_runtime_env
+from hybridspeech.clusters.ray_errors import ray_cause
 from hybridspeech.clusters.ray_session import RaySettings, ray_session
 from hybridspeech.config import ClusterConfig
-from hybridspeech.errors import BackendError, one_line
+from hybridspeech.errors import BackendError
 from hybridspeech.patches.ray_train import skip_tensorflow_import
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.training.plan import TrainPlan, WorkerReport
@@ -131,7 +132,7 @@ def check_shared(plan: TrainPlan) -> None:
         try:
             answers = ray.get([each.remote(storage) for each in asked], timeout=plan.cluster.start_timeout_s)
         except Exception as error:
-            raise BackendError(f"a node of Ray does not answer: {one_line(error)}") from error
+            raise BackendError(f"a node of Ray does not answer: {ray_cause(error)}") from error
     check_hosts(run, answers)
 
 
@@ -228,6 +229,6 @@ def fit(plan: TrainPlan, loop: Callable[[], None], **data: Any) -> None:
     try:
         trainer.fit()
     except Exception as error:
-        raise BackendError(f"Ray Train failed: {one_line(error)}") from error
+        raise BackendError(f"Ray Train failed: {ray_cause(error)}") from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)

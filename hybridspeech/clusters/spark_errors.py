@@ -6,6 +6,7 @@ import re
 
 from py4j.protocol import Py4JError, Py4JNetworkError
 
+from hybridspeech.clusters.ray_errors import ran_out_of_memory, ray_cause
 from hybridspeech.errors import one_line
 
 JVM_ENDED = "Spark's JVM has ended: it was killed, or ran out of memory (--conf spark.driver.memory=4g gives it more)"
@@ -27,6 +28,8 @@ def spark_cause(error: BaseException) -> str:
     is_connection_lost = type(error) is Py4JError and "Trace:" not in str(error)
     if is_connection_lost or isinstance(error, (Py4JNetworkError, ConnectionError)):
         return JVM_ENDED
+    if ran_out_of_memory(error):  # of Ray, under RayDP
+        return ray_cause(error)
     return trace_cause(str(error)) or one_line(error)[:300]
 
 
