@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+CUT_REMEDY = "check that each word is at the start, or set --clip-duration-ms or --on-long reject"
+
 
 def describe_cut(cuts_s: Collection[float], number: str, clip_duration_ms: int) -> str:
     """Return a sentence about the clips that were cut; '' if there are none.

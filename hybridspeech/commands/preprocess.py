@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
-from hybridspeech.audio.long_clips import describe_cut
+from hybridspeech.audio.long_clips import CUT_REMEDY, describe_cut
 from hybridspeech.config import (
     NO_AUGMENTATION,
     AugmentConfig,
@@ -181,8 +181,7 @@ def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: fl
     cuts_s = job.cuts_s(index)
     recorded = counted(sum(not clip.copy for clip in job.manifest.clips), "clip")
     if cut := describe_cut(cuts_s.values(), recorded, job.features.clip_duration_ms):
-        remedy = "check that each word is at the start, or set --clip-duration-ms or --on-long reject"
-        job.on_progress(Progress(stage="shards", message=f"{cut}; {remedy}"))
+        job.on_progress(Progress(stage="shards", message=f"{cut}; {CUT_REMEDY}"))
     return PreprocessResult(
         out=job.out,
         engine=engine,

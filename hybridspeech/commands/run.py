@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.audio.background_noise import find_noises
+from hybridspeech.audio.long_clips import CUT_REMEDY
 from hybridspeech.config import (
     ClusterConfig,
     FeatureConfig,
@@ -26,6 +27,7 @@ from hybridspeech.errors import ConfigError, counted
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
+from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.tasks import select_task
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import PeriodicCall
@@ -110,7 +112,8 @@ def run(
     if math.isfinite(max_rejects):
         settings["max_rejects"] = max_rejects
     plan = replace(make_plan(source_data(clips), request), preprocessing=to_json(settings))
-    on_progress(Progress(stage="plan", message=_describe(plan, clips)))
+    for message in (_describe(plan, clips), *clips.notes):
+        on_progress(Progress(stage="plan", message=message))
     starter = feed(clips, memory_bytes)
     with open_run(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
@@ -159,6 +162,7 @@ def make_source(
         shards=shards,
         max_rejects=max_rejects,
         on_long=manifest.on_long,
+        notes=(*found.notes, *source_warnings(found.clips, manifest, found.split_rule)),
     )
 
 
@@ -191,10 +195,10 @@ def _describe(plan: TrainPlan, clips: ClipSource) -> str:
 @contextmanager
 def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) -> Iterator[None]:
     """Report how many clips are ready: those that the driver has counted, or that the ranks have received if that is more."""
-    before = -1
+    before, is_cut_told = -1, False
 
     def report() -> None:
-        nonlocal before
+        nonlocal before, is_cut_told
         fed = run.status.read_feed()
         statuses = [run.status.read(rank) for rank in range(plan.cluster.num_workers)] if fed else []
         received = sum(status.get("received", 0) for status in statuses)
@@ -202,6 +206,9 @@ def _feed_reported(run: RunDirectory, plan: TrainPlan, on_progress: OnProgress) 
         if fed and done != before:
             before = done
             on_progress(Progress(stage="features", done=done, total=fed["total"], unit="clips"))
+        if fed.get("cut") and not is_cut_told:
+            is_cut_told = True
+            on_progress(Progress(stage="features", message=f"{fed['cut']}; {CUT_REMEDY}"))
 
     with PeriodicCall(report, POLL_S, "hybridspeech-feed"):
         yield

@@ -16,9 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from hybridspeech.audio.long_clips import describe_cut
 from hybridspeech.config import FeatureConfig
-from hybridspeech.errors import BackendError, ConfigError
+from hybridspeech.errors import BackendError, ConfigError, counted
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, make_balanced, read_ahead
 from hybridspeech.shards.index import ShardIndex
@@ -48,6 +52,7 @@ class ClipSource:
     labels : in index order
     max_rejects : as in `preprocess`
     on_long : as in `ManifestConfig`
+    notes : sentences for the user, as `preprocess` reports them
     """
 
     tasks: tuple[ShardTask, ...]
@@ -56,6 +61,7 @@ class ClipSource:
     shards: ShardConfig
     max_rejects: float = math.inf
     on_long: str = "cut"
+    notes: tuple[str, ...] = ()
 
     @property
     def num_clips(self) -> int:
@@ -67,9 +73,19 @@ class ClipSource:
         counts = Counter(clip.label for task in self.tasks if task.split == "training" for clip in task.clips)
         return [counts[label] for label in range(len(self.labels))]
 
-    def _encoded(self, task: ShardTask, extractor: FeatureExtractor, encoder: ShardEncoder) -> Iterator[Reject | None]:
-        read = read_ahead(task.clips, self.features, self.on_long)
-        return encode_clips(task.clips, extractor, encoder, lambda clip: read(clip).wave)
+    def _encoded(
+        self, task: ShardTask, extractor: FeatureExtractor, encoder: ShardEncoder, cuts_s: dict[str, float]
+    ) -> Iterator[Reject | None]:
+        """Encode the clips of a shard; `cuts_s` gets the duration that is cut off each long one."""
+        decode = read_ahead(task.clips, self.features, self.on_long)
+
+        def read(clip: Clip) -> np.ndarray:
+            decoded = decode(clip)
+            if decoded.cut_s:
+                cuts_s[clip.clip_id] = decoded.cut_s
+            return decoded.wave
+
+        return encode_clips(task.clips, extractor, encoder, read)
 
     def chunks(self, tasks: Iterable[ShardTask], generation: int) -> Iterator[Chunk | ShardRecord]:
         """Yield the chunks of each shard, in order, and then its record; called on an executor."""
@@ -77,8 +93,8 @@ class ClipSource:
         for task in tasks:
             buffer = _ChunkBuffer(task.name, generation)
             encoder = ShardEncoder(task.name, self.shards, self.features.shape, buffer.pending.extend)
-            rejects: list[Reject] = []
-            for reject in self._encoded(task, extractor, encoder):
+            rejects, cuts_s = list[Reject](), dict[str, float]()
+            for reject in self._encoded(task, extractor, encoder, cuts_s):
                 if reject:
                     rejects.append(reject)
                 else:
@@ -87,7 +103,7 @@ class ClipSource:
                     yield buffer.take()
             info = encoder.finish()
             yield buffer.take()
-            yield ShardRecord(info=info, rejects=tuple(rejects))
+            yield ShardRecord(info=info, rejects=tuple(rejects), cuts_s=cuts_s)
 
 
 class _ChunkBuffer:
@@ -173,7 +189,10 @@ class FeedJob:
         for split in index.splits:
             rank_shards(index, split, 0, workers)
         steps = count_steps(index, "training", workers, self._plan.fit.batch_size)
-        self._report("finished", num_rejects=len(self._rejects), splits=index.splits, steps=steps)
+        cuts_s = {clip_id: cut_s for record in records for clip_id, cut_s in record.cuts_s.items()}
+        num_clips = counted(self._source.num_clips, "clip")
+        cut = describe_cut(cuts_s.values(), num_clips, self._source.features.clip_duration_ms)
+        self._report("finished", num_rejects=len(self._rejects), splits=index.splits, steps=steps, cut=cut)
         return index
 
     def _parts(self, tasks: Sequence[ShardTask]) -> list[list[ShardTask]]:

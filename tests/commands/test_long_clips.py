@@ -16,10 +16,15 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.run import make_source
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
+from hybridspeech.feeds.base import FeedJob
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
+from hybridspeech.shards.plan import ShardTask
+from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.recipes import REPORT
+from hybridspeech.training.run_directory import RunDirectory
 
 SMALL = FeatureConfig(kind="waveform")
 
@@ -76,6 +81,30 @@ def test_run_feeds_the_same_clips(source: Path, on_long: Literal["cut", "reject"
     records = [item for item in clips.chunks(clips.tasks, 0) if isinstance(item, ShardRecord)]
     rejects = [reject.reason for record in records for reject in record.rejects]
     assert rejects == ["exceeds-duration"] * num_rejects
+
+
+def test_run_reports_what_preprocess_reports(source: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    features = FeatureConfig(kind="logmel")
+    preprocess(
+        source, tmp_path / "out", features=features, engine="local", on_progress=lambda p: notes.append(p.message)
+    )
+    clips = make_source(source, features, ManifestConfig(), ShardConfig(num_shards=2), 1, math.inf)
+    assert clips.notes
+    assert set(clips.notes) < set(notes)
+    plan = TrainPlan(shards="", run=str(tmp_path / "run"), fit=REPORT)
+    RunDirectory(plan.run).create(plan)
+    feed = FeedJob(clips, plan)
+
+    def make(parts: list[list[ShardTask]], generation: int) -> None:
+        for item in clips.chunks(parts[0], generation):
+            if isinstance(item, ShardRecord):
+                feed.put(item)
+
+    feed.run(make)
+    cut = RunDirectory(plan.run).status.read_feed()["cut"]
+    number = sum(len(task.clips) for task in clips.tasks)  # without those for testing
+    assert cut.startswith(f"2 of {number} clips are longer than the clip duration of 1,000 ms: 2.5 s in total")
 
 
 def test_a_few_samples_more_do_not_count_as_long(tones: Path, tmp_path: Path) -> None:
