@@ -20,6 +20,12 @@ from hybridspeech.training.result import TrainResult, result_of
 
 __all__ = ["TrainResult", "train"]
 
+WAVEFORM_HINT = (
+    "waveform shards give a better network on the same clips: preprocess with --features waveform, and train again "
+    "(figures: docs/models.md)"
+)
+"""Reported after a training on STFT shards."""
+
 
 def train(
     shards: str | Path,
@@ -77,6 +83,8 @@ def train(
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
     with open_run(plan, overwrite, on_progress):
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
+    if plan.stored.kind == "stft":
+        on_progress(Progress(stage="train", message=WAVEFORM_HINT))
     return result_of(plan, reports[0], steps, started_at)
 
 

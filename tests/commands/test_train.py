@@ -15,7 +15,7 @@ from support.small_trainings import FIT, SMALL, curve, train
 
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.commands.train import TrainResult
+from hybridspeech.commands.train import WAVEFORM_HINT, TrainResult
 from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.errors import (
     ConfigError,
@@ -28,7 +28,7 @@ from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.loop import has_stopped_improving
-from hybridspeech.training.plan import TrainRequest, make_plan, shards_data
+from hybridspeech.training.plan import TrainPlan, TrainRequest, WorkerReport, make_plan, shards_data
 from hybridspeech.training.run_directory import RunDirectory
 
 pytestmark = pytest.mark.cluster
@@ -174,3 +174,20 @@ def test_class_weights_are_inverse_to_the_number_of_clips_and_one_on_average(wav
 def test_augmentation_that_the_shards_do_not_allow_is_refused(small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which changes the sound, but the data are logmel"):
         train(small_shards, tmp_path / "run", fit=VARIED, backend="local")
+
+
+@pytest.mark.parametrize(("features", "is_told"), [(FeatureConfig(n_fft=256, hop_length=256), True), (SMALL, False)])
+def test_after_stft_shards_it_tells_what_waveform_shards_give(
+    tones: Path, tmp_path: Path, features: FeatureConfig, is_told: bool
+) -> None:
+    class Untrained:
+        name = "local"
+
+        def run(self, plan: TrainPlan, worker: object) -> list[WorkerReport]:
+            row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "examples_per_s": 1.0, "seconds": 1.0}
+            return [WorkerReport(rank=0, history=(row,), first_step_at=1.0, finished_at=2.0)]
+
+    notes: list[str] = []
+    preprocess(tones, tmp_path / "shards", features=features, engine="local")
+    train(tmp_path / "shards", tmp_path / "run", backend=Untrained(), on_progress=lambda p: notes.append(p.message))
+    assert (WAVEFORM_HINT in notes) == is_told
