@@ -41,6 +41,7 @@ HOMES = {
     "numba": {"features"},
     "matplotlib": {"evaluation"},
     "soundfile": {"audio"},
+    "av": {"audio"},
     "fsspec": {"storage"},
 }
 """Heavy packages, and which packages of ours import them; `patches` imports what it patches."""

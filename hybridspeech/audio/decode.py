@@ -1,6 +1,7 @@
 """Decodes an audio file to the waveform of one clip: mono float32 at the target rate and length.
 
-libsndfile decodes WAV, FLAC, Ogg (Vorbis, Opus) and MP3; channels are averaged; soxr (HQ) resamples; the waveform is
+libsndfile decodes WAV, FLAC, Ogg (Vorbis, Opus) and MP3, and PyAV, if it is installed, MPEG-4 audio, AAC, WebM and AMR
+(`ffmpeg`); channels are averaged; soxr (HQ) resamples; the waveform is
 zero-padded at its end, or cut. The whole file is decoded and checked, the part that is cut off too, in blocks of bounded
 size: a header can't make the process allocate more. Knows nothing of spectrograms.
 
@@ -11,7 +12,7 @@ A file that can't be used raises AudioError with one of these reasons:
     not-a-file    a folder, pipe, socket or device; never opened, so that nothing blocks
     empty         no bytes, or a header without samples
     not-audio     no header that libsndfile recognises
-    unsupported   audio of another kind than the four above, such as .m4a, .aac and .webm
+    unsupported   audio of another kind, or one that needs PyAV, such as .m4a, .aac and .webm
     damaged       the header is recognised, but contradictory or truncated
     bad-rate      a sample rate of 0 or of more than 768,000 Hz
     too-long      more than 600 s, or more than 230,400,000 values in all channels
@@ -37,8 +38,9 @@ from typing import Any
 
 import numpy as np
 
+from hybridspeech.audio import ffmpeg
 from hybridspeech.audio.containers import WAV_HEADER_BYTES, canonical_samples, is_canonical, missing_part
-from hybridspeech.audio.formats import CONVERT, NUM_SIGNATURE_BYTES, unsupported_kind
+from hybridspeech.audio.formats import CONVERT, NUM_SIGNATURE_BYTES, remedy, unsupported_kind
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.storage.locations import is_url
@@ -207,7 +209,9 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
     import soundfile
 
     if kind := unsupported_kind(os.pread(descriptor, NUM_SIGNATURE_BYTES, 0)):
-        raise AudioError("unsupported", f"{name}: {kind}; {CONVERT}")
+        if kind not in ffmpeg.FORMATS or not ffmpeg.is_installed():
+            raise AudioError("unsupported", f"{name}: {kind}; {remedy()}")
+        return _decode_with_ffmpeg(descriptor, kind, wanted_s, name)
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
     try:
         sound = soundfile.SoundFile(descriptor, closefd=False)
@@ -230,6 +234,25 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
             raise AudioError("truncated", detail) from error
 
 
+def _decode_with_ffmpeg(descriptor: int, kind: str, wanted_s: float, name: str) -> tuple[np.ndarray, int, int]:
+    """Decode as `_decode`. The number of samples is not known before the end, so that it is checked block by block."""
+    sound = ffmpeg.FFmpegFile(descriptor, kind, name)
+    try:
+        if not 0 < sound.samplerate <= MAX_RATE_HZ:
+            raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")
+        kept: list[np.ndarray] = []
+        missing = int(sound.samplerate * wanted_s) + 1
+        for block in sound.blocks():
+            _check_length(name, sound.num_frames, sound.channels, sound.samplerate)
+            kept.append(_mean(block, name)[:missing])
+            missing -= len(kept[-1])
+        if sound.num_frames == 0:
+            raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
+        return np.concatenate(kept), sound.samplerate, sound.num_frames
+    finally:
+        sound.close()
+
+
 def _check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
     if frames > MAX_DURATION_S * rate_hz or frames * channels > MAX_VALUES:
         detail = f"{name}: {frames} samples of {channels} channels at {rate_hz} Hz are declared"
@@ -244,14 +267,20 @@ def _mono(sound: Any, keep: int, name: str) -> np.ndarray:
         block = sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
         if len(block) == 0:
             raise AudioError("truncated", f"{name}: {done} samples; its header declares {sound.frames}")
-        with np.errstate(over="ignore"):
-            mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
-        if not (np.isfinite(block).all() and np.isfinite(mono).all()):
-            raise AudioError("not-finite", f"{name}: a sample is NaN or infinite; expected full scale 1.0")
+        mono = _mean(block, name)
         if done < keep:
             kept.append(mono[: keep - done])
         done += len(block)
     return np.concatenate(kept)
+
+
+def _mean(block: np.ndarray, name: str) -> np.ndarray:
+    """Return the channel mean of a block, float32 [shape=(num_samples, channels)]."""
+    with np.errstate(over="ignore"):
+        mono: np.ndarray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+    if not (np.isfinite(block).all() and np.isfinite(mono).all()):
+        raise AudioError("not-finite", f"{name}: a sample is NaN or infinite; expected full scale 1.0")
+    return mono
 
 
 def _not_opened(error: Any, name: str) -> AudioError:

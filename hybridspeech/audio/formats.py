@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from hybridspeech.audio import ffmpeg
+from hybridspeech.registry import install_command
+
 AUDIO_SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-UNSUPPORTED_SUFFIXES = (".m4a", ".aac", ".webm", ".amr", ".3gp", ".caf")
-"""Endings of recordings, most of them made by phones and browsers, that can't be decoded."""
+PYAV_SUFFIXES = (".m4a", ".aac", ".webm", ".amr", ".3gp")
+UNSUPPORTED_SUFFIXES = (*PYAV_SUFFIXES, ".caf")
+"""Endings of recordings, most of them made by phones and browsers, that can't be decoded without PyAV (.caf: at all)."""
 CONVERT = "convert to WAV or FLAC, for example with ffmpeg -i clip.m4a clip.wav"
 NUM_SIGNATURE_BYTES = 12
 _EBML, _AMR, _MP4_BOX = b"\x1a\x45\xdf\xa3", b"#!AMR", b"ftyp"
@@ -19,17 +23,22 @@ def is_recording(name: str) -> bool:
 
 
 def is_supported(name: str) -> bool:
-    """Tell whether a file name ends as that of an audio file that can be decoded."""
-    return name.lower().endswith(AUDIO_SUFFIXES)
+    """Tell whether a file name ends as that of an audio file that can be decoded here."""
+    return name.lower().endswith((*AUDIO_SUFFIXES, *(PYAV_SUFFIXES if ffmpeg.is_installed() else ())))
+
+
+def remedy() -> str:
+    """Return what to do about a file that can't be decoded."""
+    return CONVERT if ffmpeg.is_installed() else f"install PyAV ({install_command(ffmpeg.EXTRA)}), or {CONVERT}"
 
 
 def converted_originals(names: Iterable[str]) -> set[str]:
-    """Return the files that can't be decoded and have a converted file beside them: same name, another ending."""
+    """Return the recordings of phones and browsers that have a converted file beside them: same name, another ending."""
     names = list(names)
-    unsupported = [name for name in names if not is_supported(name)]
+    unsupported = [name for name in names if not name.lower().endswith(AUDIO_SUFFIXES)]
     if not unsupported:
         return set()
-    stems = {PurePosixPath(name).with_suffix("") for name in names if is_supported(name)}
+    stems = {PurePosixPath(name).with_suffix("") for name in names if name.lower().endswith(AUDIO_SUFFIXES)}
     return {name for name in unsupported if PurePosixPath(name).with_suffix("") in stems}
 
 

@@ -48,6 +48,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("tensorflow", "tf_keras"),
     "tfos": ("tensorflowonspark",),
     "ray": ("ray", "raydp"),
+    "pyav": ("av",),
     "s3": ("s3fs",),
     "gcs": ("gcsfs",),
     "azure": ("adlfs",),

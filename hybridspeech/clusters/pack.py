@@ -28,7 +28,7 @@ from hybridspeech.errors import ConfigError, HybridspeechError, MissingExtraErro
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.registry import missing_extra, requires
 
-EXTRAS = ("spark", "train", "tfos", "ray", "s3", "gcs", "azure")
+EXTRAS = ("spark", "train", "tfos", "ray", "pyav", "s3", "gcs", "azure")
 """Extras that the nodes of a cluster may need."""
 LEFT_OUT = {"test", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages", "dist-packages", "__pycache__"}
 """Folders of the standard library that are left out: no node needs them."""

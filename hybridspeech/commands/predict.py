@@ -79,7 +79,8 @@ def predict(
     ----------
     run : run directory of a finished training; a local path or a URL
     files : audio files, and folders, local or URLs; a folder is searched at any depth for files with one of
-        AUDIO_SUFFIXES or UNSUPPORTED_SUFFIXES (these have an error as result), in the order of their names
+        AUDIO_SUFFIXES or UNSUPPORTED_SUFFIXES, in the order of their names; a file that can't be decoded has an error as
+        result
     top_k : number of labels in each prediction
     batch_size : number of files in memory at a time
     model : "module:function" of a custom network, which is imported only if it is named here

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hybridspeech.audio.formats import AUDIO_SUFFIXES, CONVERT, converted_originals, is_recording, is_supported
+from hybridspeech.audio.formats import AUDIO_SUFFIXES, converted_originals, is_recording, is_supported, remedy
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.text import valid_text
 from hybridspeech.storage.locations import is_url
@@ -52,10 +52,10 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
     if empty:
         some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
         unsupported = [name for word in empty for name in words[word]]
-        remedy = f". {valid_text(unsupported[0])!r} can't be decoded: {CONVERT}" if unsupported else ""
+        advice = f". {valid_text(unsupported[0])!r} can't be decoded: {remedy()}" if unsupported else ""
         raise ManifestError(
             f"{source}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the "
-            f"folder{remedy}"
+            f"folder{advice}"
         )
     if not found:
         raise ManifestError(f"{source}: no word folder here; expected SOURCE/word/clip.wav{_likely_cause(ignored)}")

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from hybridspeech.audio.formats import CONVERT, is_recording, is_supported
+from hybridspeech.audio.formats import is_recording, is_supported, remedy
 from hybridspeech.errors import ManifestError, counted
 from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.manifest.config import ManifestConfig
@@ -116,7 +116,7 @@ def _unsupported_notes(entries: list[Entry]) -> list[str]:
     if not unsupported:
         return []
     files = counted(len(unsupported), "file")
-    return [f"{files} of an unsupported format, e.g. {unsupported[0]!r}; {CONVERT}, and preprocess again"]
+    return [f"{files} of an unsupported format, e.g. {unsupported[0]!r}; {remedy()}, and preprocess again"]
 
 
 def _check_speaker_pattern(place: str, pattern: str, entries: list[Entry]) -> None:

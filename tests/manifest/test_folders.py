@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.empty_files import tree
 
+from hybridspeech.audio import ffmpeg
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
@@ -96,7 +97,7 @@ def test_a_word_with_a_line_break_is_refused(tmp_path: Path) -> None:
         ([], "no word folder here"),
         (["a.wav", "b.wav"], "It holds 2 audio files directly: if it is one word's folder, give the folder above"),
         (["yes/a.wav", "no/README"], "no audio file in 'no'; put clips there"),
-        (["yes/a.wav", "no/b.m4a"], "no audio file in 'no';.* 'no/b.m4a' can't be decoded: convert to WAV or FLAC"),
+        (["yes/a.wav", "no/b.caf"], "no audio file in 'no';.* 'no/b.caf' can't be decoded: convert to WAV or FLAC"),
         (["_noise_/a.wav"], "no word folder here"),
     ],
 )
@@ -105,13 +106,17 @@ def test_the_error_for_an_unsuitable_folder_gives_the_reason(tmp_path: Path, nam
         read_manifest(tree(tmp_path, *names))
 
 
-def test_recordings_of_phones_are_named_with_the_remedy_until_they_are_converted(tmp_path: Path) -> None:
+def test_recordings_of_phones_are_named_with_the_remedy_until_they_are_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ffmpeg, "is_installed", lambda: False)
     tree(tmp_path, "no/a.wav", "no/b.M4A", "no/c.d.webm", "yes/a.wav")
     found = read_manifest(tmp_path)
     assert ids(found) == ["no/a.wav", "no/b.M4A", "no/c.d.webm", "yes/a.wav"]
-    assert found.notes == (
-        "2 files of an unsupported format, e.g. 'no/b.M4A'; convert to WAV or FLAC, for example with ffmpeg -i clip.m4a "
-        "clip.wav, and preprocess again",
+    (note,) = found.notes
+    assert note.startswith("2 files of an unsupported format, e.g. 'no/b.M4A'; install PyAV (pip install ")
+    assert note.endswith(
+        "or convert to WAV or FLAC, for example with ffmpeg -i clip.m4a clip.wav, and preprocess again"
     )
     converted = read_manifest(tree(tmp_path, "no/b.wav", "no/c.d.wav"))
     assert ids(converted) == ["no/a.wav", "no/b.wav", "no/c.d.wav", "yes/a.wav"]

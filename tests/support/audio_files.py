@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from hybridspeech.audio.ffmpeg import is_installed
+
 RATE_HZ = 16_000
 NUM_SAMPLES = 16_000
 
@@ -69,6 +71,9 @@ def _bomb(format: str, subtype: str | None = None) -> bytes:
     return sound(format, subtype, np.zeros(11 * 60 * 8_000, np.float32), 8_000)
 
 
+PHONE = "damaged" if is_installed() else "unsupported"
+"""Reason of a file that has only the first bytes of a phone's recording."""
+
 BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
     "no bytes": ("empty", lambda: b""),
     "wav header without samples": ("empty", lambda: sound("WAV", "PCM_16", noise(0))),
@@ -83,10 +88,10 @@ BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
     "wav without its first byte": ("not-audio", lambda: wav()[1:]),
     "aiff": ("unsupported", lambda: sound("AIFF", "PCM_16")),
     "au": ("unsupported", lambda: sound("AU", "PCM_16")),
-    "m4a": ("unsupported", lambda: b"\0\0\0\x20ftypM4A " + bytes(1000)),
-    "webm": ("unsupported", lambda: b"\x1a\x45\xdf\xa3" + bytes(1000)),
-    "aac": ("unsupported", lambda: b"\xff\xf1\x50\x80" + bytes(1000)),
-    "amr": ("unsupported", lambda: b"#!AMR\n" + bytes(1000)),
+    "m4a": (PHONE, lambda: b"\0\0\0\x20ftypM4A " + bytes(1000)),
+    "webm": (PHONE, lambda: b"\x1a\x45\xdf\xa3" + bytes(1000)),
+    "aac": (PHONE, lambda: b"\xff\xf1\x50\x80" + bytes(1000)),
+    "amr": (PHONE, lambda: b"#!AMR\n" + bytes(1000)),
     "caf": ("unsupported", lambda: sound("CAF", "PCM_16")),
     "wav cut in its form": ("damaged", lambda: wav()[:12]),
     "wav cut in its format chunk": ("damaged", lambda: wav()[:30]),
