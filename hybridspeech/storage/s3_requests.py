@@ -7,17 +7,20 @@ no credentials, another region, settings that need header fields) is left to s3f
 from __future__ import annotations
 
 import hashlib
+import http.client
 import re
 import ssl
 import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hybridspeech.storage.filesystems import Store, request_timeout_s
-from hybridspeech.storage.http_connection import HttpAnswer, HttpConnection
 from hybridspeech.storage.retries import Incomplete
 
 SIGNATURE_S = 3600
@@ -38,6 +41,15 @@ class ErrorAnswer(OSError):
         code = _CODE.search(body)
         self.response = {"Error": {"Code": code[1].decode() if code else str(status)}}
         super().__init__(f"HTTP status {status}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """Status, header fields by their name in lower case, and content of an answer."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: bytes
 
 
 class S3Requests:
@@ -99,7 +111,7 @@ class S3Requests:
             return None
         connection = self._connection()
         try:
-            answer = connection.request(method, signed.removeprefix(self._origin), body)
+            answer = _exchange(connection, method, signed.removeprefix(self._origin), body)
         except BaseException:
             self._drop_connection()
             raise
@@ -120,11 +132,15 @@ class S3Requests:
         if int(stored) != size:
             raise Incomplete(f"{size} bytes were received or sent, {stored} bytes are stored")
 
-    def _connection(self) -> HttpConnection:
+    def _connection(self) -> http.client.HTTPConnection:
         connection = getattr(self._per_thread, "connection", None)
         if connection is None:
-            connection = self._per_thread.connection = HttpConnection(self._host, self._timeout_s, self._tls)
-        return cast("HttpConnection", connection)
+            if self._tls:
+                connection = http.client.HTTPSConnection(self._host, timeout=self._timeout_s, context=self._tls)
+            else:
+                connection = http.client.HTTPConnection(self._host, timeout=self._timeout_s)
+            self._per_thread.connection = connection
+        return cast("http.client.HTTPConnection", connection)
 
     def _drop_connection(self) -> None:
         connection = self._per_thread.__dict__.pop("connection", None)
@@ -151,6 +167,31 @@ def covers(store: Store) -> bool:
     if not type(store.fs).__module__.startswith("s3fs") or urllib.request.getproxies().keys() & {"http", "https"}:
         return False
     return not (store.fs.s3_additional_kwargs or store.fs.req_kw)
+
+
+def _exchange(connection: http.client.HTTPConnection, method: str, target: str, body: bytes | Path) -> HttpAnswer:
+    """Send one request and return its answer; after an error the connection can't be used again.
+
+    Raises
+    ------
+    OSError: no complete answer arrived.
+    """
+    num_bytes = body.stat().st_size if isinstance(body, Path) else len(body)
+    with ExitStack() as stack:
+        content = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
+        fields = {"Content-Length": str(num_bytes)} if method == "PUT" else {}
+        try:
+            connection.request(method, target, content or None, fields)
+            answer = connection.getresponse()
+            data = answer.read()
+        except http.client.IncompleteRead as error:
+            raise Incomplete(
+                f"{len(error.partial)} of {len(error.partial) + (error.expected or 0)} bytes arrived"
+            ) from error
+        except http.client.HTTPException as error:
+            raise OSError(f"the answer is not HTTP: {error!r}") from error
+    names = {name.lower(): value for name, value in answer.headers.items()}
+    return HttpAnswer(status=answer.status, fields=names, body=data)
 
 
 def _frozen_credentials(fs: Any) -> Any:
