@@ -24,6 +24,7 @@ from hybridspeech.clusters.process_roles import cluster_processes, describe_stop
 from hybridspeech.errors import HybridspeechError, one_line
 from hybridspeech.patches.ray_core import keep_to_loopback, local_options, reset_token
 from hybridspeech.processes.environment import environment
+from hybridspeech.processes.native_stderr import native_errors_captured
 from hybridspeech.processes.resources import check_open_files
 from hybridspeech.processes.supervision import end_all, process_tree
 from hybridspeech.processes.time_limit import finishes_within, time_limit
@@ -107,15 +108,21 @@ def _joined(settings: RaySettings, address: str, scratch: Path) -> Iterator[None
     _check_address_answers(settings, address)
     import ray
 
-    try:
-        with ray_answers_within(settings.answer_timeout_s, settings.error, scratch):
-            ray.init(address=address, **_common_options(settings))
-    except settings.error:
-        raise
-    except Exception as error:  # Ray raises errors of many classes here
-        ray.shutdown()
-        advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
-        raise settings.error(f"the Ray at {address} can't be joined: {one_line(error)}{advice}") from error
+    with native_errors_captured() as output:
+        try:
+            with ray_answers_within(settings.answer_timeout_s, settings.error, scratch):
+                ray.init(address=address, **_common_options(settings))
+        except Exception as error:  # Ray raises errors of many classes here
+            ray.shutdown()
+            if "InvalidAuthToken" in output() or "authentication token" in str(error):
+                raise settings.error(
+                    f"the Ray at --ray-address {address} refused this driver: its token is wrong or missing; set "
+                    "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the token of the cluster"
+                ) from error
+            if isinstance(error, settings.error):
+                raise
+            advice = "; use this Python and this Ray on every node" if "Version mismatch" in str(error) else ""
+            raise settings.error(f"the Ray at {address} can't be joined: {one_line(error)}{advice}") from error
     try:
         yield
     finally:

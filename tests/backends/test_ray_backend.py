@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hybridspeech.errors import BackendError
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.supervision import GuardedProcess
 from hybridspeech.training.plan import TrainPlan, WorkerReport
+from hybridspeech.training.worker import WorkerContext
 
 pytestmark = pytest.mark.cluster
 
@@ -48,9 +50,25 @@ time.sleep(600)
 """
 
 
+@dataclass(frozen=True)
+class Joined:
+    """A running Ray with one CPU: its address, and a folder through which it receives orders."""
+
+    address: str
+    folder: Path
+
+    def change(self, state: str) -> None:
+        """Change the Ray: "busy" occupies its CPU, "old" makes it report another version of Python."""
+        (self.folder / f"address.{state}").touch()
+        deadline = time.monotonic() + 120
+        while not (self.folder / f"address.{state}.done").exists():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.1)
+
+
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start a Ray with one CPU in another process; yields its address."""
+def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Joined]:
+    """Start a Ray with one CPU in another process."""
     for name, value in {**ray_environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}.items():
         monkeypatch.setenv(name, value)
     env, said = {**os.environ, "PYTHONPATH": python_path()}, tmp_path / "address"
@@ -59,32 +77,41 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         while not (said.exists() and said.read_text().endswith("\n")):
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.1)
-        yield said.read_text().strip()
+        yield Joined(said.read_text().strip(), tmp_path)
 
 
-def change_ray(state: str, tmp_path: Path) -> None:
-    """Change the Ray of `address`: "busy" occupies its CPU, "old" makes it report another version of Python."""
-    (tmp_path / f"address.{state}").touch()
-    deadline = time.monotonic() + 120
-    while not (tmp_path / f"address.{state}.done").exists():
-        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-        time.sleep(0.1)
-
-
-def test_a_joined_ray_is_used_kept_and_checked(address, tmp_path):
-    def worker(plan, context):
+def run_on(address: str, run: Path, num_workers: int = 1, start_timeout_s: float = 300) -> list[WorkerReport]:
+    def worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
         return WorkerReport(rank=context.rank, values={"plan": plan.backend})
 
-    def plan(num_workers: int, start_timeout_s: float = 300) -> TrainPlan:
-        cluster = ClusterConfig(num_workers=num_workers, ray_address=address, start_timeout_s=start_timeout_s)
-        return TrainPlan(shards="", run=str(tmp_path / "run"), backend="ray", cluster=cluster)
+    cluster = ClusterConfig(num_workers=num_workers, ray_address=address, start_timeout_s=start_timeout_s)
+    return RayBackend().run(TrainPlan(shards="", run=str(run), backend="ray", cluster=cluster), worker)
 
-    with pytest.raises(BackendError, match=rf"the Ray at {address} has 1 CPU\(s\), and 2 workers need 2; add nodes"):
-        RayBackend().run(plan(2), worker)
-    assert [report.values["plan"] for report in RayBackend().run(plan(1), worker)] == ["ray"]
-    change_ray("busy", tmp_path)
+
+def test_a_ray_that_refuses_the_token_is_named(joined: Joined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray reads a token from there too
+    message = (
+        rf"^the Ray at --ray-address {joined.address} refused this driver: its token is wrong or missing; set RAY_"
+    )
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "1" * 64)
+    with pytest.raises(BackendError, match=message):
+        run_on(joined.address, tmp_path / "run")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    with pytest.raises(BackendError, match=message):
+        run_on(joined.address, tmp_path / "run")
+
+
+def test_a_joined_ray_is_used_kept_and_checked(joined: Joined, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(
+        BackendError, match=rf"the Ray at {joined.address} has 1 CPU\(s\), and 2 workers need 2; add nodes"
+    ):
+        run_on(joined.address, run, num_workers=2)
+    reports = run_on(joined.address, run)
+    assert [report.values["plan"] for report in reports] == ["ray"]
+    joined.change("busy")
     with pytest.raises(BackendError, match=r"0 of 1 workers started within 10 s; .*: 0; each worker needs 1 free CPU"):
-        RayBackend().run(plan(1, start_timeout_s=10), worker)
-    change_ray("old", tmp_path)
+        run_on(joined.address, run, start_timeout_s=10)
+    joined.change("old")
     with pytest.raises(BackendError, match=r"Version mismatch.*3\.9\.1.*; use this Python and this Ray on every node"):
-        RayBackend().run(plan(1), worker)
+        run_on(joined.address, run)
