@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import psutil
 import pytest
 
+from hybridspeech.clusters.java_libraries import ROOT
 from hybridspeech.clusters.process_roles import cluster_processes
+from hybridspeech.clusters.ray_session import RaySettings, ray_session
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.local import LocalEngine
+from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.processes.supervision import process_tree
 
 # Spark allows one context in a process: asking for the local engine closes the session that other tests share.
@@ -108,4 +114,78 @@ class TestSpark:
             pytest.raises(EngineError, match=r"Spark did not answer within 20 s: Spark's driver JVM .* stopped"),
         ):
             SparkEngine(EngineConfig(master="local[1]", stall_timeout_s=20)).__enter__()
+        assert nothing_runs()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files with a path that is short enough for Ray's sockets; it must be empty afterwards."""
+    unpacked = set(ROOT.glob("*"))
+    with tempfile.TemporaryDirectory(prefix="hst", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+        assert list(Path(folder).iterdir()) == []
+        assert set(ROOT.glob("*")) <= unpacked
+
+
+class TestRay:
+    pytestmark = own_session
+
+    def start(self, timeout_s: float) -> None:
+        settings = RaySettings(
+            address=None,
+            num_cpus=1,
+            object_store_bytes=80 * 1024**2,
+            answer_timeout_s=timeout_s,
+            verbose=False,
+            error=EngineError,
+        )
+        with scratch_folder(is_short=True) as folder, ray_session(settings, Path(folder)):
+            import ray
+
+            assert ray.get(ray.remote(lambda: 1).remote()) == 1
+
+    def test_a_process_that_is_stopped_at_its_start_is_named(self, temporary: Path) -> None:
+        with (
+            when_it_appears("Ray's GCS", signal.SIGSTOP),
+            pytest.raises(EngineError, match=r"^Ray did not answer within 20 s: Ray's GCS \(process \d+\) stopped$"),
+        ):
+            self.start(20)
+        assert nothing_runs()
+
+    @pytest.mark.parametrize(
+        ("role", "signal_"),
+        [
+            ("Ray's raylet", signal.SIGKILL),
+            pytest.param("Ray's GCS", signal.SIGKILL, marks=pytest.mark.soak),
+            pytest.param("Ray's raylet", signal.SIGSTOP, marks=pytest.mark.soak),
+        ],
+    )
+    def test_a_process_that_fails_at_its_start_is_started_again(self, role: str, signal_: int, temporary: Path) -> None:
+        with when_it_appears(role, signal_):
+            self.start(300)
+        assert nothing_runs()
+
+
+@pytest.mark.soak
+class TestRayDP:
+    pytestmark = own_session
+
+    @pytest.mark.parametrize("role", ["a Spark executor", "Ray's raylet"])
+    def test_a_process_that_is_stopped_is_named_and_the_next_session_opens(self, role: str, temporary: Path) -> None:
+        def work(items: Sequence[int]) -> None:
+            time.sleep(0.2)
+
+        with RayDPEngine(EngineConfig(num_executors=1)) as engine:
+            engine._config = EngineConfig(stall_timeout_s=15)  # the start may take longer
+            with pytest.raises(EngineError, match=rf"no partition was finished for 15 s: .*{role}.* stopped; raise"):
+                engine.map_partitions(work, [[0]] * 200, stop_on_done(role))
+        assert nothing_runs()
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
+            assert squares(engine) == [0, 1, 4]
+
+    @pytest.mark.parametrize("role", ["RayDP's master", "driver JVM"])
+    def test_a_start_that_fails_halfway_leaves_nothing(self, role: str, temporary: Path) -> None:
+        with when_it_appears(role, signal.SIGKILL), pytest.raises(EngineError, match=r"^Spark('s JVM| did not start)"):
+            RayDPEngine(EngineConfig(num_executors=1)).__enter__()
         assert nothing_runs()

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.memory_limit import memory_limit
 from support.process_faults import OPTIONS, Undisturbed, command
+
+import hybridspeech
 
 LOCAL = ("--engine", "local", "--num-executors", "2")
 SPARK = ("--engine", "spark", "--master", "local[1]")
@@ -35,6 +38,25 @@ exec "$@"
 """Make the interpreter readable for other users, in this mount namespace only, if it is in a private folder."""
 
 
+OBJECTS_IN_RAY = """
+from pathlib import Path
+import numpy as np
+from hybridspeech.backends.ray import OBJECT_STORE_BYTES
+from hybridspeech.clusters.ray_session import RaySettings, ray_session
+from hybridspeech.errors import BackendError
+from hybridspeech.processes.scratch import scratch_folder
+
+settings = RaySettings(
+    address=None, num_cpus=1, object_store_bytes=OBJECT_STORE_BYTES, answer_timeout_s=240, verbose=False, error=BackendError
+)
+with scratch_folder(is_short=True) as folder, ray_session(settings, Path(folder)):
+    import ray
+    objects = [ray.put(np.zeros(30_000_000, np.uint8)) for _ in range(4)]
+    print(sum(ray.get(each).size for each in objects))
+"""
+"""More data than fit into /dev/shm."""
+
+
 def engines(*options: tuple[str, ...]) -> pytest.MarkDecorator:
     params = [
         pytest.param(each, id=each[1] + each[-1], marks=[pytest.mark.cluster] if each != LOCAL else [])
@@ -44,11 +66,14 @@ def engines(*options: tuple[str, ...]) -> pytest.MarkDecorator:
 
 
 def run(
-    arguments: list[str], preexec_fn: Callable[[], None] | None = None, **variables: str | None
+    arguments: list[str],
+    preexec_fn: Callable[[], None] | None = None,
+    cwd: Path | None = None,
+    **variables: str | None,
 ) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in {**os.environ, **variables}.items() if value is not None}
     return subprocess.run(
-        arguments, capture_output=True, text=True, timeout=300, env=env, preexec_fn=preexec_fn, check=False
+        arguments, capture_output=True, text=True, timeout=300, env=env, preexec_fn=preexec_fn, cwd=cwd, check=False
     )
 
 
@@ -59,15 +84,16 @@ def check(done: subprocess.CompletedProcess[str], undisturbed: Undisturbed) -> N
 
 
 @engines(LOCAL, SPARK, CLUSTER, RAYDP)
-def test_a_temporary_folder_and_a_home_with_an_unusual_path_work(
+def test_an_installation_a_temporary_folder_and_a_home_with_an_unusual_path_work(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     folder = tmp_path / 'it\'s a "größe"'
-    folder.mkdir()
+    shutil.copytree(Path(hybridspeech.__file__).parent, folder / "code" / "hybridspeech")
     out = folder / "out"
-    done = run(command(clips, out, *engine, *OPTIONS), TMPDIR=str(folder), HOME=str(folder))
+    variables = {"TMPDIR": str(folder), "HOME": str(folder), "PYTHONPATH": str(folder / "code")}
+    done = run(command(clips, out, *engine, *OPTIONS), cwd=folder, **variables)
     check(done, undisturbed)
-    assert [path.name for path in folder.iterdir() if path != out and not path.name.startswith(".")] == []
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {"code", "out"}
 
 
 @engines(LOCAL, SPARK, RAYDP)
@@ -137,12 +163,33 @@ def test_an_unprivileged_user_with_a_read_only_installation_can_preprocess(
         return None
 
 
+@pytest.fixture
+def little_shared_memory() -> list[str]:
+    """Prefix of a command that has 64 MiB in /dev/shm, as in a container."""
+    prefix = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    return prefix
+
+
+@pytest.mark.cluster
+def test_little_shared_memory_is_enough_for_ray(little_shared_memory: list[str]) -> None:
+    done = run([*little_shared_memory, sys.executable, "-c", OBJECTS_IN_RAY])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "120000000\n"
+
+
+@pytest.mark.soak
 @engines(RAYDP)
-def test_little_shared_memory_is_reported(
+def test_little_shared_memory_is_enough_for_raydp(
+    engine: tuple[str, ...], little_shared_memory: list[str], clips: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    check(run([*little_shared_memory, *command(clips, tmp_path / "out", *engine, *OPTIONS)]), undisturbed)
+
+
+@engines(LOCAL, SPARK)
+def test_two_gigabytes_of_memory_are_enough(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    script = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
-    arguments = ["unshare", "--mount", "sh", "-c", script, "sh", *command(clips, tmp_path / "out", *engine, *OPTIONS)]
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("mount namespaces are not allowed here")
-    check(run(arguments), undisturbed)
+    with memory_limit(2 * 10**9) as limited:
+        check(run([*limited, *command(clips, tmp_path / "out", *engine, *OPTIONS)]), undisturbed)
