@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import uuid
 import zlib
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from types import TracebackType
 import numpy as np
 
 from hybridspeech.errors import ConfigError
+from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo, split_of
 from hybridspeech.shards.tfrecord import TEXT_ENCODING, RecordBuffer
@@ -108,7 +108,7 @@ class ShardWriter:
     Parameters
     ----------
     path : final location, with a name as `shard_name` gives it. A temporary file is written first: beside a local path, or
-        in the folder for temporary files, from where it is uploaded
+        in a scratch folder, from where it is uploaded
     shape : (num_bins, num_frames) of every spectrogram
     is_deferred : leave the file where it is at the end; the caller calls `publish` or `discard`
 
@@ -127,8 +127,9 @@ class ShardWriter:
         self.info: ShardInfo | None = None
         folder, name = parent_and_name(self.path)
         self._encoder = ShardEncoder(name, config, shape, self._append)
-        scratch = tempfile.gettempdir() if is_url(self.path) else folder
-        self._temporary = Path(scratch, f".{name}.{uuid.uuid4().hex}.tmp")
+        self._scratch = scratch_folder() if is_url(self.path) else None
+        parent = self._scratch.name if self._scratch else folder
+        self._temporary = Path(parent, f".{name}.{uuid.uuid4().hex}.tmp")
 
     @property
     def encoder(self) -> ShardEncoder:
@@ -191,3 +192,5 @@ class ShardWriter:
         """Remove the temporary file."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
+        if self._scratch:
+            self._scratch.cleanup()
