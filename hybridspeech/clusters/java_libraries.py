@@ -38,13 +38,13 @@ def remove_folders(folders: Iterable[Path]) -> None:
         ROOT.rmdir()
 
 
-def remove_abandoned_folders() -> None:
+def remove_abandoned_folders(min_age_s: float = MIN_AGE_S) -> None:
     """Remove the folders of this user that no process uses: their JVMs were killed, or their driver was."""
     candidates = set()
     for library in ROOT.glob(f"*/{LIBRARY_NAME}"):
         with contextlib.suppress(OSError):  # removed meanwhile
             found = library.lstat()
-            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > MIN_AGE_S:
+            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > min_age_s:
                 candidates.add(library.parent)
     if candidates:
         remove_folders(candidates - library_folders(psutil.process_iter()))

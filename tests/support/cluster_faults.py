@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from hybridspeech.clusters.java_libraries import ROOT, remove_abandoned_folders
 from hybridspeech.processes.scratch import remove_abandoned
 from support.process_faults import OPTIONS, Job, command, command_of_training, descendants, job, write_clips
 
@@ -104,11 +105,12 @@ def essence(result: Mapping[str, object]) -> object:
 def inject(seed: int, scene: Scene, folder: Path) -> tuple[str, str]:
     """Inject one fault in an empty folder; returns its description, and what is wrong with the outcome ('' if nothing is)."""
     temporary = Path(tempfile.mkdtemp(prefix="hsf", dir="/tmp"))  # short: sockets of Ray are below it
-    libraries = set(Path("/tmp/ray").glob("*"))
+    libraries = set(ROOT.glob("*"))
     try:
         name, problem = _inject(random.Random(seed), scene, folder, temporary)
         remove_abandoned(str(temporary))  # as the next start does
-        files = [*temporary.iterdir(), *(set(Path("/tmp/ray").glob("*")) - libraries)]
+        remove_abandoned_folders(min_age_s=0.0)
+        files = [*temporary.iterdir(), *(set(ROOT.glob("*")) - libraries)]
         return name, problem or (f"files are left: {[str(path) for path in files]}" if files else "")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
