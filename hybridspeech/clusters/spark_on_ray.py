@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
 from hybridspeech.clusters.java_libraries import library_folders, remove_abandoned_folders, remove_folders
@@ -162,8 +163,11 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
     except Exception as error:
         raise EngineError(f"Spark did not start on Ray: {spark_cause(error)}") from error
     try:
-        if session.sparkContext.getConf().get("spark.authenticate") == "true":
-            unify_application_id(session.sparkContext)
+        try:
+            if session.sparkContext.getConf().get("spark.authenticate") == "true":
+                unify_application_id(session.sparkContext)
+        except (Py4JError, OSError) as error:
+            raise EngineError(f"Spark did not start on Ray: {spark_cause(error)}") from error
         wait_for_executors(session.sparkContext, _waiting(conf, settings))
         start_python_workers(session.sparkContext)
         yield session.sparkContext

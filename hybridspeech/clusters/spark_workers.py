@@ -6,7 +6,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
-from hybridspeech.clusters.spark_errors import spark_cause
+from hybridspeech.clusters.spark_errors import JVM_ENDED, spark_cause
 from hybridspeech.clusters.spark_settings import executor_environment
 from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_daemon import PRELOAD_VARIABLE
@@ -29,13 +29,16 @@ def start_python_workers(context: SparkContext) -> None:
 
     Raises
     ------
-    EngineError: they do not start, e.g. because executors have another version of Python.
+    EngineError: they do not start, e.g. because executors have another version of Python, or the JVM has ended.
     """
-    slots = context.defaultParallelism
     try:
+        slots = context.defaultParallelism
         context.parallelize(range(slots), slots).foreachPartition(lambda items: None)
-    except (Py4JError, PySparkException) as error:
+    except (Py4JError, PySparkException, OSError) as error:
+        cause = spark_cause(error)
+        if cause == JVM_ENDED:
+            raise EngineError(cause) from error
         raise EngineError(
-            f"Spark's Python workers do not start: {spark_cause(error)}; executors need the driver's version of Python, "
+            f"Spark's Python workers do not start: {cause}; executors need the driver's version of Python, "
             "with hybridspeech: name it with --conf spark.pyspark.python=PATH"
         ) from error

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from py4j.protocol import Py4JError
 
 from hybridspeech.clusters.spark_errors import JVM_ENDED, spark_cause, trace_cause
+from hybridspeech.clusters.spark_workers import start_python_workers
+from hybridspeech.errors import EngineError
 
 
 def test_the_cause_in_a_stack_trace_is_its_python_error():
@@ -33,3 +38,13 @@ def test_a_lost_connection_means_that_the_jvm_has_ended():
 
 def test_another_error_is_one_line():
     assert spark_cause(KeyError("a\nb")) == "KeyError: 'a\\nb'"
+
+
+def test_a_jvm_that_ends_before_the_python_workers_start_is_one_sentence() -> None:
+    class Ended:
+        @property
+        def defaultParallelism(self) -> int:
+            raise ConnectionRefusedError(111, "Connection refused")
+
+    with pytest.raises(EngineError, match=f"^{re.escape(JVM_ENDED)}$"):
+        start_python_workers(Ended())  # type: ignore[arg-type]
