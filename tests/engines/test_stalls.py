@@ -143,7 +143,7 @@ class TestRay:
         with scratch_folder(is_short=True) as folder, ray_session(settings, Path(folder)):
             import ray
 
-            assert ray.get(ray.remote(lambda: 1).remote()) == 1
+            assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
 
     def test_a_process_that_is_stopped_at_its_start_is_named(self, temporary: Path) -> None:
         with (
