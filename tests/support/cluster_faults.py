@@ -138,9 +138,12 @@ def _inject(draw: random.Random, scene: Scene, folder: Path, temporary: Path) ->
         text = errors.read_text(encoding="utf-8", errors="replace")
         problem = _problem_of(code, text, is_command=victim == COMMAND)
         if not problem:
-            result = json.loads(output.read_text()) if code == 0 else result_of([*again, "--resume"], temporary)
-            if essence(result) != scene.expected["preprocess" if kind in ENGINES else kind]:
-                problem = f"code {code}, then another digest or curve"
+            try:
+                result = json.loads(output.read_text()) if code == 0 else result_of([*again, "--resume"], temporary)
+                if essence(result) != scene.expected["preprocess" if kind in ENGINES else kind]:
+                    problem = f"code {code}, then another digest or curve"
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                problem = f"code {code}, then a resume that fails: {error}"
         left = running.left(LEFT_S)
         if left and not problem:
             problem = f"these processes are left: {[_name_of(process) for process in left]}"
