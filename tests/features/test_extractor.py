@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +105,9 @@ def test_the_fast_kernel_equals_librosa(name: str, config: FeatureConfig) -> Non
 )
 def test_any_even_length_equals_librosa(n_fft: int, hop_length: int, clip_duration_ms: int) -> None:
     config = FeatureConfig(n_fft=n_fft, hop_length=hop_length, clip_duration_ms=clip_duration_ms)
-    assert_equals_librosa(random_wave()[: config.num_samples], config)
+    is_longer = n_fft > config.num_samples
+    with pytest.warns(UserWarning, match=f"n_fft={n_fft} is too large") if is_longer else nullcontext():  # by librosa
+        assert_equals_librosa(random_wave()[: config.num_samples], config)
 
 
 @settings(max_examples=60, deadline=None)
