@@ -36,6 +36,9 @@ RECORDED_PACKAGES = (
 FIXED_FOR_A_RESUME = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
 """Fields of FitConfig that must not change when a training is resumed: the loss curve depends on them."""
 
+MODEL_OF_EARLIER_VERSIONS = ModelConfig(standardize="none")
+"""Fields of a network that plans of earlier versions do not have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
@@ -186,7 +189,7 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
     same = {
         "shards (another digest)": (before.digest, plan.digest),
         "features": (before.features, plan.features),
-        "model": (override(ModelConfig(standardize="none"), before.model), plan.model),
+        "model": (override(MODEL_OF_EARLIER_VERSIONS, before.model), plan.model),
         **{name.replace("_", " "): (getattr(fit, name), getattr(plan.fit, name)) for name in FIXED_FOR_A_RESUME},
         "number of workers": (before.cluster.num_workers, plan.cluster.num_workers),
     }

@@ -23,11 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hybridspeech.clusters.spark_settings import is_secret
-from hybridspeech.config import from_json, to_json
+from hybridspeech.config import from_json, override, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.models.custom_network import is_custom
 from hybridspeech.storage.small_files import write_atomically
-from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.plan import MODEL_OF_EARLIER_VERSIONS, TrainPlan
 from hybridspeech.training.worker_status import WorkerStatus
 
 PLAN_NAME = "plan.json"
@@ -160,6 +160,7 @@ class RunDirectory:
         plan = self.read_plan()
         if not self.is_finished():
             raise RunError(f"{self.path}: training has not ended; continue it with `hybridspeech train ... --resume`")
+        plan = replace(plan, model=override(MODEL_OF_EARLIER_VERSIONS, plan.model))
         self._check_sizes(plan)
         name = plan.model.name
         if is_custom(name) and model is None:

@@ -81,7 +81,12 @@ def tone_run(base: Path, tones: Path) -> Path:
         labels=index.labels,
         features=index.features,
         model=ModelConfig(
-            name="cnn", input_shape=index.features.shape, num_labels=len(index.labels), dropout=0.0, width=1.0
+            name="cnn",
+            input_shape=index.features.shape,
+            num_labels=len(index.labels),
+            dropout=0.0,
+            width=1.0,
+            standardize="none",
         ),
     )
     tf_keras.utils.set_random_seed(0)

@@ -27,7 +27,9 @@ PLAN = TrainPlan(
     labels=("no", "yes"),
     features=FEATURES,
     stored=FEATURES,
-    model=ModelConfig(name="dscnn", input_shape=FEATURES.shape, num_labels=2, dropout=0.2, width=1.0),
+    model=ModelConfig(
+        name="dscnn", input_shape=FEATURES.shape, num_labels=2, dropout=0.2, width=1.0, standardize="none"
+    ),
     fit=COMPACT,
     cluster=ClusterConfig(conf={"spark.x": "1"}),
     label_weights=(1.0, 1.0),
@@ -113,11 +115,13 @@ def finished(folder: Path, plan: TrainPlan) -> RunDirectory:
 
 def test_a_plan_of_version_0_1_loads(tmp_path: Path) -> None:
     content = to_json(PLAN)
+    del content["model"]["standardize"]
     content["fit"] |= {"learning_rate_batch": None, "early_stopping": None, "checkpoint_steps": None}
     run = finished(tmp_path, PLAN)
     run.plan_path.write_text(json.dumps(content))
     plan = run.require_finished()
     assert (plan.labels, plan.fit.epochs, plan.fit.early_stopping) == (("no", "yes"), 60, None)
+    assert plan.model.standardize == "none"
 
 
 @pytest.mark.parametrize(
