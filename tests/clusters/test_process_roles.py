@@ -22,7 +22,7 @@ def process_named(name: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process with the command name `name`."""
     process = subprocess.Popen(["bash", "-c", f'exec -a "{name}" sleep 600'])
     try:
-        while "sleep" in (line := " ".join(psutil.Process(process.pid).cmdline())) and "bash" in line:
+        while not " ".join(psutil.Process(process.pid).cmdline()).startswith(name):  # empty while exec is under way
             time.sleep(0.01)
         yield process
     finally:
