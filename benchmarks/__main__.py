@@ -79,6 +79,23 @@ def run(
 
 
 @app.command()
+def models(
+    files: Annotated[list[Path], typer.Argument(help="JSON files of runs with the case accuracy, the earliest first.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; the table is written next to it.")] = MODELS,
+) -> None:
+    """Write the table of docs/models.md from several runs: of each network, the last one that measured it."""
+    from functools import reduce
+
+    from benchmarks.models import merge, write_models
+    from benchmarks.records import Results
+
+    merged = reduce(merge, map(Results.load, files))
+    merged.save(out)
+    write_models(merged, out.with_name(MODELS_DOCUMENT.name))
+    print_text(str(out))
+
+
+@app.command()
 def report(
     files: Annotated[
         list[Path] | None,

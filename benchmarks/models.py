@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.records import CaseResult, PeerResult, Results
 from benchmarks.registry import CASES
+from hybridspeech.errors import ConfigError
 from hybridspeech.storage.small_files import write_atomically
 
 _HEAD = """\
@@ -40,8 +42,33 @@ _COLUMNS = (
 
 def write_models(results: Results, path: Path) -> None:
     """Write the table of the case `accuracy` of a run."""
-    case = next(case for case in results.cases if case.name == "accuracy")
-    write_atomically(path, "\n".join(_lines(case, results)) + "\n")
+    write_atomically(path, "\n".join(_lines(_accuracy(results), results)) + "\n")
+
+
+def merge(earlier: Results, later: Results) -> Results:
+    """Return the later results of the case `accuracy`, with the rows of earlier ones for networks that lack a measurement.
+
+    Raises
+    ------
+    ConfigError: the clips, labels or sizes differ.
+    """
+    for name in ("source", "task", "size"):
+        if getattr(earlier, name) != getattr(later, name):
+            raise ConfigError(
+                f"the results have the {name} {getattr(earlier, name)!r} and {getattr(later, name)!r}; merge only results "
+                "of the same clips"
+            )
+    before, after = (
+        {peer.name: peer for peer in _accuracy(results).peers if peer.runs} for results in (earlier, later)
+    )
+    when = f"{earlier.date[:10]}, revision {earlier.machine['revision']}"
+    kept = {name: replace(peer, measured=peer.measured or when) for name, peer in before.items()}
+    peers = tuple(found for name in CASES["accuracy"].peers if (found := after.get(name) or kept.get(name)))
+    return replace(later, cases=(replace(_accuracy(later), peers=peers),))
+
+
+def _accuracy(results: Results) -> CaseResult:
+    return next(case for case in results.cases if case.name == "accuracy")
 
 
 def _lines(case: CaseResult, results: Results) -> Iterator[str]:
@@ -67,6 +94,9 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
         f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average at the start: "
         f"{machine['load_average']}; revision {machine['revision']}."
     )
+    for peer in case.peers:
+        if peer.measured:
+            yield f"`{peer.name}` was measured earlier: {peer.measured}."
 
 
 def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:

@@ -59,11 +59,15 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerResult:
-    """The repeats of one peer, in order; `skipped` is the reason if there are none."""
+    """The repeats of one peer, in order; `skipped` is the reason if there are none.
+
+    `measured` is the date and the revision of its code, if they are not those of the results.
+    """
 
     name: str
     runs: tuple[Run, ...] = ()
     skipped: str = ""
+    measured: str = ""
 
     @property
     def problem(self) -> str:

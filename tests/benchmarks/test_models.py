@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.benchmark_results import peer, results
 
-from benchmarks.models import write_models
+from benchmarks.models import merge, write_models
 from benchmarks.records import PeerResult
+from hybridspeech.errors import ConfigError
 
 FACTS = {
     "interval": [0.9, 0.95],
@@ -56,3 +58,20 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
 def test_a_failed_network_is_shown_with_the_reason(tmp_path: Path) -> None:
     write_models(results("accuracy", [peer("cnn-stft", 0.0, problem="it broke | off")]), tmp_path / "models.md")
     assert "| cnn-stft | stft | stft | **failed**: it broke / off |" in (tmp_path / "models.md").read_text()
+
+
+def test_networks_that_were_measured_earlier_only_keep_their_rows_with_the_date(tmp_path: Path) -> None:
+    before = results("accuracy", [peer("dscnn", 0.92, facts=FACTS), peer("cnn-stft", 0.27, facts=FACTS)])
+    after = results("accuracy", [peer("cnn-stft", 0.46, facts=FACTS), PeerResult(name="dscnn", skipped="interrupted")])
+    write_models(merge(before, replace(after, date="2026-02-03T00:00:00+00:00")), tmp_path / "models.md")
+    text = (tmp_path / "models.md").read_text()
+    assert "| cnn-stft | stft | stft | **46.0 %**" in text
+    assert "| dscnn | waveform | logmel | **92.0 %**" in text
+    assert "`dscnn` was measured earlier: 2026-01-02, revision 0123456789ab." in text
+    assert "`cnn-stft` was" not in text
+
+
+def test_results_of_other_clips_are_not_merged() -> None:
+    one = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
+    with pytest.raises(ConfigError, match="task 'all' and 'words:yes,no'; merge only results of the same clips"):
+        merge(one, replace(one, task="words:yes,no"))
