@@ -86,15 +86,32 @@ def read_clip(path: str | Path, config: FeatureConfig) -> np.ndarray:
     return decode_file(path, config).wave
 
 
-def decode_file(path: str | Path, config: FeatureConfig) -> DecodedClip:
-    """Decode an audio file to one clip.
+def decode_file(path: str | Path, config: FeatureConfig, start_ms: int = 0) -> DecodedClip:
+    """Decode an audio file to one clip, which begins `start_ms` after the start of the recording.
 
     Raises
     ------
     AudioError: as `read_clip`.
     """
     with _opened(path) as descriptor:
-        return _read(descriptor, config, str(path))
+        return _read(descriptor, config, str(path), start_ms)
+
+
+def duration_s(path: str | Path) -> float:
+    """Return the duration of an audio file, in seconds; all of the file is decoded, unless its header proves the duration.
+
+    Raises
+    ------
+    AudioError: as `read_clip`.
+    """
+    with _opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        head = os.pread(descriptor, WAV_HEADER_BYTES, 0)
+        rate_hz = int.from_bytes(head[24:28], "little")
+        if head[:4] == b"RIFF" and 0 < rate_hz <= MAX_RATE_HZ and is_canonical(head, size, rate_hz):
+            return (size - WAV_HEADER_BYTES) // 2 / rate_hz
+        _, rate_hz, num_frames = _decode(descriptor, size, 0.0, str(path))
+        return num_frames / rate_hz
 
 
 @contextmanager
@@ -145,12 +162,12 @@ def load_decoder() -> None:
     import soundfile  # noqa: F401
 
 
-def decode_bytes(data: bytes, config: FeatureConfig, name: str = "clip") -> DecodedClip:
+def decode_bytes(data: bytes, config: FeatureConfig, name: str = "clip", start_ms: int = 0) -> DecodedClip:
     """Decode an audio file in memory, as `decode_file`; `name` stands in the messages."""
     if is_canonical(data[:WAV_HEADER_BYTES], len(data), config.sample_rate_hz):
-        return _canonical(data, len(data), config, name)
+        return _canonical(data, len(data), config, name, start_ms)
     with _in_memory(data) as descriptor:
-        return _read(descriptor, config, name)
+        return _read(descriptor, config, name, start_ms)
 
 
 @contextmanager
@@ -161,15 +178,22 @@ def _in_memory(data: bytes) -> Iterator[int]:
         yield file.fileno()
 
 
-def _canonical(head: bytes, size: int, config: FeatureConfig, name: str) -> DecodedClip:
+def _canonical(head: bytes, size: int, config: FeatureConfig, name: str, start_ms: int) -> DecodedClip:
     """Return the clip of a canonical WAV file of `size` bytes that begins with `head`."""
     num_samples = (size - WAV_HEADER_BYTES) // 2
     _check_length(name, num_samples, 1, config.sample_rate_hz)
-    return DecodedClip(canonical_samples(head, config.num_samples), _cut_s(num_samples / config.sample_rate_hz, config))
+    start = _start(config, start_ms)
+    wave = canonical_samples(head, start + config.num_samples)[start:]
+    return DecodedClip(wave, _cut_s(num_samples / config.sample_rate_hz, config, start_ms))
 
 
-def _cut_s(duration_s: float, config: FeatureConfig) -> float:
-    cut_s = duration_s - config.clip_duration_ms / 1000
+def _start(config: FeatureConfig, start_ms: int) -> int:
+    """Return the first sample of a clip."""
+    return start_ms * config.sample_rate_hz // 1000
+
+
+def _cut_s(duration_s: float, config: FeatureConfig, start_ms: int) -> float:
+    cut_s = duration_s - (start_ms + config.clip_duration_ms) / 1000
     return cut_s if cut_s >= NEGLIGIBLE_S else 0.0
 
 
@@ -177,20 +201,20 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _read(descriptor: int, config: FeatureConfig, name: str) -> DecodedClip:
-    size = os.fstat(descriptor).st_size
+def _read(descriptor: int, config: FeatureConfig, name: str, start_ms: int) -> DecodedClip:
+    start, size = _start(config, start_ms), os.fstat(descriptor).st_size
     if size == 0:
         raise AudioError("empty", f"{name}: 0 bytes; expected an audio file")
-    wanted = min(size, WAV_HEADER_BYTES + 2 * config.num_samples)
+    wanted = min(size, WAV_HEADER_BYTES + 2 * (start + config.num_samples))
     head = os.pread(descriptor, wanted, 0)
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
-        return _canonical(head, size, config, name)
-    wanted_s = config.clip_duration_ms / 1000 + _RESAMPLING_MARGIN_S
+        return _canonical(head, size, config, name, start_ms)
+    wanted_s = (start_ms + config.clip_duration_ms) / 1000 + _RESAMPLING_MARGIN_S
     decoded, rate_hz, num_frames = _decode(descriptor, size, wanted_s, name)
-    wave = _resampled(decoded, rate_hz, name, config.sample_rate_hz)
+    wave = _resampled(decoded, rate_hz, name, config.sample_rate_hz)[start:]
     clip = np.zeros(config.num_samples, np.float32)
     clip[: wave.size] = wave[: clip.size]
-    return DecodedClip(clip, _cut_s(num_frames / rate_hz, config))
+    return DecodedClip(clip, _cut_s(num_frames / rate_hz, config, start_ms))
 
 
 def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-CUT_REMEDY = "check that each word is at the start, or set --clip-duration-ms or --on-long reject"
+CUT_REMEDY = "check that each word is at the start, or set --clip-duration-ms, --on-long split or --on-long reject"
 
 
 def describe_cut(cuts_s: Collection[float], number: str, clip_duration_ms: int) -> str:

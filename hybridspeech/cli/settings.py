@@ -79,7 +79,10 @@ SETTINGS: Settings = {
             "or -), parent (folder below the word), or a regular expression with a group.",
             INPUT,
         ),
-        "on_long": Setting("Clips that are longer than the clip duration: cut their end, or reject them.", INPUT),
+        "on_long": Setting(
+            "Recordings longer than the clip duration: cut their end, split them into consecutive clips, or reject them.",
+            INPUT,
+        ),
         "allow_speaker_overlap": Setting("Allow a speaker in more than one split.", INPUT),
         "unknown_percentage": Setting("Number of _unknown_ clips, in % of the clips of the words.", INPUT),
         "silence_percentage": Setting("Number of _silence_ clips, in % of the clips of the words.", INPUT),

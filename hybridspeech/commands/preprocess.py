@@ -39,6 +39,7 @@ from hybridspeech.errors import ConfigError, counted
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.long_recordings import split_long
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.tasks import add_copies, select_task
@@ -123,6 +124,8 @@ def preprocess(
     augment, augment_notes = _copies_augmentation(augment, augment_copies, noises)
     name, session = _named_session(engine, engine_config)
     recorded = select_task(read_manifest(source, manifest), manifest, noises)
+    if manifest.on_long == "split":
+        recorded = split_long(recorded, features.clip_duration_ms)
     found = add_copies(recorded, augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
     warnings = source_warnings(recorded.clips, manifest, recorded.split_rule)

@@ -26,6 +26,7 @@ from hybridspeech.config import (
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.long_recordings import split_long
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.tasks import select_task
@@ -141,6 +142,8 @@ def make_source(
     if features.kind == "waveform":
         raise ConfigError("features are 'waveform', but `run` computes spectrograms on Spark: choose stft or logmel")
     found = select_task(read_manifest(source, manifest), manifest, find_noises(source, manifest.seed))
+    if manifest.on_long == "split":
+        found = split_long(found, features.clip_duration_ms)
     shards = shards.for_features(features.kind)
     num_shards = shards.num_shards or max(choose_num_shards(found, features, shards), num_workers)
     shards = replace(shards, num_shards=num_shards)

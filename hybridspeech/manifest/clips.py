@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ class Clip:
     the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` is 0 for the recorded
     clip and k for its k-th augmented copy. A clip of silence is an excerpt of a long recording (of digital silence if
     `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1. `version` stands for size and
-    modification time of the file when a job began; '' if it was not requested.
+    modification time of the file when a job began; '' if it was not requested. A part of a long recording begins `start_ms`
+    after the start of the file.
     """
 
     clip_id: str
@@ -28,11 +30,23 @@ class Clip:
     copy: int = 0
     excerpt: tuple[float, float] | None = None
     version: str = ""
+    start_ms: int = 0
 
     @property
     def recorded_id(self) -> str:
         """Id of the clip that this one is a copy of; its own id if it is not a copy."""
         return self.clip_id.removesuffix(copy_suffix(self.copy)) if self.copy else self.clip_id
+
+
+def part_suffix(start_ms: int) -> str:
+    """Return the ending of the id of a part of a long recording."""
+    return f"@{start_ms}ms"
+
+
+def part_of(clip_id: str) -> tuple[str, int]:
+    """Return the id of the recording that a clip is a part of, and its start in ms; the clip's own id and 0 for others."""
+    found = re.fullmatch(r"(.+)@(\d+)ms", clip_id, re.DOTALL)
+    return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
 def copy_suffix(copy: int) -> str:

@@ -23,7 +23,7 @@ class ManifestConfig:
     their numbers are `unknown_percentage` and `silence_percentage` of the clips of the chosen words; `seed` draws them.
     `speaker_pattern` is a name in ``speakers.PRESETS`` or a regular expression that finds the speaker in the path of a clip,
     relative to the source; a column `speaker` takes precedence. `on_long` decides about clips that are longer than the clip
-    duration.
+    duration: "cut" keeps their start, "split" makes consecutive clips of them, "reject" leaves them out.
 
     Raises
     ------
@@ -38,11 +38,11 @@ class ManifestConfig:
     unknown_percentage: float = 10.0
     silence_percentage: float = 10.0
     seed: int = 0
-    on_long: Literal["cut", "reject"] = "cut"
+    on_long: Literal["cut", "split", "reject"] = "cut"
     speaker_pattern: str = SPEECH_COMMANDS
 
     def __post_init__(self) -> None:
-        check_choice("on_long", self.on_long, ("cut", "reject"))
+        check_choice("on_long", self.on_long, ("cut", "split", "reject"))
         check_choice("split", self.split, ("auto", "lists", "hash", "column", "none"))
         for name in ("validation_percentage", "testing_percentage", "unknown_percentage", "silence_percentage"):
             check(0 <= getattr(self, name) <= 100, f"{name} is {getattr(self, name)}; expected 0 to 100")

@@ -7,7 +7,7 @@ files of an output, and of training.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def read_local(clip: Clip, config: FeatureConfig) -> DecodedClip:
     AudioError: the clip can't be used.
     """
     if clip.excerpt is None:
-        return decode_file(clip.path, config)
+        return decode_file(clip.path, config, clip.start_ms)
     num_samples, (position, volume) = config.num_samples, clip.excerpt
     if not clip.path:
         return DecodedClip(np.zeros(num_samples, np.float32))
@@ -77,7 +77,8 @@ def read_ahead(clips: Sequence[Clip], config: FeatureConfig, on_long: str) -> Ca
             limit_s = config.clip_duration_ms / 1000
             duration = f"{limit_s + decoded.cut_s:.2f} s; expected at most {limit_s:g} s"
             raise AudioError("exceeds-duration", f"{clip.path}: {duration}, or --on-long cut")
-        return decoded
+        # The manifest has counted the parts, and what is left at the end
+        return replace(decoded, cut_s=0.0) if on_long == "split" else decoded
 
     def decode_next(clip: Clip) -> DecodedClip:
         if not _is_stored(clip):
@@ -87,7 +88,7 @@ def read_ahead(clips: Sequence[Clip], config: FeatureConfig, on_long: str) -> Ca
             raise AudioError("missing", f"{clip.path}: no such file")
         if isinstance(content, Exception):
             raise content
-        return decode_bytes(content, config, clip.path)
+        return decode_bytes(content, config, clip.path, clip.start_ms)
 
     return read
 

@@ -22,6 +22,7 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
+from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.recipes import REPORT
 from hybridspeech.training.run_directory import RunDirectory
@@ -81,6 +82,65 @@ def test_run_feeds_the_same_clips(source: Path, on_long: Literal["cut", "reject"
     records = [item for item in clips.chunks(clips.tasks, 0) if isinstance(item, ShardRecord)]
     rejects = [reject.reason for record in records for reject in record.rejects]
     assert rejects == ["exceeds-duration"] * num_rejects
+
+
+def counting(path: Path, seconds: list[float], rate_hz: int = 16_000) -> None:
+    """Write a recording whose level in each part tells the number of the part."""
+    parts = [np.full(round(length * rate_hz), 0.1 * number) for number, length in enumerate(seconds, 1)]
+    soundfile.write(path, np.concatenate(parts), rate_hz, subtype="PCM_16")
+
+
+@pytest.mark.parametrize(("name", "rate_hz"), [("long.wav", 16_000), ("long.flac", 8_000)])
+def test_long_clips_are_split_into_consecutive_clips(tones: Path, tmp_path: Path, name: str, rate_hz: int) -> None:
+    source = shutil.copytree(tones, tmp_path / "source")
+    counting(source / "high" / f"a_nohash_{name}", [1, 1, 0.6], rate_hz)
+    counting(source / "low" / f"b_nohash_{name}", [1, 0.4], rate_hz)
+    notes: list[str] = []
+    split = ManifestConfig(on_long="split")
+    made = preprocess(
+        source,
+        tmp_path / "out",
+        features=SMALL,
+        manifest=split,
+        engine="local",
+        on_progress=lambda p: notes.append(p.message),
+    )
+    assert (made.num_clips, made.num_rejects, made.num_long) == (120 + 3 + 1, 0, 0)
+    (note,) = [note for note in notes if "split into" in note]
+    assert note.startswith(
+        "2 recordings longer than 1,000 ms: split into 4 clips; rests of less than half a clip, 0.4 s"
+    )
+    index = ShardIndex.load(tmp_path / "out")
+    examples = [example for info in index.shards for example in read_shard(tmp_path / "out" / info.name)]
+    levels = {
+        example.clip_id.split("@")[1]: np.abs(example.values.reshape(-1)[:8_000]).max() / 32_768
+        for example in examples
+        if example.clip_id.startswith(f"high/a_nohash_{name}@")
+    }
+    assert levels == pytest.approx({"0ms": 0.1, "1000ms": 0.2, "2000ms": 0.3}, abs=0.03)
+    assert f"low/b_nohash_{name}@0ms" in {example.clip_id for example in examples}
+    assert len({example.speaker for example in examples if "high/a_nohash" in example.clip_id}) == 1
+    again = preprocess(source, tmp_path / "out", features=SMALL, manifest=split, engine="local", resume=True)
+    assert again.digest == made.digest
+
+
+def test_splitting_without_long_clips_changes_nothing(tones: Path, tmp_path: Path) -> None:
+    features = FeatureConfig(kind="waveform", clip_duration_ms=1_000)
+    split, cut = (
+        preprocess(
+            tones, tmp_path / on_long, features=features, manifest=ManifestConfig(on_long=on_long), engine="local"
+        )
+        for on_long in ("split", "cut")
+    )
+    assert split.digest == cut.digest
+
+
+def test_run_splits_the_same_clips(source: Path) -> None:
+    config = ManifestConfig(on_long="split")
+    clips = make_source(source, FeatureConfig(kind="logmel"), config, ShardConfig(num_shards=2), 1, math.inf)
+    ids = {clip.clip_id.split("@")[1] for task in clips.tasks for clip in task.clips if "@" in clip.clip_id}
+    assert ids == {"0ms", "1000ms", "2000ms"}
+    assert any("split into" in note for note in clips.notes)
 
 
 def test_run_reports_what_preprocess_reports(source: Path, tmp_path: Path) -> None:

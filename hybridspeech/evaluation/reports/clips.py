@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.audio.decode import read_clip
+from hybridspeech.audio.decode import decode_file
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.evaluation.plots import spectrogram_png
 from hybridspeech.evaluation.reports.page import Html, element, image, joined
 from hybridspeech.features.clip_transform import ClipTransform
+from hybridspeech.manifest.clips import part_of
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
 
@@ -71,11 +72,12 @@ def _player(source: ClipSource, example: Example) -> Html:
     elif source.audio is None:
         return _without_audio("the shards hold spectrograms; give the folder of the audio files to listen")
     else:
-        path = source.audio / example.clip_id
+        recording, start_ms = part_of(example.clip_id)
+        path = source.audio / recording
         if not path.resolve().is_relative_to(source.audio.resolve()):
             return _without_audio("the name of the clip is outside the folder of the audio files")
         try:
-            wave_ = read_clip(path, source.features)
+            wave_ = decode_file(path, source.features, start_ms).wave
         except AudioError as error:
             return _without_audio(str(error))
         samples = np.clip(wave_ * 32_768, -32_768, 32_767).astype("<i2")
