@@ -71,7 +71,7 @@ class MissingExtraError(ConfigError):
 
 
 class OutputExistsError(ConfigError):
-    """The output is there already, and neither overwriting nor resuming was asked for."""
+    """The output is there already, and neither overwriting nor resuming was requested."""
 
 
 class ManifestError(HybridspeechError):

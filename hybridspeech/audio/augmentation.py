@@ -34,7 +34,7 @@ class Augmenter:
     ) -> None:
         if config.needs_noise and not noises:
             raise ConfigError(
-                "background noise was asked for, and there is none for training; put recordings of it (1 s or longer) "
+                "background noise was requested, and there is none for training; put recordings of it (1 s or longer) "
                 f"into SOURCE/{NOISE_FOLDER} and preprocess again, or give --background-volume 0"
             )
         self.config, self.seed, self.noises = config, seed, noises

@@ -1,4 +1,4 @@
-"""The driver's reaction to Ctrl-C: it asks the ranks to save a checkpoint, and waits a limited time for it."""
+"""The driver's reaction to Ctrl-C: it requests a checkpoint from the ranks, and waits a limited time for it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class LocalBackend:
 
         Raises
         ------
-        ConfigError: more than one worker is asked for. WorkerError: the worker failed.
+        ConfigError: more than one worker is requested. WorkerError: the worker failed.
         """
         if plan.cluster.num_workers != 1:
             raise ConfigError(

@@ -85,7 +85,7 @@ def manager_settings(master: str, worker_mb: int, workers_per_executor: int) -> 
 
     Parameters
     ----------
-    worker_mb : memory of one Python worker, in MiB: these managers end an executor that uses more than it asked for
+    worker_mb : memory of one Python worker, in MiB: these managers end an executor that uses more than it requested
     workers_per_executor : Python workers of one executor
     """
     if master != "yarn" and not master.startswith("k8s://"):

@@ -27,7 +27,7 @@ class Survey:
     ----------
     facts : of each node that answered
     failures : why a node did not answer, by its address
-    sent_at, received_at : when the driver asked and had the answers, in seconds since the epoch
+    sent_at, received_at : when the driver sent the request and had the answers, in seconds since the epoch
     """
 
     facts: tuple[NodeFacts, ...]

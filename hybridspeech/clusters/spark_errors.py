@@ -34,7 +34,7 @@ def spark_cause(error: BaseException) -> str:
 
 
 def is_refused(log: str) -> bool:
-    """Tell whether the output of a driver JVM says that the master refused it: their secrets differ, or one has none."""
+    """Tell whether the output of a driver JVM shows that the master refused it: their secrets differ, or one has none."""
     return "Failed to connect to master" in log and _REFUSED.search(log) is not None
 
 

@@ -173,7 +173,7 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
         yield session.sparkContext
     finally:
         if not finishes_within(END_TIMEOUT_S, raydp.stop_spark) or active_context() is not None:
-            stop_context(session.sparkContext)  # its JVM has died, or does not answer
+            stop_context(session.sparkContext)  # its JVM has ended, or does not answer
 
 
 def _waiting(conf: Mapping[str, str], settings: SparkOnRaySettings) -> SparkSettings:
@@ -189,7 +189,7 @@ def _waiting(conf: Mapping[str, str], settings: SparkOnRaySettings) -> SparkSett
 
 
 def _num_executors(settings: SparkOnRaySettings) -> int:
-    """Return what was asked for, else as many executors as Ray has free CPUs for.
+    """Return the requested number, else as many executors as Ray has free CPUs for.
 
     Raises
     ------

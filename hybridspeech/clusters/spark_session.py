@@ -177,7 +177,7 @@ def _text(log: Path) -> str:
 
 
 def _kill_if_refused(log: Path) -> None:
-    """Kill the JVM if the master has refused it: Spark itself gives up after a minute."""
+    """Kill the JVM if the master has refused it: Spark itself waits for a minute."""
     if is_refused(_text(log)):
         _kill_jvm()
 
@@ -260,12 +260,12 @@ def _kill_jvm(before: Sequence[psutil.Process] = ()) -> None:
 
 
 def stop_context(context: SparkContext) -> None:
-    """Stop a SparkContext, also if its JVM has died or does not answer."""
+    """Stop a SparkContext, also if its JVM has ended or does not answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         if not finishes_within(END_TIMEOUT_S, context.stop):
             _kill_jvm()
-        for _ in range(3):  # the JVM has died: further calls, without it, remove the context from pyspark
+        for _ in range(3):  # the JVM has ended: further calls, without it, remove the context from pyspark
             if active_context() is None:
                 break
             finishes_within(END_TIMEOUT_S, context.stop)

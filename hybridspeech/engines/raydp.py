@@ -33,7 +33,7 @@ class RayDPEngine(SparkEngine):
     """Runs each partition as one task of a Spark job on Ray.
 
     Ray is the one at ``ray_address``, else the one that this process is connected to, else one that is started here,
-    on loopback. Executors have one core and 1 GiB each unless the EngineConfig says otherwise, and there are as many as
+    on loopback. Executors have one core and 1 GiB each unless the EngineConfig has other values, and there are as many as
     Ray has free CPUs; they hold these CPUs until the engine is closed. The nodes of a Ray that is joined must have
     hybridspeech and a Java for Spark installed.
     """

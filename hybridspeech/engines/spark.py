@@ -50,7 +50,7 @@ class SparkEngine:
     ``local-cluster[N,CORES,MB]``, ``spark://HOST:PORT``, ``yarn`` or ``k8s://https://HOST:PORT``. On other machines
     hybridspeech must be installed for the Python that executors run: the path of this interpreter, the setting
     ``spark.pyspark.python``, or that of a packed environment. A SparkContext that is active in this process is used, and
-    left open, if its settings are the ones asked for.
+    left open, if its settings are the requested ones.
     """
 
     name: ClassVar[str] = "spark"
@@ -113,11 +113,11 @@ class SparkEngine:
 
 
 def requested_settings(config: EngineConfig) -> dict[str, str]:
-    """Return the Spark settings that an EngineConfig asks for.
+    """Return the Spark settings of an EngineConfig.
 
     Raises
     ------
-    ConfigError: executors were asked for together with a ``local[...]`` master, which has none.
+    ConfigError: executors were requested together with a ``local[...]`` master, which has none.
     """
     conf = dict(config.conf)
     cores = config.executor_cores or 1
@@ -172,7 +172,7 @@ def matching_context(config: EngineConfig) -> SparkContext | None:
 
     Raises
     ------
-    EngineError: there is one with other settings than those asked for; pyspark allows one in a process.
+    EngineError: there is one with other settings than the requested ones; pyspark allows one in a process.
     """
     context = active_context()
     if context is None:

@@ -71,7 +71,7 @@ def run_partitions(
 
     thread = InheritableThread(target=job, daemon=True)
     try:
-        thread.start()  # asks the JVM
+        thread.start()  # it calls the JVM
     except (Py4JError, OSError) as error:
         raise EngineError(spark_cause(error)) from error
     results: dict[int, R] = {}

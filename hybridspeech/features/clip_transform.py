@@ -30,7 +30,7 @@ def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> Fea
 
     Raises
     ------
-    ConfigError: spectrograms are stored and other features are asked for; or waveforms are asked for.
+    ConfigError: spectrograms are stored and other features are requested; or waveforms are requested.
     """
     if stored.kind == "waveform":
         features = features or FeatureConfig(kind="logmel")

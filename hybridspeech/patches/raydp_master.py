@@ -2,7 +2,7 @@
 
 Written against: raydp 1.6.5.
 
-Reason: RayDP's master actor starts a JVM whose py4j server listens on loopback and asks for no authentication. There is no
+Reason: RayDP's master actor starts a JVM whose py4j server listens on loopback and requires no authentication. There is no
 setting for it. The patch starts Spark's own py4j server in that JVM, which writes its port and a secret into a file that
 only this user can read. RayDP also gives the driver another application id than the executors, so that with
 `spark.authenticate` they refuse each other's blocks.

@@ -2,13 +2,13 @@
 
 Written against: tensorflowonspark 2.2.5.
 
-Reason: its reservation server listens on every interface, asks for no authentication and unpickles what it receives. It
+Reason: its reservation server listens on every interface, requires no authentication and unpickles what it receives. It
 polls once a second, exits the process on an error, logs keys at INFO, and imports TensorFlow (4 to 10 s) where it is not
 needed. Its queues pass every record through a pipe with two copies, and have no limit. There is no fix upstream: the
 project has had no release since 2022.
 
 Without it: everyone who reaches the port runs code in the driver; a failed node ends the driver with exit code 1; a rank
-that has died keeps Spark's connection open, so that Spark never learns of it.
+that has ended keeps Spark's connection open, so that Spark does not detect its end.
 
 It can go when: tensorflowonspark authenticates its reservation server and returns errors to its caller.
 """
@@ -63,7 +63,7 @@ def patch_fed_nodes(key: bytes, address: str | None) -> None:
     """Patch what `patch_nodes` patches, and the manager process that owns a fed node's queues.
 
     Every other process reaches the queues through the manager, so a plain queue is enough there. The manager and the rank
-    are forks of Spark's Python worker. They close its connections, or Spark would not notice that the worker has died.
+    are forks of Spark's Python worker. They close its connections, or Spark would not notice that the worker has ended.
     """
     patch_nodes(key, address)
     from tensorflowonspark import TFManager

@@ -1,7 +1,7 @@
 """Scratch folders whose paths every tool can handle. Knows nothing of what they are used for.
 
 A folder is locked as long as its process runs. A process that is killed can't remove its folder, so the next scratch
-folder that is made beside it does: it removes all folders of this user and this host whose lock nobody holds.
+folder that is made beside it does: it removes all folders of this user and this host whose lock no process holds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ScratchFolder(tempfile.TemporaryDirectory[str]):
         except OSError:
             self.cleanup()
             raise
-        with contextlib.suppress(OSError):  # a file system without locks: nobody removes the folder of another process
+        with contextlib.suppress(OSError):  # a file system without locks: no process removes the folder of another
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self._owner, socket.gethostname().encode())
 

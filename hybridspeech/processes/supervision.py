@@ -151,7 +151,7 @@ class GuardedProcess:
 
 
 class _Released(Exception):
-    """The owner has asked the guardian to end, or was killed."""
+    """The owner has requested the end, or was killed."""
 
 
 def _release(number: int, frame: FrameType | None) -> None:
@@ -163,7 +163,7 @@ def _watch(command: subprocess.Popen[bytes]) -> int:
 
     Raises
     ------
-    _Released: the owner has asked for the end, or was killed.
+    _Released: the owner has requested the end, or was killed.
     """
     while True:
         ready, _, _ = select.select([sys.stdin.fileno()], [], [], POLL_S)

@@ -23,7 +23,7 @@ class Example:
     """One record of a shard.
 
     `values` are a spectrogram in dB (float32 or float16) or a waveform (int16, full scale = 32,768), flat or of the
-    shape that was asked for.
+    shape that was requested.
     """
 
     clip_id: str

@@ -35,7 +35,7 @@ from hybridspeech.storage.locations import is_url, join
 from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
 
 StartUpload = Callable[[Callable[[], None]], None]
-"""Runs an upload, at once or beside its caller."""
+"""Runs an upload, immediately or in a background thread."""
 
 
 @dataclass(frozen=True, kw_only=True)

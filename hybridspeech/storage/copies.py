@@ -20,7 +20,7 @@ from hybridspeech.storage.objects import download, list_files, upload, write_byt
 
 FETCHES_IN_FLIGHT = 4
 KEPT_BEHIND = 8
-"""Files asked for last, which are not removed: their reader may not have opened them yet."""
+"""The last requested files, which are not removed: their reader may not have opened them yet."""
 SMALL_BYTES = 1 << 20
 CLOSING_S = 10.0
 """How long the end waits for downloads under way; one that hangs does not keep a command from ending."""
@@ -47,7 +47,7 @@ class LocalCopies:
             for number in range(FETCHES_IN_FLIGHT)
         ]
         self._changed = threading.Condition()
-        self._order: list[str] = []  # names that will be asked for, in reading order
+        self._order: list[str] = []  # names that will be requested, in reading order
         self._awaited: list[str] = []  # names that a reader waits for
         self._recent: deque[str] = deque(maxlen=KEPT_BEHIND)
         self._there: set[str] = set()

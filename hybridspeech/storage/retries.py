@@ -1,7 +1,7 @@
 """Repeats requests to a store, and turns its errors into one sentence. Knows nothing of what is requested.
 
 Busy stores (503, SlowDown), time-outs, cut connections and wrong lengths are repeated with exponential back-off and full
-jitter, a bounded number of times. Missing buckets, denied access and bad or expired credentials end the work at once.
+jitter, a bounded number of times. Missing buckets, denied access and bad or expired credentials end the work immediately.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def retried(action: Callable[[], T], url: str) -> T:
 
     Raises
     ------
-    FileNotFoundError, FileExistsError: as the store says. StorageError: anything else, at once or after MAX_ATTEMPTS.
+    FileNotFoundError, FileExistsError: as the store reports. StorageError: anything else, immediately or after MAX_ATTEMPTS.
     """
     for attempt in range(MAX_ATTEMPTS):
         try:

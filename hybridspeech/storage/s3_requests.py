@@ -25,7 +25,7 @@ from hybridspeech.storage.retries import Incomplete
 
 SIGNATURE_S = 3600
 CREDENTIALS_S = 60.0
-"""How long credentials are used until the provider is asked again, which may renew them."""
+"""How long credentials are used until they are requested again from the provider, which may renew them."""
 MAX_PUT_BYTES = 4 << 30
 """Larger objects must be uploaded in parts."""
 SMALL_BYTES = 1 << 20

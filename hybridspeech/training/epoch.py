@@ -33,7 +33,7 @@ def run_epoch(rank: Rank, start: Place) -> EpochResult:
 
     Raises
     ------
-    Stopped: the driver asked to stop, and a checkpoint is saved. KeyboardInterrupt: likewise, with one worker.
+    Stopped: the driver requested a stop, and a checkpoint is saved. KeyboardInterrupt: likewise, with one worker.
     ArithmeticError: the loss is not finite. ShardError: a shard is damaged or missing.
     """
     started_at = time.monotonic()
@@ -92,7 +92,7 @@ def save_epoch(rank: Rank, row: Mapping[str, float]) -> None:
 
     Raises
     ------
-    Stopped: after it, if the driver asked for it and epochs are left.
+    Stopped: after it, if the driver requested a stop and epochs are left.
     """
     run, epoch = rank.context.run, int(row["epoch"])
 

@@ -74,7 +74,7 @@ def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int)
 
 
 def _restore(rank: Rank) -> Place:
-    """Restore the last checkpoint if the plan says so; return where to start."""
+    """Restore the last checkpoint if the plan has `resume`; return where to start."""
     if not rank.plan.resume:
         return Place()
     rank.context.report("restore")

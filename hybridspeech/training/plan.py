@@ -87,7 +87,7 @@ class WorkerReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What a caller of `train` or `run` asks for; None: the recipe decides."""
+    """Settings that a caller of `train` or `run` gives; None: the recipe decides."""
 
     run: str | Path
     backend: str

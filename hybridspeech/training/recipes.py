@@ -148,7 +148,7 @@ def resolve(
 
     Raises
     ------
-    ConfigError: the name is unknown; the data can not give the features or the augmentation that was asked for.
+    ConfigError: the name is unknown; the data can not give the features or the requested augmentation.
     """
     from hybridspeech.features.clip_transform import view_of
 

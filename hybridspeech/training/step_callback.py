@@ -46,7 +46,7 @@ class EpochSteps:
             self._rank.checkpoints.restore_again(self._start, metrics=self._rank.metrics)
 
     def _end_step(self, batch: int, logs: dict[str, Any]) -> None:
-        """Raises ArithmeticError if the loss is not finite, and Stopped after the checkpoint that was asked for."""
+        """Raises ArithmeticError if the loss is not finite, and Stopped after the requested checkpoint."""
         self.first_step_at = self.first_step_at or time.time()
         rank, every = self._rank, self._rank.plan.fit.checkpoint_steps or 0
         place = Place(self._start.epochs, self._start.steps + batch + 1)

@@ -1,6 +1,6 @@
 """Checks a file of weights before Keras reads it. Knows nothing of networks and runs.
 
-A run directory is data that may come from somebody else. HDF5 can link to other files, store values in other files, link in
+A run directory is data that may come from another person. HDF5 can link to other files, store values in other files, link in
 circles, and declare sizes that do not fit into memory. Weights that `train` has written use none of this.
 """
 

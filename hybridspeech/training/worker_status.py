@@ -48,7 +48,7 @@ class WorkerStatus:
         for path in self._folder.glob("feed*.json"):
             path.unlink(missing_ok=True)
         self._stop_request.unlink(missing_ok=True)
-        # Empty instead of absent: NFS caches the absence of a file, but asks the server for the content of one that exists.
+        # Empty instead of absent: NFS caches the absence of a file, but reads the content of an existing one from the server.
         self._stop_order.write_bytes(b"")
 
     def write(self, rank: int, **fields: Any) -> None:
@@ -86,7 +86,7 @@ class WorkerStatus:
         self._stop_request.touch()
 
     def is_stop_requested(self) -> bool:
-        """Return whether the driver has asked."""
+        """Return whether the driver has requested a stop."""
         return self._stop_request.exists()
 
     def order_stop(self, check: int) -> None:

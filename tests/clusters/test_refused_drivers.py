@@ -1,4 +1,4 @@
-"""A running cluster that asks for a secret or a token refuses a driver without the right one: one sentence, soon."""
+"""A running cluster that requires a secret or a token refuses a driver without the right one: one sentence, soon."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def conf_folder(folder: Path, settings: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A master that asks for a secret; it has no workers, since no driver of these tests gets so far."""
+    """A master that requires a secret; it has no workers, since no driver of these tests gets so far."""
     folder = tmp_path_factory.mktemp("master")
     conf = conf_folder(folder / "conf", {**AUTHENTICATE, "spark.authenticate.secret": "a" * 48})
     with pytest.MonkeyPatch.context() as patch:
