@@ -5,6 +5,8 @@ version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>
 VENV   := .venv$(if $(filter $(call version,$(DEFAULT_PYTHON)),$(call version,$(PYTHON))),,-$(call version,$(PYTHON)))
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TEST_PROCESSES ?= 2
+QUICK  := $(BIN)/python -m pytest -m "not cluster" --numprocesses $(TEST_PROCESSES) --dist loadfile
 # Use the system's certificates, so that a package mirror with its own certificate authority works.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
 
@@ -26,11 +28,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## synthesize words, preprocess on Spark, train on two workers, predict; writes ./demo
 	$(BIN)/hybridspeech demo demo --overwrite
 
-test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes
-	$(BIN)/python -m pytest
+test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes; the tests with clusters one after the other
+	@failed=; \
+	$(QUICK) || failed="$$failed quick"; \
+	$(BIN)/python -m pytest -m cluster || failed="$$failed cluster"; \
+	test -z "$$failed" || { echo "error: failed parts:$$failed"; exit 1; }
 
-test-quick: setup ## tests that start no cluster
-	$(BIN)/python -m pytest -m "not cluster"
+test-quick: setup ## tests that start no cluster, on TEST_PROCESSES processes (2)
+	$(QUICK)
 
 soak: setup ## long and random tests, about 25 minutes
 	$(BIN)/python -m pytest -m soak

@@ -39,3 +39,18 @@ def test_each_python_version_has_an_environment(tmp_path: Path, python: str, fol
 def test_the_default_python_uses_the_default_environment(tmp_path: Path) -> None:
     default = f"DEFAULT_PYTHON={interpreter(tmp_path, '3.12')}"
     assert ".venv/bin/python -m uv pip sync" in commands_of_setup(tmp_path, default)
+
+
+@pytest.mark.parametrize(
+    ("failing", "code", "said"), [("", 0, ""), ("not cluster", 2, "quick"), ("cluster", 2, "cluster")]
+)
+def test_both_parts_of_the_tests_run_and_either_may_fail(tmp_path: Path, failing: str, code: int, said: str) -> None:
+    """With a pytest that fails for the marker expression `failing`."""
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    pytest_ = tmp_path / "python"
+    pytest_.write_text(f'#!/bin/sh\necho "part $4"\ntest "$4" != "{failing}"\n', encoding="ascii")
+    pytest_.chmod(0o755)
+    command = ["make", "--old-file=setup", "test", f"BIN={tmp_path}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines()[:2] == ["part not cluster", "part cluster"]
+    assert (done.returncode, f"error: failed parts: {said}" in done.stdout) == (code, bool(said))

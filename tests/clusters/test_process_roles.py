@@ -30,6 +30,11 @@ def process_named(name: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def roles_of(process: subprocess.Popen[bytes]) -> dict[psutil.Process, str]:
+    """Roles of this child alone: an engine that other tests share may be open."""
+    return {each: role for each, role in cluster_processes(os.getpid()).items() if each.pid == process.pid}
+
+
 @pytest.mark.parametrize(
     ("command", "role"),
     [
@@ -42,7 +47,7 @@ def process_named(name: str) -> Iterator[subprocess.Popen[bytes]]:
 )
 def test_a_stopped_or_ended_process_is_named_by_its_role(command: str, role: str) -> None:
     with process_named(command) as process:
-        roles = cluster_processes(os.getpid())
+        roles = roles_of(process)
         assert roles == {psutil.Process(process.pid): role}
         assert describe_stopped(roles, roles) == describe_ended(roles) == ""
         psutil.Process(process.pid).suspend()
@@ -55,8 +60,8 @@ def test_a_stopped_or_ended_process_is_named_by_its_role(command: str, role: str
 
 
 def test_an_agent_that_names_the_raylet_is_not_the_raylet() -> None:
-    with process_named("python dashboard/agent.py --raylet-name=/tmp/ray/sockets/raylet --x"):
-        assert cluster_processes(os.getpid()) == {}
+    with process_named("python dashboard/agent.py --raylet-name=/tmp/ray/sockets/raylet --x") as process:
+        assert roles_of(process) == {}
 
 
 def test_a_time_out_ends_only_the_jvm_that_was_started_here() -> None:
