@@ -37,13 +37,13 @@ def run_python(code: str) -> str:
     ).stdout.strip()
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_is_a_function_on_every_access(verb: str) -> None:
-    code = (
-        f"import hybridspeech as hs; first = hs.{verb}; import hybridspeech.commands.{verb}; "
-        f"print(first is hs.{verb}, type(first).__name__, first.__name__)"
+def test_a_verb_is_a_function_on_every_access() -> None:
+    code = "import hybridspeech as hs\n" + "".join(
+        f"first = hs.{verb}; import hybridspeech.commands.{verb}; "
+        f"print(first is hs.{verb}, type(first).__name__, first.__name__)\n"
+        for verb in VERBS
     )
-    assert run_python(code) == f"True function {verb}"
+    assert run_python(code).splitlines() == [f"True function {verb}" for verb in VERBS]
 
 
 def test_import_loads_nothing_and_a_verb_nothing_heavy() -> None:

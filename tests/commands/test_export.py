@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import wave
 import zipfile
 from collections.abc import Callable
@@ -26,6 +27,13 @@ NAMES = {"savedmodel": "model", "keras": "model.keras", "tflite": "model.tflite"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_run(tmp_path_factory.mktemp("run"), SMALL, LABELS)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
+    """The run in each format. Read only."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {format: export(run, folder / "new" / name, format=format) for format, name in NAMES.items()}
 
 
 def read_savedmodel(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -79,18 +87,16 @@ def test_export_gives_the_probabilities_of_predict(
 
 
 @every_format
-def test_batch_may_have_any_size(run: Path, tmp_path: Path, format: str) -> None:
-    export(run, tmp_path / NAMES[format], format=format)
-    classify = READERS[format](tmp_path / NAMES[format])
+def test_batch_may_have_any_size(exported: dict[str, ExportResult], format: str) -> None:
+    classify = READERS[format](Path(exported[format].path))
     waves = 0.1 * np.random.default_rng(0).standard_normal((5, 16_000)).astype(np.float32)
     together = classify(waves)
     np.testing.assert_allclose(together, np.concatenate([classify(wave[np.newaxis]) for wave in waves]), atol=1e-5)
 
 
 @every_format
-def test_the_export_contains_the_labels(run: Path, tmp_path: Path, format: str) -> None:
-    path = tmp_path / NAMES[format]
-    export(run, path, format=format)
+def test_the_export_contains_the_labels(exported: dict[str, ExportResult], format: str) -> None:
+    path = Path(exported[format].path)
     if format == "savedmodel":
         text = (path / "assets" / "labels.txt").read_text(encoding="utf-8")
     else:
@@ -106,9 +112,8 @@ def test_the_weights_of_a_keras_file_are_compressed(run: Path, tmp_path: Path) -
 
 
 @every_format
-def test_the_export_contains_sample_rate_and_length(run: Path, tmp_path: Path, format: str) -> None:
-    path = tmp_path / NAMES[format]
-    export(run, path, format=format)
+def test_the_export_contains_sample_rate_and_length(exported: dict[str, ExportResult], format: str) -> None:
+    path = Path(exported[format].path)
     text = (
         (path / "assets" / "deployment.json").read_text(encoding="utf-8")
         if format == "savedmodel"
@@ -123,28 +128,30 @@ def test_the_export_contains_sample_rate_and_length(run: Path, tmp_path: Path, f
     }
 
 
-def test_savedmodel_names_the_expected_length(run: Path, tmp_path: Path) -> None:
+def test_savedmodel_names_the_expected_length(exported: dict[str, ExportResult]) -> None:
     import tensorflow as tf
 
-    export(run, tmp_path / "model")
-    model = tf.saved_model.load(str(tmp_path / "model"))
+    model = tf.saved_model.load(exported["savedmodel"].path)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected 16000 samples \(1 s at 16000 Hz\)"):
         model.signatures["serving_default"](waveform=tf.zeros((1, 8_000)))
 
 
 @every_format
-def test_the_result_describes_the_export(run: Path, tmp_path: Path, format: str) -> None:
-    result = export(run, tmp_path / "new" / NAMES[format], format=format)
-    assert (result.path, result.format, result.labels) == (str(tmp_path / "new" / NAMES[format]), format, LABELS)
+def test_the_result_describes_the_export(exported: dict[str, ExportResult], format: str) -> None:
+    result = exported[format]
+    assert Path(result.path).exists()
+    assert (Path(result.path).name, result.format, result.labels) == (NAMES[format], format, LABELS)
     assert (result.input_name, result.input_shape, result.sample_rate_hz) == ("waveform", (None, 16_000), 16_000)
     assert result.num_bytes > 100_000
     assert result.max_difference <= 1e-3
 
 
 @every_format
-def test_existing_output_is_refused_or_replaced_with_overwrite(run: Path, tmp_path: Path, format: str) -> None:
-    path = tmp_path / NAMES[format]
-    export(run, path, format=format)
+def test_existing_output_is_refused_or_replaced_with_overwrite(
+    run: Path, exported: dict[str, ExportResult], tmp_path: Path, format: str
+) -> None:
+    path, earlier = tmp_path / NAMES[format], Path(exported[format].path)
+    shutil.copytree(earlier, path) if earlier.is_dir() else shutil.copyfile(earlier, path)
     with pytest.raises(OutputExistsError, match="exists already"):
         export(run, path, format=format)
     export(run, path, format=format, overwrite=True)

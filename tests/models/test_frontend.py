@@ -89,7 +89,7 @@ def test_tflite_runs_it_with_builtin_operations_only(real_waves: np.ndarray, fea
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], layer)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     runner = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner()
-    waves = real_waves
+    waves = real_waves[::5]
     assert np.abs(runner(waveform=waves)["spectrogram"] - by_preprocessing(waves, features)).max() <= 1.5e-3
 
 

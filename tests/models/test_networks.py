@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tf_keras
@@ -14,6 +16,12 @@ LOGMEL = (64, 101)
 
 def network(**settings: object) -> ModelConfig:
     return ModelConfig(**{"dropout": 0.2, "width": 1.0, **settings})  # type: ignore[arg-type]
+
+
+@functools.cache
+def built(name: str, shape: tuple[int, int]) -> tf_keras.Model:
+    """An untrained network for five labels."""
+    return build_model(network(name=name, input_shape=shape, num_labels=5))
 
 
 @pytest.mark.parametrize(
@@ -47,16 +55,15 @@ def test_standardized_spectrograms_need_no_parameters_and_remove_level_and_range
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [LOGMEL, (40, 98), (17, 33)])
 def test_every_network_accepts_all_features(name: str, shape: tuple[int, int]) -> None:
-    model = build_model(network(name=name, input_shape=shape, num_labels=5))
     spectrograms = np.random.default_rng(0).uniform(-80, 20, (2, *shape, 1)).astype(np.float32)
-    probabilities = model.predict_on_batch(spectrograms)
+    probabilities = built(name, shape)(spectrograms, training=False).numpy()
     assert probabilities.shape == (2, 5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_needs_no_gradient_of_the_spectrogram(name: str) -> None:
-    model = build_model(network(name=name, input_shape=LOGMEL, num_labels=5))
+    model = built(name, LOGMEL)
     before_the_convolution = [layer for layer in model.layers if layer.output.shape[1:] == (*LOGMEL, 1)]
     assert not [weight.name for layer in before_the_convolution for weight in layer.trainable_weights]
 

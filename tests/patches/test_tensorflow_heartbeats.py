@@ -64,7 +64,7 @@ def test_a_rank_that_is_stopped_briefly_does_not_end_the_others() -> None:
     try:
         assert [rank.stdout.readline() for rank in ranks] == ["ready 2.0\n"] * 2
         ranks[1].send_signal(signal.SIGSTOP)
-        time.sleep(30)  # TensorFlow's own time-out is 10 s
+        time.sleep(18)  # TensorFlow's own time-out is 10 s
         ranks[1].send_signal(signal.SIGCONT)
         for rank in ranks:
             rank.stdin.write("go\n")

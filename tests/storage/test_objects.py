@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.errors import ConfigError, MissingExtraError, StorageError
+from hybridspeech.storage import retries
 from hybridspeech.storage.filesystems import untested_note
 from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import (
@@ -105,7 +106,10 @@ def test_a_file_is_uploaded_and_downloaded(place: str, num_bytes: int, tmp_path:
     assert (tmp_path / "deep" / "copy").read_bytes() == content
 
 
-def test_a_download_of_another_size_than_expected_leaves_nothing(tmp_path: Path) -> None:
+def test_a_download_of_another_size_than_expected_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
     write_bytes("memory://test/short", b"short")
     with pytest.raises(StorageError, match="5 of 9 bytes arrived"):
         download("memory://test/short", tmp_path / "copy", num_bytes=9)

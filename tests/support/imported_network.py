@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import tf_keras
+from typing import TYPE_CHECKING
 
 from hybridspeech.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    import tf_keras
 
 
 def imported(config: ModelConfig) -> tf_keras.Model:
     """Logistic regression."""
+    import tf_keras
+
     layers = tf_keras.layers
     return tf_keras.Sequential(
         [

@@ -1,20 +1,24 @@
-"""Valid and invalid custom networks, for ``--model support.own_network:...``."""
+"""Valid and invalid custom networks, for ``--model support.own_network:...``; the import of the module is cheap."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-
-import tf_keras
+from typing import TYPE_CHECKING
 
 from hybridspeech.models.config import ModelConfig
 from support.imported_network import imported as imported
+
+if TYPE_CHECKING:
+    import tf_keras
 
 NAMES = ("small", "wrong")
 
 
 def small(config: ModelConfig) -> tf_keras.Model:
     """Logistic regression."""
+    import tf_keras
+
     layers = tf_keras.layers
     return tf_keras.Sequential(
         [
@@ -41,6 +45,8 @@ def decorated(config: ModelConfig) -> object:
 
 def wrong(config: ModelConfig) -> tf_keras.Model:
     """Return a network with one label too many."""
+    import tf_keras
+
     layers = tf_keras.layers
     return tf_keras.Sequential(
         [layers.Input((*config.input_shape, 1)), layers.Flatten(), layers.Dense(config.num_labels + 1)]

@@ -105,7 +105,6 @@ def test_a_file_size_limit_is_one_sentence(clips: Path, tmp_path: Path, undistur
     code, said = run(
         *command(clips, out, *LOCAL, *OPTIONS),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "numba")},
     )
     assert (code, len(errors_in(said)), "Traceback" in said) == (1, 1, False), said
     assert "File too large" in said
