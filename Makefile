@@ -6,7 +6,8 @@ VENV   := .venv$(if $(filter $(call version,$(DEFAULT_PYTHON)),$(call version,$(
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TEST_PROCESSES ?= 2
-QUICK  := $(BIN)/python -m pytest -m "not cluster" --numprocesses $(TEST_PROCESSES) --dist loadfile
+PYTEST := $(BIN)/python -m pytest
+BESIDE := --numprocesses $(TEST_PROCESSES) --dist loadfile
 # Use the system's certificates, so that a package mirror with its own certificate authority works.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/*),true,false)
 
@@ -30,12 +31,12 @@ demo: setup ## synthesize words, preprocess on Spark, train on two workers, pred
 
 test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes; the tests with clusters one after the other
 	@failed=; \
-	$(QUICK) || failed="$$failed quick"; \
-	$(BIN)/python -m pytest -m cluster || failed="$$failed cluster"; \
+	$(PYTEST) -m "not cluster" $(BESIDE) || failed="$$failed 'not cluster'"; \
+	$(PYTEST) -m "cluster" || failed="$$failed 'cluster'"; \
 	test -z "$$failed" || { echo "error: failed parts:$$failed"; exit 1; }
 
-test-quick: setup ## tests that start no cluster, on TEST_PROCESSES processes (2)
-	$(QUICK)
+test-quick: setup ## tests that start no cluster and take no seconds, on TEST_PROCESSES processes (2)
+	$(PYTEST) -m "not cluster and not slow" $(BESIDE)
 
 soak: setup ## long and random tests, about 25 minutes
 	$(BIN)/python -m pytest -m soak

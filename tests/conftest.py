@@ -26,6 +26,7 @@ from hybridspeech.clusters.pack import pack_environment
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
 from hybridspeech.engines import Engine
+from hybridspeech.storage import retries
 from hybridspeech.storage.filesystems import forget_stores
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -181,6 +182,7 @@ def fault_proxy(s3_url: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatc
         for name, value in s3_server.environment(proxy.port).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HYBRIDSPEECH_STORAGE_TIMEOUT_S", "1")
+        monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
         forget_stores()
         yield proxy
     forget_stores()

@@ -42,7 +42,7 @@ def test_the_default_python_uses_the_default_environment(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("failing", "code", "said"), [("", 0, ""), ("not cluster", 2, "quick"), ("cluster", 2, "cluster")]
+    ("failing", "code", "said"), [("", 0, ""), ("not cluster", 2, "'not cluster'"), ("cluster", 2, "'cluster'")]
 )
 def test_both_parts_of_the_tests_run_and_either_may_fail(tmp_path: Path, failing: str, code: int, said: str) -> None:
     """With a pytest that fails for the marker expression `failing`."""

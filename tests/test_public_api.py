@@ -99,6 +99,7 @@ def test_every_public_name_has_a_docstring() -> None:
     assert [name for name in hs.__all__ if not inspect.getdoc(getattr(hs, name))] == []
 
 
+@pytest.mark.slow
 def test_every_verb_works(tones: Path, tmp_path: Path) -> None:
     features = hs.FeatureConfig(kind="stft", n_fft=256, hop_length=256)
     made = hs.preprocess(tones, tmp_path / "shards", features=features, engine="local")
@@ -124,7 +125,7 @@ def test_synthesize_and_download_work(tones: Path, tmp_path: Path) -> None:
     assert fetched.num_clips == 120
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_demo_works(tmp_path: Path) -> None:
     shown: list[str] = []
     result = hs.demo(tmp_path / "demo", backend="local", on_progress=lambda progress: shown.append(progress.stage))
@@ -133,6 +134,7 @@ def test_demo_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.soak  # the function is that of tests/commands/test_run.py
 def test_run_works(tones: Path, tmp_path: Path) -> None:
     result = hs.run(
         tones,

@@ -74,6 +74,7 @@ def test_an_occupied_port_of_spark_is_reported_with_advice(tmp_path: Path) -> No
             run("tfos", tmp_path, conf=conf)
 
 
+@pytest.mark.slow
 def test_an_occupied_port_of_tensorflow_is_reported_with_advice() -> None:
     code = "from hybridspeech.training.tensorflow_setup import make_strategy; make_strategy(2)"
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -80,7 +80,7 @@ def test_an_error_is_reported_with_its_last_line(tmp_path: Path) -> None:
     assert run(tmp_path, "fail").outcome.problem == "exit code 1: ValueError: the answer is 42"
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_repeat_that_exceeds_its_time_limit_is_ended_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     result = run(tmp_path, "hang", timeout_s=5.0, pid_file=str(pid_file))
@@ -94,7 +94,7 @@ def test_peak_memory_is_measured(tmp_path: Path) -> None:
     assert 300 < result.peak_mb < 900
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_run_is_saved_and_read_back(tmp_path: Path) -> None:
     out = tmp_path / "new" / "run.json"
     results = runner.run(["stft-kernel/scipy"], runner.RunSettings(size="tiny", repeats=2, out=out))

@@ -25,7 +25,7 @@ HERE = [
 APART = [
     *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
 ]
-CLUSTER = [
+SLOW = [
     *(f"stft-stage/{peer}" for peer in ("original", "bare-loop", "local", "tf-data", "hf-datasets")),
     "stft-scale/few",
     "storage-preprocess/s3",
@@ -50,7 +50,7 @@ def check_installed(name: str) -> None:
         pytest.skip(f"{missing} not installed; the report says so too")
 
 
-@pytest.mark.parametrize("name", [*HERE, *(pytest.param(name, marks=pytest.mark.cluster) for name in TRAINED)])
+@pytest.mark.parametrize("name", [*HERE, *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED)])
 def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     check_installed(name)
     case, peer = CASES[name.partition("/")[0]], name.partition("/")[2]
@@ -68,7 +68,7 @@ def test_the_output_is_right(name: str, inputs: Inputs, tmp_path: Path) -> None:
     "name",
     [
         *APART,
-        *(pytest.param(name, marks=pytest.mark.cluster) for name in CLUSTER),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
         *(pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.soak]) for name in LONG),
     ],
 )
@@ -81,7 +81,7 @@ def test_the_output_is_right_in_a_process_of_its_own(name: str, inputs: Inputs, 
 
 
 def test_every_case_is_run_here() -> None:
-    assert {name.partition("/")[0] for name in (*HERE, *TRAINED, *APART, *CLUSTER, *LONG)} == set(CASES)
+    assert {name.partition("/")[0] for name in (*HERE, *TRAINED, *APART, *SLOW, *LONG)} == set(CASES)
 
 
 def test_a_wrong_output_is_detected(inputs: Inputs, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_train_prints_its_result_as_json(shards: Path, tmp_path: Path) -> None:
     assert re.search(r"^epoch 1/1: loss \d\.\d+, accuracy 0\.\d+, val_loss", err, flags=re.MULTILINE)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_training_prints_no_message_of_tensorflow(shards: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hybridspeech", "train", str(shards), str(tmp_path / "run"), "--backend", "local"]
     done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, timeout=300)

@@ -57,7 +57,7 @@ def write_archive(path: Path, **changes: object) -> Path:
     return path
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_packed_environment_starts_with_nothing_but_a_c_library(packed_environment: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     make_bare_root(root)
@@ -74,7 +74,7 @@ def test_a_packed_environment_starts_with_nothing_but_a_c_library(packed_environ
     assert version.stdout.strip() == f"hybridspeech {hybridspeech.__version__}", version.stderr
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_the_manifest_says_what_the_archive_holds(packed_environment: Path) -> None:
     packed = read_manifest(packed_environment)
     with tarfile.open(packed_environment) as archive:

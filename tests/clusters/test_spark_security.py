@@ -38,21 +38,8 @@ def command_lines() -> str:
     return "\n".join(lines)
 
 
-def test_master_worker_driver_and_executor_refuse_another_local_user(tmp_path: Path) -> None:
-    with SparkEngine(CLUSTER) as engine:
-        assert engine.map_partitions(sum, [[1, 2]]) == [3]
-        found = ports()
-        assert len(found) >= 4
-        assert open_ports(found, tmp_path) == set()
-
-
-def test_without_the_secret_they_would_answer(tmp_path: Path) -> None:
-    conf = {"spark.authenticate": "false", "spark.network.crypto.enabled": "false"}
-    with SparkEngine(EngineConfig(**{**vars(CLUSTER), "conf": conf})):
-        assert len(open_ports(ports(), tmp_path)) >= 3
-
-
-def test_no_secret_is_in_the_list_of_processes() -> None:
+def test_a_session_refuses_another_local_user_and_shows_no_secret_in_the_list_of_processes(tmp_path: Path) -> None:
+    """Its master, worker, driver and executor."""
     conf = {"spark.hadoop.fs.s3a.secret.key": "my-secret-value"}
     with SparkEngine(EngineConfig(**{**vars(CLUSTER), "conf": conf})) as engine:
         assert engine.map_partitions(sum, [[1, 2]]) == [3]
@@ -62,6 +49,15 @@ def test_no_secret_is_in_the_list_of_processes() -> None:
         assert "CoarseGrainedExecutorBackend" in lines
         assert settings["spark.authenticate.secret"] not in lines
         assert "my-secret-value" not in lines
+        found = ports()
+        assert len(found) >= 4
+        assert open_ports(found, tmp_path) == set()
+
+
+def test_without_the_secret_they_would_answer(tmp_path: Path) -> None:
+    conf = {"spark.authenticate": "false", "spark.network.crypto.enabled": "false"}
+    with SparkEngine(EngineConfig(**{**vars(CLUSTER), "conf": conf})):
+        assert len(open_ports(ports(), tmp_path)) >= 3
 
 
 def test_spark_on_ray_refuses_another_local_user_and_hides_its_secret(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.trained_runs import tone_run
 from hybridspeech.commands.export import export
 from hybridspeech.commands.predict import predict
 
-pytestmark = pytest.mark.cluster  # processes that import TensorFlow
+pytestmark = pytest.mark.slow  # processes that import TensorFlow
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md"
 PROGRAMS = dict(re.findall(r'```python title="([^"]+)"\n(.*?)```', PAGE.read_text(encoding="utf-8"), re.DOTALL))

@@ -208,7 +208,7 @@ def measured(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     }
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_formats_of_a_run_from_waveforms_predict_as_predict_does(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tones: Path
 ) -> None:
@@ -220,7 +220,7 @@ def test_formats_of_a_run_from_waveforms_predict_as_predict_does(
         assert [result.labels[i] for i in answers.argmax(axis=1)] == said, format
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_float_formats_have_the_accuracy_of_the_run(
     trained: tuple[Path, Path], measured: dict[str, ExportResult], tmp_path: Path
 ) -> None:
@@ -234,7 +234,7 @@ def test_float_formats_have_the_accuracy_of_the_run(
         assert 0 < found.latency_ms < 1000
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_int8_has_half_the_size_and_loses_at_most_one_percentage_point(measured: dict[str, ExportResult]) -> None:
     single, quantized = measured["tflite"], measured["tflite-int8"]
     assert single.measured
@@ -244,7 +244,7 @@ def test_int8_has_half_the_size_and_loses_at_most_one_percentage_point(measured:
     assert quantized.agreement >= 0.99
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: dict[str, ExportResult]) -> None:
     import tensorflow as tf
 
@@ -256,14 +256,14 @@ def test_int8_computes_the_network_in_int8_and_the_features_in_float(measured: d
     assert features.count(np.int8) == 1  # the spectrogram as it enters the network
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_int8_accepts_any_batch_size(measured: dict[str, ExportResult]) -> None:
     classify = read_tflite(Path(measured["tflite-int8"].path))
     waves = 0.1 * np.random.default_rng(0).standard_normal((3, 16_000)).astype(np.float32)
     np.testing.assert_allclose(classify(waves), np.concatenate([classify(w[np.newaxis]) for w in waves]), atol=0.01)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_run_from_spectrograms_can_be_exported_as_int8(
     trained: tuple[Path, Path], tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -273,7 +273,7 @@ def test_a_run_from_spectrograms_can_be_exported_as_int8(
     assert result.agreement >= 0.99
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_int8_with_other_predictions_is_not_published(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +285,7 @@ def test_int8_with_other_predictions_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_unsuitable_calibration_shards_are_refused(trained: tuple[Path, Path], tones: Path, tmp_path: Path) -> None:
     run, shards = trained
     with pytest.raises(ConfigError, match=r"tflite-int8 needs clips to calibrate on; .* --calibrate SHARDS"):

@@ -20,7 +20,7 @@ from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.locations import join, parent_and_name
 from hybridspeech.storage.objects import delete_files, list_files, read_bytes, write_bytes
 
-pytestmark = pytest.mark.cluster  # an S3 server, and seconds of retries
+pytestmark = pytest.mark.slow  # an S3 server, and seconds of retries
 
 SHARDS = hs.ShardConfig(num_shards=3)
 
@@ -71,6 +71,7 @@ def shards_in(location: str) -> list[str]:
         pytest.param(
             {"engine": "spark", "engine_config": hs.EngineConfig(master="local[2]")},
             id="spark",
+            marks=pytest.mark.cluster,
         ),
     ],
 )

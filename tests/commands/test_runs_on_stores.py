@@ -15,7 +15,7 @@ from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.locations import join, parent_and_name
 from hybridspeech.storage.objects import list_files, read_bytes, write_bytes
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 FIT = hs.FitConfig(epochs=2, batch_size=8, deterministic=True, seed=3, shuffle_buffer=32)
 
 

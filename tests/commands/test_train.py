@@ -31,7 +31,7 @@ from hybridspeech.training.loop import has_stopped_improving
 from hybridspeech.training.plan import TrainPlan, TrainRequest, WorkerReport, make_plan, shards_data
 from hybridspeech.training.run_directory import RunDirectory
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,6 +16,8 @@ from hybridspeech.processes.supervision import GuardedProcess
 SNIPPETS = {str(page.relative_to(ROOT)): list(snippets(page)) for page in pages()}
 NOT_RUN = {"installs packages": 2, "runs the tests": 2, "needs a cloud": 8}
 """Blocks that are not run, by reason."""
+SLOW = ("docs/format.md", "docs/how-to/benchmark.md", "docs/how-to/read-shards.md")
+"""Pages whose quick blocks import TensorFlow or measure."""
 
 
 def pages_with(kind: str) -> list[str]:
@@ -43,7 +45,9 @@ def run_page(page: str, kinds: tuple[str, ...], words: Path, folder: Path, timeo
     assert code == 0, output[-4000:]
 
 
-@pytest.mark.parametrize("page", pages_with("quick"))
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in pages_with("quick")]
+)
 def test_quick_blocks_run_as_printed(page: str, noisy_tones: Path, tmp_path: Path) -> None:
     run_page(page, ("quick",), noisy_tones, tmp_path, 120)
 

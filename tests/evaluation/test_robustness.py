@@ -62,7 +62,7 @@ def metrics(run: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -
     return evaluate(run, shards, robustness=True, out=tmp_path_factory.mktemp("robustness"))
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_every_disturbance_is_measured_and_written(metrics: EvaluateResult) -> None:
     said = [(each.disturbance, each.level) for each in metrics.robustness]
     assert said == [*(("noise", level) for level in SNR_DB), *(("shift", level) for level in SHIFT_MS)]
@@ -71,14 +71,14 @@ def test_every_disturbance_is_measured_and_written(metrics: EvaluateResult) -> N
     assert [float(row["accuracy"]) for row in rows] == pytest.approx([e.accuracy for e in metrics.robustness], abs=1e-6)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_little_noise_and_a_shift_do_not_change_the_labels_of_tones(metrics: EvaluateResult) -> None:
     accuracy = {(each.disturbance, each.level): each.accuracy for each in metrics.robustness}
     assert accuracy["shift", 50] >= metrics.accuracy - 0.25  # two of the nine clips
     assert accuracy["noise", 0] <= accuracy["noise", 20]
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_noise_of_training_is_not_used_and_results_repeat(
     metrics: EvaluateResult, run: Path, shards: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +89,7 @@ def test_noise_of_training_is_not_used_and_results_repeat(
     assert again.robustness == metrics.robustness
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_an_evaluation_without_robustness_removes_older_robustness_files(
     run: Path, shards: Path, tmp_path: Path
 ) -> None:
@@ -98,7 +98,7 @@ def test_an_evaluation_without_robustness_removes_older_robustness_files(
     assert not (tmp_path / "robustness.csv").exists()
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_evaluate_prints_a_line_per_disturbance(run: Path, shards: Path, metrics: EvaluateResult) -> None:
     printed = CliRunner().invoke(app, ["evaluate", str(run), str(shards), "--robustness"]).stdout.splitlines()
     rows = [line.split() for line in printed if line.startswith(("noise ", "shift "))]
@@ -106,7 +106,7 @@ def test_evaluate_prints_a_line_per_disturbance(run: Path, shards: Path, metrics
     assert any(line.startswith("task") and "high, low, middle" in line for line in printed)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_robustness_on_spectrograms_or_without_noise_is_refused_with_advice(
     run: Path, shards: Path, tones: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -213,6 +213,7 @@ def test_an_odd_n_fft_is_refused() -> None:
         FeatureExtractor(FeatureConfig(n_fft=2047))
 
 
+@pytest.mark.slow
 def test_the_fast_kernel_works_without_librosa_and_without_a_cache_folder(tmp_path: Path) -> None:
     code = (
         "import sys, numpy; from hybridspeech.config import FeatureConfig; "

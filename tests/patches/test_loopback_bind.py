@@ -45,6 +45,7 @@ def test_wildcard_addresses_become_loopback_and_others_stay() -> None:
     assert rest[:-1] in ([], ["::ffff:127.0.0.1"])
 
 
+@pytest.mark.slow
 def test_a_server_of_tensorflow_listens_on_every_interface_without_the_patch() -> None:
     code = """
 import psutil, socket, tensorflow as tf

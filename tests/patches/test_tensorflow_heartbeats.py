@@ -37,6 +37,7 @@ def test_the_strategy_keeps_an_existing_configuration_of_the_service() -> None:
     assert "heartbeat_timeout_in_ms=0, shutdown_barrier_timeout_in_ms=0, coordinated_jobs=None" in configure
 
 
+@pytest.mark.slow
 def test_the_time_out_reaches_the_configuration() -> None:
     code = """
 from tensorflow.python.eager import context
@@ -50,7 +51,7 @@ assert [(job.name, job.num_tasks) for job in config.coordinated_job_list] == [("
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_rank_that_is_stopped_briefly_does_not_end_the_others() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]

@@ -20,7 +20,7 @@ from hybridspeech.storage.objects import (
     write_bytes,
 )
 
-pytestmark = pytest.mark.cluster  # an S3 server, and seconds of retries
+pytestmark = pytest.mark.slow  # an S3 server, and seconds of retries
 
 PASSING = ("503", "slow-down", "time-out", "cut-request", "cut-answer", "short-length", "long-length")
 

@@ -42,7 +42,7 @@ def play_all(seeds: range, scene: cheap_faults.Scene, base: Path) -> list[str]:
     return problems
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_some_faults_without_a_cluster(scene: cheap_faults.Scene, tmp_path: Path) -> None:
     assert play_all(IN_MAKE_TEST, scene, tmp_path) == []

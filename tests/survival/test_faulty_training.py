@@ -25,7 +25,7 @@ from hybridspeech.training.checkpoints import Place, places
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.run_directory import RunDirectory
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,10 +107,13 @@ def test_a_training_with_max_restarts_restarts_after_a_failure(
 
 def long(backend: str) -> object:
     """Mark a backend for `make soak`: `make test` covers this cause on the other cluster backend."""
-    return pytest.param(backend, marks=pytest.mark.soak)
+    return pytest.param(backend, marks=[pytest.mark.cluster, pytest.mark.soak])
 
 
-@pytest.mark.parametrize("backend", ["local", "tfos", long("ray")])
+TFOS, RAY = (pytest.param(backend, marks=pytest.mark.cluster) for backend in ("tfos", "ray"))
+
+
+@pytest.mark.parametrize("backend", ["local", TFOS, long("ray")])
 def test_a_damaged_record_of_a_shard_is_one_sentence(backend: str, small_shards: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(small_shards, tmp_path / "shards")
     victim = sorted(copy.glob("training-*"))[2]
@@ -136,7 +139,7 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(
         )
 
 
-@pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
+@pytest.mark.parametrize("backend", ["local", long("tfos"), RAY])
 def test_a_disk_filled_by_others_is_reported_and_the_last_checkpoint_stays(
     backend: str, small_shards: Path, tmp_path: Path, small_training: TrainResult
 ) -> None:
@@ -158,7 +161,7 @@ def test_a_disk_filled_by_others_is_reported_and_the_last_checkpoint_stays(
             assert curve(result) == pytest.approx(curve(small_training), abs=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["local", long("tfos"), "ray"])
+@pytest.mark.parametrize("backend", ["local", long("tfos"), RAY])
 def test_a_loss_that_is_not_finite_is_reported_without_a_restart(
     backend: str, small_shards: Path, tmp_path: Path
 ) -> None:

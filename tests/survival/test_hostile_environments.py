@@ -58,10 +58,18 @@ with scratch_folder(is_short=True) as folder, ray_session(settings, Path(folder)
 """More data than fit into /dev/shm."""
 
 
-def engines(*options: tuple[str, ...]) -> pytest.MarkDecorator:
+def engines(*options: tuple[str, ...], soak: tuple[tuple[str, ...], ...] = ()) -> pytest.MarkDecorator:
+    """Run a test on these engines, and on those of `soak` in ``make soak`` only."""
     params = [
-        pytest.param(each, id=each[1] + each[-1], marks=[pytest.mark.cluster] if each[1] != "local" else [])
-        for each in options
+        pytest.param(
+            each,
+            id=each[1] + each[-1],
+            marks=[
+                pytest.mark.slow if each[1] == "local" else pytest.mark.cluster,
+                *([pytest.mark.soak] * (each in soak)),
+            ],
+        )
+        for each in (*options, *soak)
     ]
     return pytest.mark.parametrize("engine", params)
 
@@ -84,7 +92,7 @@ def check(done: subprocess.CompletedProcess[str], undisturbed: Undisturbed) -> N
     assert "Traceback" not in done.stderr
 
 
-@engines(LOCAL, SPARK, CLUSTER, RAYDP)
+@engines(LOCAL, CLUSTER, RAYDP, soak=(SPARK,))
 def test_an_installation_a_temporary_folder_and_a_home_with_an_unusual_path_work(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -97,7 +105,7 @@ def test_an_installation_a_temporary_folder_and_a_home_with_an_unusual_path_work
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {"code", "out"}
 
 
-@engines(LOCAL, SPARK, RAYDP)
+@engines(LOCAL, SPARK, soak=(RAYDP,))
 def test_locale_c_without_a_home_works(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -105,7 +113,7 @@ def test_locale_c_without_a_home_works(
     check(run(command(clips, tmp_path / "out", *engine, *OPTIONS), **variables), undisturbed)
 
 
-@engines(LOCAL, SPARK)
+@engines(LOCAL, soak=(SPARK,))
 def test_closed_standard_streams_work(
     engine: tuple[str, ...], clips: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_full_disk_stops_spark_and_a_resume_finishes(clips: Path, disk: Disk, 
     assert files_of(out) == undisturbed.files
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_is_one_sentence(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """As a full disk, for machines where no file system can be mounted."""
     out = tmp_path / "out"
@@ -141,6 +142,7 @@ def test_an_output_on_another_file_system_works(clips: Path, disk: Disk, undistu
     assert files_of(disk.path / "out") == undisturbed.files
 
 
+@pytest.mark.slow
 def test_the_second_of_two_jobs_on_one_output_is_refused(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     out = tmp_path / "out"
     arguments = command(clips, out, *LOCAL, *OPTIONS)
@@ -219,6 +221,7 @@ def test_an_interrupted_emptying_can_be_repeated(tmp_path: Path, monkeypatch: py
             assert [path.name for path in out.iterdir()] == ["_lock"]
 
 
+@pytest.mark.slow
 def test_wrong_file_times_do_not_change_the_result(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """File times decide neither which shards are finished nor their bytes."""
     out, source = tmp_path / "out", tmp_path / "source"

@@ -80,7 +80,7 @@ def undisturbed_curves(shards: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.parametrize(
     ("backend", "num_workers", "number"),
     [
-        pytest.param("local", 1, signal.SIGTERM, marks=pytest.mark.cluster),
+        pytest.param("local", 1, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("tfos", 2, signal.SIGTERM, marks=pytest.mark.cluster),
         pytest.param("ray", 2, signal.SIGINT, marks=pytest.mark.cluster),
     ],

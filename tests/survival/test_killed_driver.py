@@ -87,7 +87,7 @@ def survive(
 @pytest.mark.parametrize(
     ("engine", "blows"),
     [
-        pytest.param("local", [kill_group, terminate], marks=pytest.mark.cluster),  # it starts processes too
+        pytest.param("local", [kill_group, terminate], marks=pytest.mark.slow),
         pytest.param("spark", [kill_driver, interrupt], marks=pytest.mark.cluster),
         pytest.param("local-cluster", [kill_driver], marks=[pytest.mark.cluster, pytest.mark.soak]),
     ],
@@ -118,6 +118,7 @@ def test_a_killed_driver_of_raydp_leaves_no_process(clips: Path, tmp_path: Path,
     survive("raydp", [kill_driver], 0, clips, tmp_path / "out", undisturbed)
 
 
+@pytest.mark.slow
 def test_a_killed_overwrite_can_be_repeated(clips: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """A half-empty folder is still recognised as an output."""
     out = tmp_path / "out"

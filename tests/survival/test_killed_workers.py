@@ -86,9 +86,12 @@ def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undis
 @pytest.mark.parametrize(
     "case",
     [
-        "local",
-        *(pytest.param(case, marks=pytest.mark.cluster) for case in CASES if case not in ("local", "raydp")),
-        pytest.param("raydp", marks=[pytest.mark.cluster, pytest.mark.soak]),
+        pytest.param("local", marks=pytest.mark.slow),
+        *(pytest.param(case, marks=pytest.mark.cluster) for case in ("spark", "workers-of-executors", "executors")),
+        *(
+            pytest.param(case, marks=[pytest.mark.cluster, pytest.mark.soak])
+            for case in ("spark-with-retries", "raydp")
+        ),
     ],
 )
 def test_a_killed_worker_does_not_change_the_result(

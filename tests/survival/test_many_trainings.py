@@ -49,7 +49,7 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("backend", "count"),
     [
-        pytest.param("local", 3, marks=pytest.mark.cluster),
+        pytest.param("local", 3, marks=pytest.mark.slow),
         pytest.param("local", 10, marks=LONG),
         pytest.param("tfos", 10, marks=LONG),
         pytest.param("ray", 10, marks=LONG),
