@@ -126,7 +126,9 @@ def test_synthesize_and_download_work(tones: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_demo_works(tmp_path: Path) -> None:
+def test_demo_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybridspeech.commands.demo.EPOCHS", 1)
+    monkeypatch.setattr("hybridspeech.commands.demo.CLIPS_PER_WORD", 10)
     shown: list[str] = []
     result = hs.demo(tmp_path / "demo", backend="local", on_progress=lambda progress: shown.append(progress.stage))
     assert Path(result.out, "savedmodel", "saved_model.pb").is_file()
