@@ -36,7 +36,6 @@ from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
-from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.driver import open_run, train_with_restarts
 from hybridspeech.training.loop import run_worker
@@ -99,7 +98,6 @@ def run(
     ------
     As `preprocess` and `train`.
     """
-    refuse_urls(SOURCE=source, RUN=run)
     started_at = time.time()
     cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
     memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
@@ -116,9 +114,9 @@ def run(
     for message in (_describe(plan, clips), *clips.notes):
         on_progress(Progress(stage="plan", message=message))
     starter = feed(clips, memory_bytes)
-    with open_run(plan, overwrite, on_progress) as directory, _feed_reported(directory, plan, on_progress):
-        reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
-    fed = directory.status.read_feed()
+    with open_run(plan, overwrite, on_progress) as local, _feed_reported(RunDirectory(local.run), local, on_progress):
+        reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), local, on_progress)
+        fed = RunDirectory(local.run).status.read_feed()
     result = result_of(plan, reports[0], fed["steps"], started_at)
     held = {name: sum(report.values[name] for report in reports) for name in ("memory_bytes", "spilled_bytes")}
     return RunResult(**vars(result), num_clips=sum(fed["splits"].values()), num_rejects=fed["num_rejects"], **held)

@@ -10,7 +10,6 @@ from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progre
 from hybridspeech.errors import counted
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
-from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.driver import open_run, train_with_restarts
 from hybridspeech.training.loop import run_worker
@@ -47,7 +46,8 @@ def train(
     ----------
     shards : folder or URL that `preprocess` has written; every worker must reach it. Shards of an object store are copied to
         each worker's disk before they are needed
-    run : run directory to make, on storage that every worker reaches; `resume` continues from its last checkpoint
+    run : run directory to make, on storage that every worker reaches; `resume` continues from its last checkpoint. A URL
+        needs all workers on this machine: they write to a local folder, which is copied to the store
     features : features that the network takes, for waveform shards; None: log-mel, or the stored features. Sample rate
         and clip duration are those of the shards
     model, fit : settings that differ from the recipe (see `training.recipes`); input shape and number of labels come
@@ -61,7 +61,6 @@ def train(
     or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
     KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
     """
-    refuse_urls(RUN=run)
     started_at = time.time()
     cluster = cluster or ClusterConfig()
     starter: TrainingBackend = BACKENDS.load(backend)() if isinstance(backend, str) else backend
@@ -81,8 +80,8 @@ def train(
     )
     steps = count_steps(index, "training", cluster.num_workers, plan.fit.batch_size)
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
-    with open_run(plan, overwrite, on_progress):
-        reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), plan, on_progress)
+    with open_run(plan, overwrite, on_progress) as local:
+        reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), local, on_progress)
     if plan.stored.kind == "stft":
         on_progress(Progress(stage="train", message=WAVEFORM_HINT))
     return result_of(plan, reports[0], steps, started_at)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from hybridspeech.config import OnProgress, Progress
-from hybridspeech.errors import BackendError, WorkerError, counted
+from hybridspeech.errors import BackendError, RunError, WorkerError, counted
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.checkpoints import places
 from hybridspeech.training.plan import TrainPlan, WorkerReport, check_resumable
 from hybridspeech.training.progress import progress_reported
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
+from hybridspeech.training.stored_run import WRITTEN, kept_on_store, local_run
 
 NOT_RESTARTED = ("ArithmeticError", "RunError", "ShardError")
 """Causes that a restart can not remove: a loss that is not finite, a damaged checkpoint, a full disk, a damaged shard."""
@@ -22,20 +23,30 @@ StartWorkers = Callable[[TrainPlan], list[WorkerReport]]
 
 
 @contextmanager
-def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Iterator[RunDirectory]:
+def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Iterator[TrainPlan]:
     """Claim the run directory of `plan`, write the plan there, and report progress until the context ends.
+
+    Yields
+    ------
+    The plan to train by: its run is a local folder. That of a URL is copied to the store while training writes it.
 
     Raises
     ------
-    OutputExistsError, ConfigError: as `claim_output`. RunError: as `check_resumable`.
+    OutputExistsError, ConfigError: as `claim_output`. RunError: as `check_resumable`. StorageError: an object store fails.
     """
-    directory = RunDirectory(plan.run)
-    with claim_output(directory.path, marks=(PLAN_NAME,), overwrite=overwrite, resume=plan.resume):
-        if plan.resume:
-            check_resumable(directory.read_plan(), plan)
-        directory.create(plan)
-        with _interrupt_reported(directory, on_progress), progress_reported(directory, plan, on_progress):
-            yield directory
+    claim = claim_output(plan.run, marks=(PLAN_NAME,), ours=WRITTEN, overwrite=overwrite, resume=plan.resume)
+    with claim, local_run(plan.run, resume=plan.resume) as (folder, copy):
+        directory = RunDirectory(folder)
+        with _named_by_location(str(folder), plan.run):
+            if plan.resume:
+                check_resumable(directory.read_plan(), plan)
+            directory.create(plan)
+            with (
+                kept_on_store(copy),
+                _interrupt_reported(directory, plan.run, on_progress),
+                progress_reported(directory, plan, on_progress),
+            ):
+                yield replace(plan, run=str(folder))
 
 
 def train_with_restarts(start_workers: StartWorkers, plan: TrainPlan, on_progress: OnProgress) -> list[WorkerReport]:
@@ -59,7 +70,20 @@ def train_with_restarts(start_workers: StartWorkers, plan: TrainPlan, on_progres
 
 
 @contextmanager
-def _interrupt_reported(run: RunDirectory, on_progress: OnProgress) -> Iterator[None]:
+def _named_by_location(folder: str, location: str) -> Iterator[None]:
+    """Name the location of the run in errors, where they name the local folder."""
+    try:
+        yield
+    except (BackendError, RunError) as error:
+        if folder == location or folder not in str(error):
+            raise
+        if isinstance(error, WorkerError):
+            raise WorkerError(error.rank, error.cause.replace(folder, location)) from error
+        raise type(error)(str(error).replace(folder, location)) from error
+
+
+@contextmanager
+def _interrupt_reported(run: RunDirectory, location: str, on_progress: OnProgress) -> Iterator[None]:
     """After an interrupt, report what is saved."""
     try:
         yield
@@ -68,6 +92,6 @@ def _interrupt_reported(run: RunDirectory, on_progress: OnProgress) -> Iterator[
         if found := places(run):
             last = found[-1]
             steps = f" and {counted(last.steps, 'step')} of epoch {last.epochs + 1}" if last.steps else ""
-            saved = f"{counted(last.epochs, 'epoch')}{steps} saved in {run.checkpoints_dir / last.name}"
+            saved = f"{counted(last.epochs, 'epoch')}{steps} saved in {location}/checkpoints/{last.name}"
         on_progress(Progress(stage="stop", message=f"stopped; {saved}"))
         raise

@@ -156,7 +156,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
     check_model(model)
     return TrainPlan(
         shards=data.shards,
-        run=str(Path(request.run).absolute()),
+        run=normalized(request.run),
         backend=request.backend,
         digest=data.digest,
         labels=data.labels,

@@ -14,6 +14,7 @@ from hybridspeech.errors import OutputExistsError, WorkerError
 from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.locations import join, parent_and_name
 from hybridspeech.storage.objects import list_files, read_bytes, write_bytes
+from hybridspeech.training import loop
 
 pytestmark = pytest.mark.slow
 FIT = hs.FitConfig(epochs=2, batch_size=8, deterministic=True, seed=3, shuffle_buffer=32)
@@ -96,3 +97,55 @@ def test_a_run_on_a_store_is_evaluated_used_and_exported(
 def local_shards(result: Any) -> str:
     plan = json.loads((Path(result.run_dir) / "plan.json").read_text())
     return str(plan["shards"])
+
+
+def test_a_run_on_a_store_has_the_curve_and_the_files_of_a_local_one(
+    stored_shards: str, local: Any, s3_url: str
+) -> None:
+    run = join(s3_url, "run")
+    stored = hs.train(stored_shards, run, backend="local", fit=FIT)
+    assert (stored.run_dir, curve(stored)) == (run, curve(local))
+    names = {stat.name for stat in list_files(run)}
+    expected = {stat.name for stat in list_files(local.run_dir) if "tensorboard" not in stat.name}
+    assert {name for name in names if "tensorboard" not in name} == expected
+    assert json.loads(read_bytes(join(run, "plan.json")))["run"] == run
+    with pytest.raises(OutputExistsError, match="is not empty"):
+        hs.train(stored_shards, run, backend="local", fit=FIT)
+
+
+def test_a_run_on_a_store_is_resumed_after_its_host_is_lost(
+    stored_shards: str, local: Any, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, run_epoch = join(s3_url, "run"), loop.run_epoch
+
+    def lost_in_the_second_epoch(rank: Any, start: Any) -> Any:
+        if start.epochs == 1:
+            raise ConnectionError(f"lost {rank.context.run.path}")
+        return run_epoch(rank, start)
+
+    monkeypatch.setattr(loop, "run_epoch", lost_in_the_second_epoch)
+    with pytest.raises(WorkerError, match=f"worker 0 failed: ConnectionError: lost {run}"):
+        hs.train(stored_shards, run, backend="local", fit=FIT)
+    assert not any(stat.name.startswith("model/") for stat in list_files(run))
+    monkeypatch.setattr(loop, "run_epoch", run_epoch)
+    resumed = hs.train(stored_shards, run, backend="local", fit=FIT, resume=True)
+    assert curve(resumed) == curve(local)
+    assert resumed.history[0] == json.loads(read_bytes(join(run, "metrics.jsonl")).splitlines()[0])
+    assert any(stat.name == "model/model.weights.h5" for stat in list_files(run))
+
+
+@pytest.mark.soak
+def test_ray_trains_into_a_run_on_a_store(stored_shards: str, s3_url: str) -> None:
+    cluster = hs.ClusterConfig(num_workers=2)
+    trained = hs.train(stored_shards, join(s3_url, "run"), backend="ray", fit=FIT, cluster=cluster)
+    assert hs.evaluate(trained.run_dir, stored_shards).run == trained.run_dir
+    assert any(stat.name == "workers/rank-001.log" for stat in list_files(trained.run_dir))
+
+
+@pytest.mark.soak
+def test_spark_feeds_clips_of_a_store_into_a_run_on_it(tones: Path, s3_url: str, tmp_path: Path) -> None:
+    clips, logmel = uploaded(tones, join(s3_url, "words")), hs.FeatureConfig(kind="logmel")
+    options: dict[str, Any] = {"features": logmel, "fit": FIT, "cluster": hs.ClusterConfig(num_workers=2)}
+    stored = hs.run(clips, join(s3_url, "run"), backend="tfos", **options)
+    assert curve(stored) == curve(hs.run(tones, tmp_path / "run", backend="tfos", **options))
+    assert any(stat.name == "model/model.weights.h5" for stat in list_files(stored.run_dir))
