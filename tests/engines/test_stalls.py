@@ -99,10 +99,10 @@ class TestSpark:
 
     @pytest.mark.parametrize("role", ["driver JVM", "daemon"])
     def test_a_stopped_process_is_named_and_the_next_session_opens(self, role: str) -> None:
-        config = EngineConfig(master="local[1]", stall_timeout_s=10)
+        config = EngineConfig(master="local[1]", stall_timeout_s=15)
         with SparkEngine(config) as engine:
             assert squares(engine) == [0, 1, 4]
-            with pytest.raises(EngineError, match=rf"no partition was finished for 10 s: .*{role}.* stopped; raise"):
+            with pytest.raises(EngineError, match=rf"no partition was finished for 15 s: .*{role}.* stopped; raise"):
                 engine.map_partitions(lambda items: time.sleep(0.2), [[]] * 50, stop_on_done(role))
         assert nothing_runs()
         with SparkEngine(EngineConfig(master="local[1]")) as engine:
@@ -111,9 +111,9 @@ class TestSpark:
     def test_a_jvm_that_is_stopped_at_its_start_is_named(self) -> None:
         with (
             when_it_appears("driver JVM", signal.SIGSTOP),
-            pytest.raises(EngineError, match=r"Spark did not answer within 10 s: Spark's driver JVM .* stopped"),
+            pytest.raises(EngineError, match=r"Spark did not answer within 15 s: Spark's driver JVM .* stopped"),
         ):
-            SparkEngine(EngineConfig(master="local[1]", stall_timeout_s=10)).__enter__()
+            SparkEngine(EngineConfig(master="local[1]", stall_timeout_s=15)).__enter__()
         assert nothing_runs()
 
 
