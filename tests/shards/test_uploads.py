@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 import threading
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_shard_whose_upload_fails_has_no_record_and_leaves_no_file(
     clips = read_manifest(tones).clips
     config = ShardConfig(num_shards=3).for_features("waveform")
     out = f"memory://test/{tmp_path.name}"
-    monkeypatch.setattr(writer.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     upload = writer.upload
 
     def refuse_second(path: Path, location: str) -> None:
