@@ -7,7 +7,7 @@ The verbs are functions, and commands of the same name:
     inspect                  describe and verify shards
     train                    shards -> run directory
     run                      recordings -> run directory, without shards on disk
-    evaluate, predict        measure a trained network, or apply it to audio files
+    evaluate, predict        measure a trained network, or apply it to audio files (many: predict_table, predict_udf)
     export                   run directory -> SavedModel, Keras or TFLite
     demo                     all of it on synthetic speech
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from hybridspeech.commands.export import export as export
     from hybridspeech.commands.inspect import InspectResult as InspectResult
     from hybridspeech.commands.inspect import inspect as inspect
-    from hybridspeech.commands.predict import Prediction as Prediction
     from hybridspeech.commands.predict import predict as predict
+    from hybridspeech.commands.predict_table import PredictTableResult as PredictTableResult
+    from hybridspeech.commands.predict_table import predict_table as predict_table
+    from hybridspeech.commands.predict_udf import predict_udf as predict_udf
     from hybridspeech.commands.preprocess import PreprocessResult as PreprocessResult
     from hybridspeech.commands.preprocess import preprocess as preprocess
     from hybridspeech.commands.run import RunResult as RunResult
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from hybridspeech.errors import StorageError as StorageError
     from hybridspeech.errors import TooManyRejectsError as TooManyRejectsError
     from hybridspeech.errors import WorkerError as WorkerError
+    from hybridspeech.evaluation.file_predictions import Prediction as Prediction
     from hybridspeech.manifest.config import ManifestConfig as ManifestConfig
     from hybridspeech.models.config import ModelConfig as ModelConfig
     from hybridspeech.shards.config import ShardConfig as ShardConfig
@@ -92,7 +95,8 @@ _HOMES = {
     "MissingExtraError": "errors",
     "ModelConfig": "models.config",
     "OutputExistsError": "errors",
-    "Prediction": "commands.predict",
+    "PredictTableResult": "commands.predict_table",
+    "Prediction": "evaluation.file_predictions",
     "PreprocessResult": "commands.preprocess",
     "Progress": "config",
     "RunError": "errors",
@@ -110,6 +114,8 @@ _HOMES = {
     "export": "commands.export",
     "inspect": "commands.inspect",
     "predict": "commands.predict",
+    "predict_table": "commands.predict_table",
+    "predict_udf": "commands.predict_udf",
     "preprocess": "commands.preprocess",
     "run": "commands.run",
     "synthesize": "commands.synthesize",

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Run
+from hybridspeech.cli.options import CLUSTER, INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Resume, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
-from hybridspeech.errors import counted
+from hybridspeech.config import EngineConfig
+from hybridspeech.errors import ConfigError, counted
 from hybridspeech.storage.locations import parent_and_name
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
-    from hybridspeech.commands.predict import Prediction
+    from hybridspeech.commands.predict_table import PredictTableResult
     from hybridspeech.evaluation.exported_model import Measured
+    from hybridspeech.evaluation.file_predictions import Prediction
 
 
 @app.command("evaluate", cls=Command, short_help="Measure the accuracy on a split.")
@@ -64,16 +66,68 @@ def evaluate_command(
 
 
 @app.command("predict", cls=Command, short_help="Predict the labels of audio files.")
-@with_settings(SETTINGS)
+@with_settings(SETTINGS, common=("top_k", "json", "out", "engine", "master", "overwrite", "resume"))
 def predict_command(
     run: Run,
     files: Annotated[list[Path], argument("FILES", "Audio files, or folders with audio files.")],
     *,
     top_k: Annotated[int, option("Number of labels per file.", OUTPUT)] = 3,
     model: CustomModel = None,
-    json: Annotated[bool, option("Print one line of JSON per file.", OUTPUT, "--json")] = False,
+    out: Annotated[
+        Path | None, option("Parquet file to create, with one row per file, instead of printing.", OUTPUT)
+    ] = None,
+    engine: Annotated[
+        Literal["local", "spark", "raydp"],
+        option("Engine that writes --out: this machine's processes, Spark, or Spark on Ray.", CLUSTER),
+    ] = "local",
+    engine_config: EngineConfig,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    json: Annotated[
+        bool, option("Print one line of JSON per file; with --out, its summary.", OUTPUT, "--json")
+    ] = False,
 ) -> None:
-    """Predict the labels of audio files. Exit code 1 if a file is unusable."""
+    """Predict the labels of audio files. Exit code 1 if a file is unusable.
+
+    With --out, an engine predicts any number of files, and an unusable file has a row with its error.
+    """
+    if out is not None:
+        from hybridspeech.commands.predict_table import predict_table
+
+        with ProgressReporter() as report:
+            result = predict_table(
+                run,
+                files,
+                out,
+                top_k=top_k,
+                model=model,
+                engine=engine,
+                engine_config=engine_config,
+                overwrite=overwrite,
+                resume=resume,
+                on_progress=report,
+            )
+        return _print_table_result(result, json)
+    if engine != "local" or overwrite or resume:
+        raise ConfigError("--engine, --overwrite and --resume need --out; name the Parquet file to create")
+    return _print_predictions(run, files, top_k, model, json)
+
+
+def _print_table_result(result: PredictTableResult, json: bool) -> None:
+    if json:
+        return print_json(result)
+    speed = f", {result.num_computed / result.work_s:,.0f} files/s" if result.num_computed else ""
+    return print_fields(
+        {
+            "table": result.out,
+            "files": f"{result.num_files:,} ({result.num_computed:,} predicted now)",
+            "unusable": f"{result.num_unusable:,}" + (" (see the column error)" if result.num_unusable else ""),
+            "time": f"{result.startup_s:.1f} s start, {result.work_s:.1f} s work{speed}",
+        }
+    )
+
+
+def _print_predictions(run: Path, files: list[Path], top_k: int, model: str | None, json: bool) -> None:
     from hybridspeech.commands.predict import predict
 
     unusable, rows = list[str](), []

@@ -12,12 +12,13 @@ from shlex import quote
 
 from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.commands.export import export
-from hybridspeech.commands.predict import Prediction, predict
+from hybridspeech.commands.predict import predict
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.commands.train import TrainResult, train
 from hybridspeech.config import AugmentConfig, ClusterConfig, EngineConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, counted
+from hybridspeech.evaluation.file_predictions import Prediction
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.locations import refuse_urls

@@ -188,6 +188,28 @@ def upload(path: Path, location: str) -> None:
     retried(put, location)
 
 
+def put_file(path: Path, location: str) -> None:
+    """Copy a local file to a location, which has the complete file or none; a local folder is created.
+
+    Raises
+    ------
+    OSError, StorageError: it can't be written.
+    """
+    if is_url(location):
+        upload(path, location)
+        return
+    target = Path(location)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        shutil.copyfile(path, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def download(location: str, path: Path, num_bytes: int | None = None) -> None:
     """Copy a file of a URL to a local path, which appears only when it is complete.
 

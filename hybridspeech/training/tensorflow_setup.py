@@ -5,6 +5,7 @@ Knows nothing of data and networks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -40,6 +41,16 @@ def configure_tensorflow(plan: TrainPlan) -> None:
     tf_keras.utils.set_random_seed(plan.fit.seed)
     if plan.fit.deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def limit_threads(num_threads: int) -> None:
+    """Limit the threads of TensorFlow in this process, unless it was used before."""
+    import_tensorflow()
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(num_threads)
 
 
 def own_cores() -> int:

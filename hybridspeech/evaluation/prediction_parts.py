@@ -1,0 +1,161 @@
+"""Predictions of many files as a Parquet file that is made in parts, each by one task of an engine.
+
+    OUT.parts/settings.json         what decides the rows; first
+    OUT.parts/part-NNNNN.parquet    the rows of the files of one task
+    OUT                             all rows, in the order of the clip ids; last
+
+Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.config import to_json
+from hybridspeech.evaluation.audio_files import AudioFile, read_clips
+from hybridspeech.evaluation.file_predictions import Prediction, TrainedRun, loaded_run
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import read_bytes, write_bytes
+
+FILES_PER_PART = 256
+BATCH_SIZE = 64
+"""Files in one batch of the network. Batches and parts are the same on every engine, and so are the rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The files of one task, in the order of their rows."""
+
+    number: int
+    files: tuple[AudioFile, ...]
+
+    @property
+    def name(self) -> str:
+        """File name of the part."""
+        return f"part-{self.number:05d}.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartResult:
+    """Numbers of files of a finished part."""
+
+    name: str
+    num_files: int
+    num_unusable: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartMaker:
+    """Predicts the files of parts; an engine calls it in a worker, which loads the network once.
+
+    Parameters
+    ----------
+    folder : location of the parts
+    key : hash of the files of the run
+    num_threads : of TensorFlow in one worker; 0: as many as there are cores
+    """
+
+    run: str
+    key: str
+    model: str | None
+    top_k: int
+    folder: str
+    num_threads: int = 0
+
+    def __call__(self, parts: Sequence[Part]) -> list[PartResult]:
+        """Write the parts, and return how many files of them are usable.
+
+        Raises
+        ------
+        RunError: this worker can't load the run. StorageError, OSError: a part can't be written.
+        """
+        trained = loaded_run(self.run, self.key, self.model, self.num_threads)
+        return [self._make(part, trained) for part in parts]
+
+    def _make(self, part: Part, trained: TrainedRun) -> PartResult:
+        paths = [file.path for file in part.files]
+        clips = read_clips(paths, trained.features)
+        predictions: list[Prediction] = []
+        for first in range(0, len(paths), BATCH_SIZE):
+            batch = paths[first : first + BATCH_SIZE]
+            predictions += trained.predict(batch, [next(clips) for _ in batch], self.top_k)
+        write_bytes(join(self.folder, part.name), _to_parquet(part.files, predictions))
+        num_unusable = sum(prediction.error is not None for prediction in predictions)
+        return PartResult(name=part.name, num_files=len(paths), num_unusable=num_unusable)
+
+
+def plan_parts(files: Sequence[AudioFile]) -> list[Part]:
+    """Divide the files, in the order of their clip ids, into parts of equal size."""
+    ordered = sorted(files)
+    starts = range(0, len(ordered), FILES_PER_PART)
+    return [
+        Part(number=number, files=tuple(ordered[first : first + FILES_PER_PART])) for number, first in enumerate(starts)
+    ]
+
+
+def schema() -> Any:
+    """Return the columns of the table."""
+    import pyarrow as pa
+
+    candidate = pa.struct({"label": pa.string(), "probability": pa.float64()})
+    text, number = pa.string(), pa.float64()
+    return pa.schema(
+        {
+            "clip_id": text,
+            "path": text,
+            "label": text,
+            "probability": number,
+            "top": pa.list_(candidate),
+            "cut_s": number,
+            "error": text,
+        }
+    )
+
+
+def _to_parquet(files: Sequence[AudioFile], predictions: Sequence[Prediction]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {"clip_id": file.clip_id, **{name: to_json(value) for name, value in vars(prediction).items()}}
+        for file, prediction in zip(files, predictions, strict=True)
+    ]
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema()), buffer)
+    return buffer.getvalue()
+
+
+def join_parts(folder: str, parts: Sequence[Part], settings: str, path: Path) -> tuple[int, int]:
+    """Write the rows of all parts to one local Parquet file, with `settings` in its metadata; return as `count_rows`."""
+    import pyarrow.parquet
+
+    metadata = {"hybridspeech": settings}
+    with pyarrow.parquet.ParquetWriter(path, schema().with_metadata(metadata)) as writer:
+        for part in parts:
+            content = io.BytesIO(read_bytes(join(folder, part.name)))
+            writer.write_table(pyarrow.parquet.read_table(content).replace_schema_metadata(metadata))
+    return count_rows(path)
+
+
+def count_rows(path: Path) -> tuple[int, int]:
+    """Return the number of rows of a table, and the number of those with an error."""
+    import pyarrow.parquet
+
+    errors = pyarrow.parquet.read_table(path, columns=["error"])["error"]
+    return len(errors), len(errors) - errors.null_count
+
+
+def settings_of(path: Path) -> str:
+    """Return the settings in the metadata of a Parquet file of this module; empty for another file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    except (OSError, pyarrow.ArrowException):
+        return ""
+    return str(metadata.get(b"hybridspeech", b"").decode(errors="replace"))
