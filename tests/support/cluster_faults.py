@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.clusters.java_libraries import ROOT, remove_abandoned_folders
+from hybridspeech.clusters.java_libraries import ROOT, library_folders, remove_abandoned_folders
 from hybridspeech.processes.scratch import remove_abandoned
 from support.process_faults import OPTIONS, Job, command, command_of_training, descendants, job, write_clips
 
@@ -109,9 +109,10 @@ def inject(seed: int, scene: Scene, folder: Path) -> tuple[str, str]:
     try:
         name, problem = _inject(random.Random(seed), scene, folder, temporary)
         remove_abandoned(str(temporary))  # as the next start does
-        remove_abandoned_folders(min_age_s=0.0)
-        # no other command of these tests writes there, but other jobs of this machine do
-        unpacked = set(ROOT.glob("*")) - libraries if name.startswith("raydp") else set()
+        remove_abandoned_folders(min_age_s=5.0)
+        unpacked: set[Path] = set()
+        if name.startswith("raydp"):  # other jobs of this machine may use other folders there
+            unpacked = set(ROOT.glob("*")) - libraries - library_folders(psutil.process_iter())
         files = [*temporary.iterdir(), *unpacked]
         return name, problem or (f"files are left: {[str(path) for path in files]}" if files else "")
     finally:
