@@ -114,7 +114,20 @@ class RunDirectory:
         """Make the directory, write plan and labels, and remove unfinished files of an earlier attempt.
 
         Spark settings that hold secrets are not written.
+
+        Raises
+        ------
+        RunError: a folder is at the place of a file, or a file at the place of a folder.
         """
+        try:
+            self._create(plan)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+            place = error.filename2 or error.filename or self.path
+            raise RunError(
+                f"{place}: can't be written: {error.strerror}; remove it, or choose another run directory"
+            ) from error
+
+    def _create(self, plan: TrainPlan) -> None:
         for leftover in (
             self.workers_dir,
             self.model_dir,
