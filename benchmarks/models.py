@@ -94,6 +94,8 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
         f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average at the start: "
         f"{machine['load_average']}; revision {machine['revision']}."
     )
+    if machine["load_average"] > 2 * machine["cores"]:
+        yield "Other processes shared the cores: times and latencies are several times those of an idle machine."
     for peer in case.peers:
         if peer.measured:
             yield f"`{peer.name}` was measured earlier: {peer.measured}."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from support.benchmark_results import peer, results
 
 from benchmarks.models import merge, write_models
-from benchmarks.records import PeerResult
+from benchmarks.records import PeerResult, Results
+from hybridspeech.commands.train import WAVEFORM_HINT
 from hybridspeech.errors import ConfigError
 
 FACTS = {
@@ -75,3 +77,9 @@ def test_results_of_other_clips_are_not_merged() -> None:
     one = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
     with pytest.raises(ConfigError, match="task 'all' and 'words:yes,no'; merge only results of the same clips"):
         merge(one, replace(one, task="words:yes,no"))
+
+
+def test_the_figures_that_train_reports_are_those_of_the_page() -> None:
+    (case,) = Results.load(Path(__file__).parents[2] / "docs" / "models.json").cases
+    mean = {each.name: 100 * statistics.mean(each.values) for each in case.peers}
+    assert f"dscnn: {mean['dscnn']:.0f} % instead of {mean['cnn-stft']:.0f} %" in WAVEFORM_HINT
