@@ -14,7 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import hybridspeech
+
 NETWORK = "10.79.0"
+PROGRAMS = (Path(hybridspeech.__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix))
+"""The project and its Python: every host has them at the same path, also where they are below /tmp."""
 _INIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); print(flush=True); signal.pause()"
 """First process of a host: the kernel ends all of a host's processes with it, and it leaves no zombie."""
 
@@ -90,10 +94,15 @@ class Hosts:
             "127.0.0.1 localhost\n" + "".join(f"{self.address(i)} host{i}\n" for i in range(self._number))
         )
         private.chmod(0o1777)
+        programs = ""
+        for path in PROGRAMS:
+            if path.is_relative_to("/tmp"):
+                (private / path.relative_to("/tmp")).mkdir(parents=True, exist_ok=True)
+                programs += f"mount --bind {path} {private / path.relative_to('/tmp')}; "
         script = (
             f"hostname host{host}; ip link set lo up; ip addr add {self.address(host)}/24 dev eth0; ip link set eth0 up; "
             f"mount --bind {private}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm; "
-            f"mount --bind {self.shared} {seen}; mount --rbind {private} /tmp"  # last: it hides this folder
+            f"{programs}mount --bind {self.shared} {seen}; mount --rbind {private} /tmp"  # last: it hides this folder
         )
         subprocess.run([*self._enter(pid), "sh", "-ec", script], check=True)
         return pid

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ TENSORFLOWS_OWN = "__autograph_generated_file"
 """Code that TensorFlow writes for a function, and removes when the process ends."""
 
 
-def traces(folder: Path) -> dict[str, object]:
+def traces(folder: Path) -> dict[str, Any]:
     """Return the traces of this process now, and the files in `folder`, the folder for temporary files."""
     process = psutil.Process()
     return {
