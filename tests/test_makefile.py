@@ -50,7 +50,7 @@ def test_both_parts_of_the_tests_run_and_either_may_fail(tmp_path: Path, failing
     pytest_ = tmp_path / "python"
     pytest_.write_text(f'#!/bin/sh\necho "part $4"\ntest "$4" != "{failing}"\n', encoding="ascii")
     pytest_.chmod(0o755)
-    command = ["make", "--old-file=setup", "test", f"BIN={tmp_path}"]
+    command = ["make", "--no-print-directory", "--old-file=setup", "test", f"BIN={tmp_path}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.splitlines()[:2] == ["part not cluster", "part cluster"]
     assert (done.returncode, f"error: failed parts: {said}" in done.stdout) == (code, bool(said))

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from hybridspeech.commands.download import download
-from hybridspeech.commands.run import run
 from hybridspeech.commands.synthesize import synthesize
-from hybridspeech.commands.train import train
 from hybridspeech.errors import ConfigError
 from hybridspeech.storage.locations import is_url
 
@@ -26,9 +24,6 @@ def test_a_local_path_is_no_url(location: str) -> None:
 
 
 REFUSING: dict[str, Callable[[], object]] = {
-    "train RUN": lambda: train("shards", URL),
-    "run SOURCE": lambda: run(URL, "run"),
-    "run RUN": lambda: run("words", URL),
     "synthesize": lambda: synthesize(URL),
     "download": lambda: download("mini-speech-commands", URL),
 }
