@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import shlex
 from collections.abc import Mapping
@@ -19,10 +20,18 @@ from hybridspeech.errors import ConfigError, MissingExtraError
 
 @dataclass(frozen=True)
 class Entry:
-    """One plug-in: ``target`` is "module:Class", ``extra`` the pip extra it needs (None: it always works)."""
+    """One plug-in.
+
+    Parameters
+    ----------
+    target : "module:Class"
+    extra : pip extra that the plug-in needs; None: it always works
+    packages : modules of the extra that the plug-in imports later, perhaps in another process
+    """
 
     target: str
     extra: str | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class Registry:
         entry = self.entries[name]
         module, _, attribute = entry.target.partition(":")
         with requires(entry.extra, f"{self.kind} {name!r}"):
+            for package in entry.packages:
+                if importlib.util.find_spec(package) is None:
+                    raise ModuleNotFoundError(f"No module named {package!r}", name=package)
             return getattr(importlib.import_module(module), attribute)
 
 

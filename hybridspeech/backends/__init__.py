@@ -6,9 +6,9 @@ from hybridspeech.registry import Entry, Registry
 BACKENDS = Registry(
     "backend",
     {
-        "local": Entry("hybridspeech.backends.local:LocalBackend"),
-        "tfos": Entry("hybridspeech.backends.tfos:TFoSBackend", "tfos"),
-        "ray": Entry("hybridspeech.backends.ray:RayBackend", "ray"),
+        "local": Entry("hybridspeech.backends.local:LocalBackend", "train", ("tensorflow",)),
+        "tfos": Entry("hybridspeech.backends.tfos:TFoSBackend", "tfos", ("pyspark", "tensorflowonspark", "tensorflow")),
+        "ray": Entry("hybridspeech.backends.ray:RayBackend", "ray", ("ray", "tensorflow")),
     },
 )
 

@@ -8,14 +8,13 @@ Spark, Ray or TensorFlow. `python -m hybridspeech.backends.launch FOLDER` is its
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import pickle
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.processes.supervision import GuardedProcess, describe_exit
-from hybridspeech.registry import requires
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -66,19 +64,6 @@ WorkerFunction = Callable[..., WorkerReport]
 """A Worker, or a worker function with further arguments, which its driver supplies."""
 Driver = Callable[[Job], None]
 """A module-level function. It starts the workers, returns when they have ended, and may be killed at any time."""
-
-
-def check_installed(extra: str, backend: str, packages: Sequence[str]) -> None:
-    """Check that the packages of a backend are installed, without importing them.
-
-    Raises
-    ------
-    MissingExtraError: one is missing.
-    """
-    with requires(extra, f"backend {backend!r}"):
-        for package in packages:
-            if importlib.util.find_spec(package) is None:
-                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def worker_environment(cluster: ClusterConfig, *, joined: bool) -> dict[str, str]:

@@ -18,7 +18,6 @@ from hybridspeech.backends.launch import (
     Job,
     Launch,
     WorkerFunction,
-    check_installed,
     run_apart,
     worker_environment,
 )
@@ -42,12 +41,7 @@ class RayBackend:
     name: ClassVar[str] = "ray"
 
     def run(self, plan: TrainPlan, worker: Worker) -> list[WorkerReport]:
-        """See `TrainingBackend.run`.
-
-        Raises
-        ------
-        MissingExtraError: Ray or TensorFlow is not installed; before anything starts.
-        """
+        """See `TrainingBackend.run`."""
         return launch(plan, worker, drive)
 
 
@@ -55,18 +49,15 @@ def launch(
     plan: TrainPlan,
     worker: WorkerFunction,
     driver: Driver,
-    packages: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
 ) -> list[WorkerReport]:
     """Check the settings, and run `driver` in a separate process; otherwise as `RayBackend.run`.
 
     Parameters
     ----------
-    packages : further packages that the driver needs
     environment : further variables for the driver process
     """
     cluster = plan.cluster
-    check_installed("ray", RayBackend.name, ("ray", "tensorflow", *packages))
     if cluster.environment:
         ray_runtime_env(cluster.environment, cluster.ray_address)
         check_holds(cluster.environment, "ray", "tensorflow")

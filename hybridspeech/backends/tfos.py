@@ -21,7 +21,6 @@ from hybridspeech.backends.launch import (
     Job,
     Launch,
     WorkerFunction,
-    check_installed,
     run_apart,
     worker_environment,
 )
@@ -60,7 +59,7 @@ class TFoSBackend:
 
         Raises
         ------
-        MissingExtraError, ConfigError: before anything starts. JavaError: there is no Java that Spark can use.
+        ConfigError: before anything starts. JavaError: there is no Java that Spark can use.
         """
         return launch(plan, worker, drive)
 
@@ -68,7 +67,6 @@ class TFoSBackend:
 def launch(plan: TrainPlan, worker: WorkerFunction, driver: Driver) -> list[WorkerReport]:
     """Check the settings, and run `driver` in a separate process; otherwise as `TFoSBackend.run`."""
     cluster = plan.cluster
-    check_installed("tfos", TFoSBackend.name, ("pyspark", "tensorflowonspark", "tensorflow"))
     check_master(cluster)
     if cluster.environment:
         spark_environment_settings(cluster.environment, _master(cluster))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from hybridspeech.clusters.node_facts import NodeFacts
 from hybridspeech.clusters.node_survey import Survey
+from hybridspeech.registry import install_command
 
 GIB = 1024**3
 MIN_MEMORY_BYTES = 2 * GIB
@@ -52,9 +53,9 @@ def machine_checks(facts: NodeFacts, *, needs_java: bool, needs_shm: bool) -> It
     """
     node = facts.node
     extras = ", ".join(facts.extras) or "none"
-    yield _check(node, "extras", bool(facts.extras), extras, "pip install 'hybridspeech[all]'", warn=True)
+    yield _check(node, "extras", bool(facts.extras), extras, install_command("all"), warn=True)
     if needs_java or "spark" in facts.extras:
-        remedy = "install Java 17 and set JAVA_HOME, or pip install 'hybridspeech[spark]'"
+        remedy = f"install Java 17 and set JAVA_HOME, or {install_command('spark')}"
         yield _check(node, "java", facts.has_java, facts.java, remedy, warn=not needs_java)
     yield _check(node, "cores", facts.cores >= 1, str(facts.cores), "")
     memory = f"{facts.memory_bytes / GIB:.1f} GiB"

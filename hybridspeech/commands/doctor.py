@@ -27,6 +27,7 @@ from hybridspeech.clusters.packed_environment import check_environment, ray_runt
 from hybridspeech.config import EngineConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, EngineError, HybridspeechError
 from hybridspeech.processes.scratch import scratch_folder
+from hybridspeech.registry import install_command
 from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import delete_files, list_names, read_bytes, write_bytes
 
@@ -120,13 +121,12 @@ def _driver_checks(driver: NodeFacts, cluster: EngineConfig) -> Iterator[Check]:
     yield Check(node="driver", subject="packages", status="ok", value=packages)
     for module, extra, needed in (("pyspark", "spark", cluster.master), ("ray", "ray", cluster.ray_address)):
         if importlib.util.find_spec(module) is None:
-            remedy = f"pip install 'hybridspeech[{extra}]'"
             yield Check(
                 node="driver",
                 subject=extra,
                 status="failed" if needed else "warning",
                 value="not installed",
-                remedy=remedy,
+                remedy=install_command(extra),
             )
     yield from machine_checks(driver, needs_java=cluster.master is not None, needs_shm=False)
 

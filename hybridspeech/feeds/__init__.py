@@ -9,8 +9,8 @@ from hybridspeech.registry import Entry, Registry
 FEEDS = Registry(
     "backend without shards",
     {
-        "tfos": Entry("hybridspeech.feeds.tfos:TFoSFeed", "tfos"),
-        "ray": Entry("hybridspeech.feeds.ray:RayFeed", "ray"),
+        "tfos": Entry("hybridspeech.feeds.tfos:TFoSFeed", "tfos", ("pyspark", "tensorflowonspark", "tensorflow")),
+        "ray": Entry("hybridspeech.feeds.ray:RayFeed", "ray", ("ray", "raydp", "pyspark", "tensorflow")),
     },
 )
 

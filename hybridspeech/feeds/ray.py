@@ -82,7 +82,7 @@ class RayFeed:
         store_bytes = max(OBJECT_STORE_BYTES, self._memory_bytes // 2 * plan.cluster.num_workers)
         driver = partial(drive, self._source, store_bytes)
         options = " ".join([os.environ.get("JDK_JAVA_OPTIONS", ""), LIGHT_JVM, raydp_datasets.JAVA_OPTIONS]).strip()
-        return launch(plan, fed, driver, ("raydp", "pyspark"), {"JDK_JAVA_OPTIONS": options})
+        return launch(plan, fed, driver, {"JDK_JAVA_OPTIONS": options})
 
 
 def drive(source: ClipSource, store_bytes: int, job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import signal
 import sys
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 from support.in_driver import call_the_worker
 
-from hybridspeech.backends.launch import Job, Launch, check_installed, run_apart
+from hybridspeech.backends.launch import Job, Launch, run_apart
 from hybridspeech.config import ClusterConfig
-from hybridspeech.errors import BackendError, MissingExtraError, ShardError, WorkerError
+from hybridspeech.errors import BackendError, ShardError, WorkerError
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 
@@ -139,9 +138,3 @@ def test_output_of_the_driver_is_shown_only_with_verbose(plan, capsys):
     )
     assert "driver is at work" in capsys.readouterr().err
     assert "driver is at work" in (RunDirectory(plan.run).workers_dir / "launcher.log").read_text()
-
-
-def test_a_missing_package_is_reported_with_its_extra(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"backend 'tfos' needs .* pip install .*\[tfos\]"):
-        check_installed("tfos", "tfos", ("tensorflowonspark",))

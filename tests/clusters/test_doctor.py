@@ -34,6 +34,7 @@ from hybridspeech.commands.doctor import doctor
 from hybridspeech.config import EngineConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.patches.raydp_datasets import JAVA_OPTIONS
+from hybridspeech.registry import install_command
 
 GOOD = NodeFacts(
     node="host",
@@ -182,7 +183,7 @@ def test_doctor_works_without_spark_and_ray_and_reports_their_absence(tmp_path: 
     for extra in ("spark", "ray"):
         assert rows[extra]["status"] == "warning"
         assert rows[extra]["value"] == "not installed"
-        assert rows[extra]["remedy"] == f"pip install 'hybridspeech[{extra}]'"
+        assert rows[extra]["remedy"] == install_command(extra)
 
 
 def rows_of(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:

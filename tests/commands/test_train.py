@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from hybridspeech.commands.train import WAVEFORM_HINT, TrainResult
 from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.errors import (
     ConfigError,
+    MissingExtraError,
     OutputExistsError,
     RunError,
     ShardError,
@@ -46,6 +48,19 @@ def test_the_loss_decreases_and_accuracy_is_high(small_training: TrainResult) ->
     losses = [row["loss"] for row in small_training.history]
     assert losses[-1] < losses[0] / 2
     assert small_training.history[-1]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("backend", ["local", "tfos", "ray"])
+def test_a_training_without_its_extra_makes_no_run_directory(
+    backend: str, small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name))
+    with pytest.raises(
+        MissingExtraError, match=r"backend '\w+' needs .*'tensorflow' is not installed\); run: pip install"
+    ):
+        train(small_shards, tmp_path / "run", backend=backend)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_run_directory_has_all_documented_files(small_training: TrainResult, small_shards: Path) -> None:
