@@ -15,6 +15,7 @@ from support.spark_gateway import Jvm, spark_jvm
 
 from hybridspeech.backends.tfos import spark_conf
 from hybridspeech.clusters.cluster_managers import IMAGE, check_manager, manager_settings
+from hybridspeech.clusters.java import find_java
 from hybridspeech.clusters.spark_settings import find_spark
 from hybridspeech.config import ClusterConfig, EngineConfig
 from hybridspeech.engines.spark import session_settings
@@ -169,7 +170,12 @@ def test_a_session_under_spark_submit_has_the_master_and_settings_of_the_submiss
         *("--conf", f"spark.pyspark.python={sys.executable}"),
         *(str(MAIN), "preprocess", str(tones), str(tmp_path / "out"), "--engine", "spark", "--json"),
     ]
-    variables = {**os.environ, "PYTHONPATH": str(MAIN.parents[1]), "PYSPARK_DRIVER_PYTHON": sys.executable}
+    variables = {
+        **os.environ,
+        "JAVA_HOME": str(find_java()),
+        "PYTHONPATH": str(MAIN.parents[1]),
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "out" / "index.json").is_file()
