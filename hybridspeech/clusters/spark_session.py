@@ -250,13 +250,18 @@ def answers_within(timeout_s: float, error: type[HybridspeechError]) -> Iterator
 
 
 def _kill_jvm(before: Sequence[psutil.Process] = ()) -> None:
-    """Kill the JVM that pyspark uses now or, if it has none yet, the ones that were started after `before`."""
+    """Kill the JVM that pyspark uses now or, if it has none yet, the ones that were started after `before`.
+
+    Does not wait for its end: pyspark polls the JVM that it starts, and polls for ever if another thread has reaped it.
+    """
     gateway = current_gateway()
     if gateway is None:
         roots = [process.pid for process in _spark_launchers() if process not in before]
     else:
         roots = [] if gateway.proc is None else [gateway.proc.pid]  # under spark-submit the JVM belongs to the caller
-    end_all([process for root in roots for process in process_tree(root)])
+    for process in [process for root in roots for process in process_tree(root)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def stop_context(context: SparkContext) -> None:

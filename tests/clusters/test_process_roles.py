@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -62,6 +63,18 @@ def test_a_stopped_or_ended_process_is_named_by_its_role(command: str, role: str
 def test_an_agent_that_names_the_raylet_is_not_the_raylet() -> None:
     with process_named("python dashboard/agent.py --raylet-name=/tmp/ray/sockets/raylet --x") as process:
         assert roles_of(process) == {}
+
+
+def test_a_jvm_that_is_killed_is_left_for_pyspark_to_reap() -> None:
+    codes = []
+    with contextlib.ExitStack() as stack, pytest.raises(EngineError), answers_within(0.5, EngineError):
+        jvm = stack.enter_context(process_named("java of the new spark"))
+        while psutil.Process(jvm.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        codes.append(jvm.poll())
+        raise OSError("its JVM has ended")
+    assert codes == [-signal.SIGKILL]
 
 
 def test_a_time_out_ends_only_the_jvm_that_was_started_here() -> None:
