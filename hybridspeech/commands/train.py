@@ -20,7 +20,7 @@ from hybridspeech.training.result import TrainResult, result_of
 __all__ = ["TrainResult", "train"]
 
 WAVEFORM_HINT = (
-    "waveform shards give a better network (dscnn: 92 % instead of 59 % on 12 words, docs/models.md): preprocess with "
+    "waveform shards give a better network (dscnn: 93 % instead of 59 % on 12 words, docs/models.md): preprocess with "
     "--features waveform, and train again"
 )
 """Reported after a training on STFT shards."""
