@@ -42,7 +42,7 @@ def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Itera
                 check_resumable(directory.read_plan(), plan)
             directory.create(plan)
             with (
-                kept_on_store(copy),
+                kept_on_store(copy, lambda kept: on_progress(Progress(stage="stop", message=kept))),
                 _interrupt_reported(directory, plan.run, on_progress),
                 progress_reported(directory, plan, on_progress),
             ):

@@ -8,11 +8,13 @@ TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hybridspeech.errors import HybridspeechError, StorageError
+from hybridspeech.errors import HybridspeechError, StorageError, reason_of
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.storage.copies import fetch_files, upload_files
@@ -85,6 +87,12 @@ class RunCopy:
             for group in _by_mark(changed, marks_first=False):
                 self._upload(group, local)
 
+    def keep_local(self) -> str:
+        """Move the local run out of the scratch folder, and return how to continue from there."""
+        kept = Path(tempfile.mkdtemp(prefix="unsaved-run-"), "run")
+        shutil.move(self._folder, kept)
+        return f"the whole run is kept in {kept}: copy it to {self._location}, or use it from there"
+
     def _upload(self, names: list[str], local: dict[str, FileStat]) -> None:
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # training has removed it since it was listed
@@ -128,12 +136,18 @@ def local_run(location: str, *, resume: bool) -> Iterator[tuple[Path, RunCopy | 
 
 
 @contextlib.contextmanager
-def kept_on_store(copy: RunCopy | None) -> Iterator[None]:
+def kept_on_store(copy: RunCopy | None, on_kept: Callable[[str], None]) -> Iterator[None]:
     """Copy a run to its store periodically, and whole at the end, also after an error.
+
+    If the last copy fails, the local run is moved to a folder that stays.
+
+    Parameters
+    ----------
+    on_kept : called with that folder in a sentence if the context ends with an error, which is raised then
 
     Raises
     ------
-    StorageError: the last copy failed, after a context without an error.
+    StorageError: the last copy failed, after a context without an error; names the folder.
     """
     if copy is None:
         yield
@@ -148,7 +162,12 @@ def kept_on_store(copy: RunCopy | None) -> Iterator[None]:
         with PeriodicCall(copy_if_possible, SYNC_S, "hybridspeech-run-copy"):
             yield
     except BaseException:
-        with contextlib.suppress(HybridspeechError):
+        try:
             copy.copy()
+        except (HybridspeechError, OSError) as failure:
+            on_kept(f"the run could not be copied ({reason_of(failure)}); {copy.keep_local()}")
         raise
-    copy.copy()
+    try:
+        copy.copy()
+    except (HybridspeechError, OSError) as failure:
+        raise StorageError(f"{failure}; {copy.keep_local()}") from failure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from hybridspeech.errors import StorageError
+from hybridspeech.errors import RunError, StorageError
 from hybridspeech.storage.objects import list_files, read_bytes, write_bytes
 from hybridspeech.training import stored_run
 from hybridspeech.training.stored_run import RunCopy, kept_on_store, local_run
@@ -21,6 +22,10 @@ def write(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
+
+
+def refuse(message: str) -> None:
+    raise AssertionError(message)
 
 
 def names_at(location: str) -> list[str]:
@@ -85,13 +90,35 @@ def test_a_store_that_fails_meanwhile_is_an_error_only_if_it_still_fails_at_the_
     def fail(*_: object) -> None:
         raise StorageError("busy")
 
-    with kept_on_store(RunCopy(location, tmp_path)):
+    with kept_on_store(RunCopy(location, tmp_path), refuse):
         monkeypatch.setattr(stored_run, "upload_files", fail)
         write(tmp_path, "metrics.jsonl")
         stored_run.threading.Event().wait(0.1)
         monkeypatch.setattr(stored_run, "upload_files", upload_files)
     assert read_bytes(f"{location}/metrics.jsonl") == b"metrics.jsonl"
-    write(tmp_path, "labels.txt")
-    with pytest.raises(StorageError, match="busy"), kept_on_store(RunCopy(location, tmp_path)):
+
+
+@pytest.mark.parametrize("error", [None, RunError("the loss is nan"), KeyboardInterrupt()])
+def test_a_run_that_can_not_be_copied_at_the_end_is_kept_and_named(
+    error: BaseException | None, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said = tmp_path / "local", list[str]()
+    write(folder, "plan.json")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise StorageError("busy")
+
+    with (
+        pytest.raises(type(error) if error else StorageError) as raised,
+        kept_on_store(RunCopy(location, folder), said.append),
+    ):
         monkeypatch.setattr(stored_run, "upload_files", fail)
-        write(tmp_path, "rejects.jsonl")
+        write(folder, "metrics.jsonl")
+        if error:
+            raise error
+    (kept,) = tmp_path.glob("unsaved-run-*/run")
+    assert {path.name for path in kept.iterdir()} == {"plan.json", "metrics.jsonl"}
+    (sentence,) = said or [str(raised.value)]
+    assert "busy" in sentence
+    assert f"the whole run is kept in {kept}: copy it to {location}" in sentence
