@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,18 @@ def traces(folder: Path) -> dict[str, Any]:
     }
 
 
+def _is_below(pid: int, ancestors: list[int]) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(parent.pid in ancestors for parent in psutil.Process(pid).parents())
+    return True
+
+
 @contextlib.contextmanager
 def nothing_is_left() -> Iterator[None]:
-    """Check that what happens within leaves no process, port, thread or temporary file."""
+    """Check that what happens within leaves no process, port, thread or temporary file.
+
+    Sessions that other tests share may end processes and threads of theirs meanwhile, and start new ones below their own.
+    """
     with tempfile.TemporaryDirectory(prefix="t-") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
@@ -46,4 +56,5 @@ def nothing_is_left() -> Iterator[None]:
         yield
         after = traces(Path(folder))
         for kind in ("processes", "ports", "threads of Python", "files"):
-            assert after[kind] == before[kind]
+            left = Counter(after[kind]) - Counter(before[kind])
+            assert not left, f"{kind}: {sorted(left)} are left; {before[kind]} were there before"
