@@ -11,21 +11,24 @@ Knows nothing of engines and of how shards are made.
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.shards.checksums import SHA256, XXH3, checksum_of, is_intact
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.storage.locations import is_url, join
 from hybridspeech.storage.objects import list_files, list_names, read_bytes, read_many, write_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version that is written. Version 1, which has SHA-256 instead of XXH3, is read and verified too."""
 INDEX_NAME = "index.json"
 MANIFEST_NAME = "manifest.parquet"
 REJECTS_NAME = "rejects.jsonl"
@@ -41,7 +44,7 @@ class NoiseInfo:
     name: str
     splits: tuple[str, ...]
     num_bytes: int
-    sha256: str
+    checksum: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class ShardIndex:
 
     `labels` are in index order. Each training clip has `augment_copies` augmented copies, made by `augment`. `manifest` are
     the settings of labels and splits; an index of an earlier version has the defaults. `digest` covers the settings that
-    decide the bytes, and the name, size and SHA-256 of every shard.
+    decide the bytes, and the name, size and checksum of every shard.
     """
 
     format_version: int = FORMAT_VERSION
@@ -93,17 +96,28 @@ class ShardIndex:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal); the same data has the same digest on every engine, machine and storage."""
+        """XXH3 of 128 bits (hexadecimal); the same data has the same digest on every engine, machine and storage.
+
+        For format version 1 it is the SHA-256.
+        """
         settings = {
             name: to_json(getattr(self, name)) for name in ("format_version", "features", "shards_config", "labels")
         }
         settings["shards_config"].pop("num_shards")  # the names of the shards contain it, chosen or given
-        settings["shards"] = to_json(sorted(self.shards, key=lambda shard: shard.name))
+        settings["shards"] = self._files_as_json(self.shards)
         if self.augment_copies:
             settings["augment"] = to_json([self.augment_copies, self.augment.digested])
         if self.noises:
-            settings["noises"] = to_json(sorted(self.noises, key=lambda noise: noise.name))
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+            settings["noises"] = self._files_as_json(self.noises)
+        algorithm = XXH3 if self.format_version == FORMAT_VERSION else SHA256
+        return checksum_of(json.dumps(settings, sort_keys=True).encode(), algorithm).partition(":")[2]
+
+    def _files_as_json(self, files: Sequence[ShardInfo | NoiseInfo]) -> list[dict[str, Any]]:
+        """Return the records as index.json of this version holds them, sorted by name."""
+        records = [to_json(file) for file in sorted(files, key=lambda file: file.name)]
+        if self.format_version == FORMAT_VERSION:
+            return records
+        return [{SHA256: r.pop("checksum").removeprefix(f"{SHA256}:"), **r} for r in records]
 
     def noise_paths(self, folder: str | Path, split: str) -> tuple[str, ...]:
         """Return the paths of the noise recordings that may be used in a split."""
@@ -128,11 +142,14 @@ class ShardIndex:
             version = data.pop("format_version")
             data.pop("versions", None)  # early files list package versions
             digest = [data.pop(name) for name in ("num_clips", "splits", "digest")][-1]
-            if version != FORMAT_VERSION:
+            if version not in (1, FORMAT_VERSION):
                 raise ShardError(
-                    f"{path}: written by format {version}; this version reads {FORMAT_VERSION}; preprocess again"
+                    f"{path}: written by format {version}; this version reads 1 and {FORMAT_VERSION}; preprocess again"
                 )
-            index = from_json(cls, data)
+            if version == 1:
+                for record in (*data["shards"], *data.get("noises", ())):
+                    record["checksum"] = f"{SHA256}:{record.pop(SHA256)}"
+            index = from_json(cls, {"format_version": version, **data})
         except (FileNotFoundError, NotADirectoryError):
             raise ShardError(_why_no_index(str(folder))) from None
         except OSError as error:
@@ -187,8 +204,8 @@ def _why_no_index(folder: str) -> str:
 def _check_shard(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     problems = _check_size(path, shard)
     try:
-        if not problems and _sha256_of(path) != shard.sha256:
-            problems.append(f"{path}: its content has changed (SHA-256 differs)")
+        if not problems and not is_intact(path, shard.checksum):
+            problems.append(f"{path}: its content has changed (its checksum differs)")
     except OSError as error:
         problems.append(f"{path}: can't be read: {error.strerror}")
     return problems
@@ -200,8 +217,8 @@ def _check_content(path: str, content: bytes | Exception, shard: ShardInfo | Noi
     if isinstance(content, Exception):
         raise content
     problems = _compare(path, len(content), shard.num_bytes)
-    if not problems and hashlib.sha256(content).hexdigest() != shard.sha256:
-        problems.append(f"{path}: its content has changed (SHA-256 differs)")
+    if not problems and not is_intact(content, shard.checksum):
+        problems.append(f"{path}: its content has changed (its checksum differs)")
     return problems
 
 
@@ -219,11 +236,3 @@ def _check_size(path: Path, shard: ShardInfo | NoiseInfo) -> list[str]:
     except OSError as error:
         return [f"{path}: can't be read: {error.strerror}"]
     return _compare(path, size, shard.num_bytes)
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,7 +5,6 @@ By the records in OUT/_progress, a resume knows which shards are finished. Knows
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,9 +21,18 @@ from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRej
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import to_parquet
+from hybridspeech.shards.checksums import checksum_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, make_balanced, read_ahead
-from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, NoiseInfo, ShardIndex
+from hybridspeech.shards.index import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    PROGRESS_NAME,
+    REJECTS_NAME,
+    NoiseInfo,
+    ShardIndex,
+)
 from hybridspeech.shards.label_counts import read_rejects
 from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
@@ -120,7 +128,7 @@ class PreprocessJob:
             )
         index = self._index_before()
         self.records = {record.info.name: record for record in read_records(folder)}
-        self._report_changes()
+        self._report_changes(index)
         if index and not index.incomplete(self.out) and self._is_of_this_source() and self._is_unchanged(index):
             return index
         self.sweep()
@@ -182,7 +190,11 @@ class PreprocessJob:
     def _versions(self) -> dict[str, str]:
         return {clip.clip_id: clip.version for clip in self.manifest.clips}
 
-    def _report_changes(self) -> None:
+    def _report_changes(self, index: ShardIndex | None) -> None:
+        if index and index.format_version != FORMAT_VERSION:
+            message = f"{self.out} has format version {index.format_version}: making all shards again"
+            self.on_progress(Progress(stage="manifest", message=message))
+            return
         moved = sorted({record.source for record in self.records.values() if record.sources} - {self._source})
         if moved:
             message = f"the shards in {self.out} were made from {moved[0]}: reading all clips again"
@@ -356,8 +368,7 @@ class PreprocessJob:
             samples = to_pcm16(recording)
             data = canonical_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
             name = f"{NOISE_NAME}/{'-'.join(noise.splits)}/{noise.name}.wav"
-            digest = hashlib.sha256(data).hexdigest()
-            yield NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), sha256=digest), data
+            yield NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), checksum=checksum_of(data)), data
 
 
 def read_records(folder: str) -> Iterator[ShardRecord]:

@@ -5,12 +5,12 @@ Local shards are read where they are.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hybridspeech.errors import ShardError
+from hybridspeech.shards.checksums import is_intact
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.storage.copies import LocalCopies, fetched
 from hybridspeech.storage.locations import is_url, join
@@ -33,13 +33,9 @@ def open_shards(location: str, index: ShardIndex, max_bytes: int) -> Iterator[Sh
     infos = {shard.name: shard for shard in index.shards}
 
     def check(name: str, path: Path) -> None:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != infos[name].sha256:
+        if not is_intact(path, infos[name].checksum):
             raise ShardError(
-                f"{join(location, name)}: its content has changed (SHA-256 differs); preprocess again with --resume"
+                f"{join(location, name)}: its content has changed (its checksum differs); preprocess again with --resume"
             )
 
     sizes = {name: shard.num_bytes for name, shard in infos.items()}

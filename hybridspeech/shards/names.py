@@ -12,7 +12,7 @@ _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<number>\d{5})-of-\d{5}\.tfrecord(\.gz
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInfo:
-    """Record of one finished shard; `num_bytes` and `sha256` (hexadecimal) are those of the file on disk.
+    """Record of one finished shard; `num_bytes` and `checksum` are those of the file on disk.
 
     Raises
     ------
@@ -23,7 +23,7 @@ class ShardInfo:
     split: str
     num_examples: int
     num_bytes: int
-    sha256: str
+    checksum: str
 
     def __post_init__(self) -> None:
         for number in (self.num_examples, self.num_bytes):

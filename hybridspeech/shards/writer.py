@@ -12,7 +12,6 @@ engines.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 import zlib
@@ -24,6 +23,7 @@ import numpy as np
 
 from hybridspeech.errors import ConfigError
 from hybridspeech.processes.scratch import scratch_folder
+from hybridspeech.shards.checksums import Checksum
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo, split_of
 from hybridspeech.shards.tfrecord import TEXT_ENCODING, RecordBuffer
@@ -58,7 +58,7 @@ class ShardEncoder:
         self._record = RecordBuffer("waveform" if config.dtype == "int16" else "spectrogram", shape, config.dtype)
         is_gzip = config.compression == "gzip"
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS) if is_gzip else None
-        self._sha256 = hashlib.sha256()
+        self._checksum = Checksum()
         self._num_examples = self._num_bytes = 0
 
     @property
@@ -79,7 +79,7 @@ class ShardEncoder:
         self._num_examples += 1
 
     def _emit(self, data: bytes | memoryview) -> None:
-        self._sha256.update(data)
+        self._checksum.update(data)
         self._num_bytes += len(data)
         self._sink(data)
 
@@ -92,7 +92,7 @@ class ShardEncoder:
             split=self._split,
             num_examples=self._num_examples,
             num_bytes=self._num_bytes,
-            sha256=self._sha256.hexdigest(),
+            checksum=str(self._checksum),
         )
 
 

@@ -152,7 +152,7 @@ def test_verify_names_what_is_missing_damaged_or_extra(source: str, s3_url: str)
     delete_files([join(out, first)])
     assert hs.inspect(out, verify=True).problems == (
         f"{join(out, first)}: missing",
-        f"{join(out, second)}: its content has changed (SHA-256 differs)",
+        f"{join(out, second)}: its content has changed (its checksum differs)",
         f"{join(out, 'training-00009-of-00010.tfrecord')}: not in index.json; remove it",
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from support.audio_files import noise, sound
 
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
-from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, Progress
+from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, Progress, to_json
 from hybridspeech.errors import ShardError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
+from hybridspeech.shards.index import ShardIndex
 
 SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 WAVEFORM = FeatureConfig(kind="waveform")
@@ -180,6 +183,33 @@ def test_a_damaged_record_makes_only_its_shard_again(source: Path, tmp_path: Pat
     sorted((out / "_progress").glob("*.tfrecord.json"))[0].write_bytes(content)
     assert make(source, out, resume=True).digest == before.digest
     assert sum(times_of(out)[name] != times[name] for name in times) == 1
+
+
+def write_as_format_1(out: Path) -> ShardIndex:
+    """Replace the checksums in index.json and in the records by those of format version 1."""
+    present = ShardIndex.load(out)
+    sha256 = {shard.name: hashlib.sha256((out / shard.name).read_bytes()).hexdigest() for shard in present.shards}
+    shards = tuple(replace(shard, checksum=f"sha256:{sha256[shard.name]}") for shard in present.shards)
+    index = replace(present, format_version=1, shards=shards)
+    counts = {"num_clips": index.num_clips, "splits": index.splits, "digest": index.digest}
+    data = json.loads(json.dumps({**counts, **to_json(index)}))
+    records = {path: json.loads(path.read_text()) for path in (out / "_progress").glob("*.tfrecord.json")}
+    for info in (*data["shards"], *(record["info"] for record in records.values())):
+        del info["checksum"]
+        info["sha256"] = sha256[info["name"]]
+    for path, record in {**records, out / "index.json": data}.items():
+        path.write_text(json.dumps(record))
+    return index
+
+
+def test_an_output_of_format_1_is_read_and_made_again(source: Path, tmp_path: Path) -> None:
+    first, said = make(source, tmp_path / "out"), list[str]()
+    before = write_as_format_1(tmp_path / "out")
+    assert ShardIndex.load(tmp_path / "out") == before
+    again = make(source, tmp_path / "out", resume=True, on_progress=lambda progress: said.append(progress.message))
+    assert again.digest == first.digest
+    assert ShardIndex.load(tmp_path / "out").format_version == 2
+    assert f"{tmp_path / 'out'} has format version 1: making all shards again" in said
 
 
 def test_damaged_settings_are_one_sentence(source: Path, tmp_path: Path) -> None:

@@ -16,9 +16,7 @@ from hybridspeech.shards.names import ShardInfo
 
 def index_with(**clips: int) -> ShardIndex:
     shards = tuple(
-        ShardInfo(
-            name=f"{split}-00000-of-00001.tfrecord", split=split, num_examples=count, num_bytes=1, sha256="0" * 64
-        )
+        ShardInfo(name=f"{split}-00000-of-00001.tfrecord", split=split, num_examples=count, num_bytes=1, checksum="")
         for split, count in clips.items()
     )
     return ShardIndex(

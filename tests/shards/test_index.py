@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.training.recipes import SOUND
 
 SHAPE = (5, 3)
+FORMAT_1 = Path(__file__).parent / "format_1"
 PLAIN, PACKED = ShardConfig(dtype="float32"), ShardConfig(dtype="float32", compression="gzip")
 
 
@@ -58,6 +60,37 @@ def test_an_index_with_package_versions_is_read(tmp_path: Path) -> None:
     assert ShardIndex.load(tmp_path) == index
 
 
+def test_format_1_is_read_and_verified(tmp_path: Path) -> None:
+    folder = shutil.copytree(FORMAT_1, tmp_path / "format_1")
+    index = ShardIndex.load(folder)
+    assert (index.format_version, index.digest) == (
+        1,
+        "c8cb5f0576c95e677e80ef371df96d82afeddc6d00a7f1f769726e62bee085b5",
+    )
+    assert index.verify(folder) == []
+    shard, noise = folder / index.shards[0].name, folder / index.noises[0].name
+    for path in (shard, noise):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert index.verify(folder) == [
+        f"{path}: its content has changed (its checksum differs)" for path in (shard, noise)
+    ]
+
+
+def test_an_edited_index_of_format_1_is_refused(tmp_path: Path) -> None:
+    data = json.loads((FORMAT_1 / "index.json").read_text())
+    data["shards"][0]["sha256"] = "0" * 64
+    (tmp_path / "index.json").write_text(json.dumps(data))
+    with pytest.raises(ShardError, match="it was edited"):
+        ShardIndex.load(tmp_path)
+
+
+def test_an_unknown_checksum_does_not_pass_for_intact(tmp_path: Path) -> None:
+    info = replace(write_shard(tmp_path), checksum="md5:0")
+    assert index_of(info).verify(tmp_path) == [
+        f"{tmp_path / info.name}: its content has changed (its checksum differs)"
+    ]
+
+
 def test_the_digest_covers_data_and_settings_and_nothing_else(tmp_path: Path) -> None:
     index = index_of(write_shard(tmp_path), write_shard(tmp_path, split="testing"))
     same = [
@@ -70,7 +103,7 @@ def test_the_digest_covers_data_and_settings_and_nothing_else(tmp_path: Path) ->
         replace(index, features=FeatureConfig(top_db=60.0)),
         replace(index, shards_config=ShardConfig(dtype="float32", seed=1)),
         replace(index, shards=index.shards[:1]),
-        replace(index, shards=(replace(index.shards[0], sha256="0" * 64), index.shards[1])),
+        replace(index, shards=(replace(index.shards[0], checksum=f"xxh3-128:{0:032}"), index.shards[1])),
     ]
     assert {each.digest for each in same} == {index.digest}
     assert len({each.digest for each in other} | {index.digest}) == 6
@@ -102,7 +135,7 @@ def test_a_damaged_index_is_named(content: str, tmp_path: Path) -> None:
         ("labels", 3),
         ("num_rejects", "many"),
         ("shards", [{}]),
-        ("shards", [{"name": "../../etc", "split": "a", "num_examples": 1, "num_bytes": 1, "sha256": ""}]),
+        ("shards", [{"name": "../../etc", "split": "a", "num_examples": 1, "num_bytes": 1, "checksum": ""}]),
         ("features", {"kind": "mfcc"}),
         ("features", {"n_fft": "2048"}),
         ("format_version", 99),
@@ -134,7 +167,7 @@ def test_every_flipped_bit_is_found(config: ShardConfig, tmp_path: Path) -> None
     data = path.read_bytes()
     for offset in range(len(data)):
         path.write_bytes(data[:offset] + bytes([data[offset] ^ 1 << offset % 8]) + data[offset + 1 :])
-        assert index.verify(tmp_path) == [f"{path}: its content has changed (SHA-256 differs)"]
+        assert index.verify(tmp_path) == [f"{path}: its content has changed (its checksum differs)"]
     path.write_bytes(data)
     assert index.verify(tmp_path) == []
 
@@ -152,8 +185,9 @@ def test_every_truncation_is_found(config: ShardConfig, tmp_path: Path) -> None:
         assert index_of(info).verify(tmp_path) == [f"{path}: {length} bytes; expected {len(data)}"]
 
 
-def test_the_digest_of_shards_with_copies_is_that_of_earlier_versions() -> None:
+def test_the_digest_of_shards_with_copies_in_format_1_is_that_of_earlier_versions() -> None:
     index = ShardIndex(
+        format_version=1,
         features=FeatureConfig(),
         shards_config=ShardConfig(),
         labels=("a", "b"),

@@ -21,7 +21,7 @@ CONTENTS = {shard_name("training", i, 3): random.Random(i).randbytes(1000 + i) f
 
 
 def info(name: str, num_bytes: int) -> ShardInfo:
-    return ShardInfo(name=name, split="training", num_examples=1, num_bytes=num_bytes, sha256="")
+    return ShardInfo(name=name, split="training", num_examples=1, num_bytes=num_bytes, checksum="")
 
 
 SHARDS = tuple(info(name, len(content)) for name, content in CONTENTS.items())

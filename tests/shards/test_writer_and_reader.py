@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import struct
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +63,7 @@ def test_the_record_describes_the_file(tmp_path: Path) -> None:
         split="training",
         num_examples=3,
         num_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
+        checksum=f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}",
     )
 
 
