@@ -303,8 +303,8 @@ CASES: Mapping[str, Case] = {
         input="waveform-shards",
         sizes=_sizes(
             Size(36, repeats=1, timeout_s=240, settings={"epochs": 1}),
-            Size(0, timeout_s=7_200),
-            Size(0, repeats=5, timeout_s=36_000),
+            Size(0, timeout_s=86_400),  # the whole of Speech Commands on two cores: hours for each network
+            Size(0, repeats=5, timeout_s=86_400),
         ),
         peers={
             "cnn-report": _network("stft", "cnn", recipe="report", shards="stft"),

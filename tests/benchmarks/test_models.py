@@ -57,6 +57,14 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
     assert "| dscnn | 90.0 % | 50.0 % | 0.050 | 0.020 |" in text
 
 
+def test_the_page_of_some_words_says_how_the_published_tasks_are_run(tmp_path: Path) -> None:
+    measured = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
+    write_models(replace(measured, task="words:yes,no"), tmp_path / "models.md")
+    assert "| `--data speech_commands_v0.02 --task 12` | BC-ResNet-8 98.7 %" in (tmp_path / "models.md").read_text()
+    write_models(replace(measured, task="12"), tmp_path / "models.md")
+    assert "not run here" not in (tmp_path / "models.md").read_text()
+
+
 def test_a_failed_network_is_shown_with_the_reason(tmp_path: Path) -> None:
     write_models(results("accuracy", [peer("cnn-stft", 0.0, problem="it broke | off")]), tmp_path / "models.md")
     assert "| cnn-stft | stft | stft | **failed**: it broke / off |" in (tmp_path / "models.md").read_text()
