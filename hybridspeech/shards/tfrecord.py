@@ -11,6 +11,7 @@ file names, indexes and TensorFlow.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
@@ -65,6 +66,7 @@ def _open(field: int, length: int) -> bytes:
     return bytes((field << 3 | _LENGTH,)) + _varint(length)
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def _feature_head(name: str, kind: int, list_bytes: int) -> bytes:
     """Return one map entry up to the content of its list, whose only field has `list_bytes` bytes."""
     key = name.encode()
