@@ -286,7 +286,7 @@ class PreprocessJob:
                 self.rejects.check()
 
         self._delete_stale_records(todo)
-        groups = group_tasks(todo, engine.parallelism if is_url(self.out) else 0)
+        groups = group_tasks(todo, engine.parallelism)
         try:
             engine.map_partitions(maker, groups, on_done)
         except (KeyboardInterrupt, EngineError):

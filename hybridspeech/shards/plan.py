@@ -60,7 +60,7 @@ def group_tasks(tasks: Sequence[ShardTask], parallelism: int = 0) -> list[tuple[
     ----------
     parallelism : number of groups that are worked on at the same time. If it is given, a group may be up to
         MAX_SHARDS_PER_GROUP times as large, as long as there are GROUPS_PER_WORKER groups for each: a worker encodes one
-        shard of a group while it uploads the one before
+        shard of a group while the one before is written to the disk or uploaded
     """
     limit = max((len(task.clips) for task in tasks), default=0)
     if parallelism:

@@ -31,11 +31,11 @@ from hybridspeech.shards.sources import sound_hash
 from hybridspeech.shards.uploads import BackgroundUploads
 from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.shards.writer import ShardWriter
-from hybridspeech.storage.locations import is_url, join
+from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
 
-StartUpload = Callable[[Callable[[], None]], None]
-"""Runs an upload, immediately or in a background thread."""
+StartPublishing = Callable[[Callable[[], None]], None]
+"""Runs a function that writes a finished shard to the disk, or uploads it, in a background thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,24 +68,25 @@ class ShardMaker:
         fresh = [clip for task in tasks if not task.may_be_unchanged for clip in task.clips]
         read = read_ahead(fresh, self.features, self.on_long)  # across the shards: the store's latency counts once
         with BackgroundUploads() as uploads:
-            start = uploads.submit if is_url(self.out) else _run_now
+            publish = uploads.submit
             return [
-                self._renewed(task, start) if task.may_be_unchanged else self._make(task, read, start) for task in tasks
+                self._renewed(task, publish) if task.may_be_unchanged else self._make(task, read, publish)
+                for task in tasks
             ]
 
-    def _renewed(self, task: ShardTask, start: StartUpload) -> ShardRecord:
+    def _renewed(self, task: ShardTask, publish: StartPublishing) -> ShardRecord:
         """Renew the record of a shard if no sound has changed; else make the shard again."""
         path = self._record_path(task)
         before = parse_record(read_bytes(path)) if is_file(path) else None
         record = self._unchanged(task, before) if before else None
         if record is None:
             delete_files([path])  # it is no longer true
-            return self._make(task, read_ahead(task.clips, self.features, self.on_long), start)
+            return self._make(task, read_ahead(task.clips, self.features, self.on_long), publish)
         self._save(record)
         return record
 
-    def _make(self, task: ShardTask, recorded: Callable[[Clip], DecodedClip], start: StartUpload) -> ShardRecord:
-        """Make one shard; `start` runs its upload, after which its record is written to _progress.
+    def _make(self, task: ShardTask, recorded: Callable[[Clip], DecodedClip], publish: StartPublishing) -> ShardRecord:
+        """Make one shard; `publish` publishes it, after which its record is written to _progress.
 
         Raises
         ------
@@ -120,7 +121,7 @@ class ShardMaker:
         )
 
         try:
-            start(partial(self._publish, writer, record))
+            publish(partial(self._publish, writer, record))
         except BaseException:
             writer.discard()
             raise
@@ -179,10 +180,6 @@ class ShardMaker:
 
     def _below(self, path: str) -> str:
         return path.removeprefix(f"{self.source}/")
-
-
-def _run_now(upload: Callable[[], None]) -> None:
-    upload()
 
 
 def prepare_worker() -> None:
