@@ -79,16 +79,17 @@ def nothing_runs(timeout_s: float = 30.0) -> bool:
     return not cluster_processes(os.getpid())
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_of_the_local_engine_is_named() -> None:
     def function(items: Sequence[int]) -> int:
         if items[0] == 3:
             os.kill(os.getpid(), signal.SIGSTOP)
         return items[0]
 
-    with LocalEngine(EngineConfig(num_executors=2, stall_timeout_s=2)) as engine:
+    with LocalEngine(EngineConfig(num_executors=2, stall_timeout_s=6)) as engine:
         with pytest.raises(
             EngineError,
-            match=r"no partition was finished for 2 s: partition 3 in worker process \d+ \(stopped\); raise",
+            match=r"no partition was finished for 6 s: partition 3 in worker process \d+ \(stopped\); raise",
         ):
             engine.map_partitions(function, [[i] for i in range(5)])
         assert squares(engine) == [0, 1, 4]
