@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hybridspeech.processes.resources import num_cores
 
 PACKAGES = (
     *("hybridspeech", "numpy", "scipy", "numba", "librosa", "soundfile", "google-crc32c", "pyarrow"),
-    *("pyspark", "ray", "raydp", "tensorflow", "tf-keras", "tensorflowonspark", "tfrecord", "datasets", "torch"),
+    *("pyspark", "ray", "raydp", "tensorflow", "tf-keras", "tensorflowonspark", "tfrecord", "datasets"),
+    *("torch", "lhotse", "lilcom"),
 )
 
 
@@ -30,6 +32,11 @@ def describe_machine() -> dict[str, Any]:
         "revision": _revision(),
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def known_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of those packages that the description lists."""
+    return {name: version for name, version in versions.items() if name in PACKAGES}
 
 
 def _cpu_model() -> str:

@@ -84,6 +84,11 @@ class PeerResult:
         """The value of each repeat."""
         return [run.outcome.value for run in self.runs]
 
+    def facts(self, name: str) -> list[float]:
+        """The fact of this name of each repeat that has it; without a name, the values."""
+        facts = (run.outcome.facts for run in self.runs)
+        return [found[name] for found in facts if name in found] if name else self.values
+
     @property
     def median(self) -> float:
         """Median of the values."""
@@ -104,16 +109,19 @@ class CaseResult:
         """Return the peer of this name, or None if it was not measured or its output is wrong."""
         return next((peer for peer in self.peers if peer.name == name and peer.counts), None)
 
-    def ratio(self, name: str, baseline: str) -> float | None:
+    def ratio(self, name: str, baseline: str, fact: str = "") -> float | None:
         """Return how many times better one peer is than another: the median over the ratios of the repeats.
 
-        The peers of one repeat run within minutes of each other, under a similar load. None if one of them does not count.
+        With `fact`, that fact is compared, of which less is better, instead of the values. The peers of one repeat run within
+        minutes of each other, under a similar load. None if one of them does not count, or lacks the fact.
         """
         ours, theirs = self.peer(name), self.peer(baseline)
         if ours is None or theirs is None:
             return None
-        pairs = zip(theirs.values, ours.values, strict=False)  # only repeats that both have
-        return statistics.median(speedup(before, after, self.better) for before, after in pairs)
+        better = "lower" if fact else self.better
+        pairs = zip(theirs.facts(fact), ours.facts(fact), strict=False)  # only repeats that both have
+        ratios = [speedup(before, after, better) for before, after in pairs]
+        return statistics.median(ratios) if ratios else None
 
 
 def number(value: float) -> str:

@@ -1,13 +1,16 @@
-"""The expected spectrogram, by librosa in float64. Shares no code with the measured implementations."""
+"""The expected spectrograms, by librosa in float64. Shares no code with the measured implementations."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-NUM_SAMPLES = 16_000
+NUM_SAMPLES = SAMPLE_RATE_HZ = 16_000
 N_FFT, HOP_LENGTH = 2048, 321
+LOGMEL: Mapping[str, Any] = {"n_fft": 512, "hop_length": 160, "n_mels": 64, "fmin": 20.0, "fmax": 7_600.0}
 LIMIT_DB = 0.05
 """Largest error of a correct output. Float32 transforms stay below 0.01 dB."""
 
@@ -30,9 +33,17 @@ def spectrogram(wave: np.ndarray) -> np.ndarray:
     return decibels
 
 
-def error_db(found: np.ndarray, path: str | Path) -> float:
-    """Return the largest error in dB of the spectrogram of a clip; infinity if its shape is wrong."""
-    expected = spectrogram(read_wave(path))
+def log_mel(wave: np.ndarray) -> np.ndarray:
+    """Compute the log-mel spectrogram: float64 [shape=(64, 101)], dB re 1.0, dynamic range 80 dB."""
+    import librosa
+
+    decibels: np.ndarray = librosa.power_to_db(librosa.feature.melspectrogram(y=wave, sr=SAMPLE_RATE_HZ, **LOGMEL))
+    return decibels
+
+
+def error_db(found: np.ndarray, path: str | Path, features: str = "stft") -> float:
+    """Return the largest error in dB of the features of a clip, "stft" or "logmel"; infinity if their shape is wrong."""
+    expected = (spectrogram if features == "stft" else log_mel)(read_wave(path))
     if found.shape != expected.shape:
         return float("inf")
     return float(np.abs(found - expected).max())

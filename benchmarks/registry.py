@@ -13,12 +13,16 @@ def _sizes(tiny: Size, small: Size, full: Size) -> Mapping[str, Size]:
     return dict(zip(SIZES, (tiny, small, full), strict=True))
 
 
-def _transform(name: str, *needs: str, dtype: str = "float32") -> Peer:
-    return Peer({"transform": f"benchmarks.peers.transforms:{name}", "dtype": dtype}, needs)
+_TORCH = ("torch==2.13.0", "lhotse==1.33.0", "lilcom==1.8.2")
+"""Packages of one environment; an index with CPU builds spares several GB of CUDA libraries."""
 
 
-def _pipeline(target: str, *needs: str, **options: Any) -> Peer:
-    return Peer({"pipeline": f"benchmarks.peers.{target}", **options}, needs)
+def _transform(name: str, *needs: str, dtype: str = "float32", packages: tuple[str, ...] = ()) -> Peer:
+    return Peer({"transform": f"benchmarks.peers.transforms:{name}", "dtype": dtype}, needs, packages=packages)
+
+
+def _pipeline(target: str, *needs: str, packages: tuple[str, ...] = (), **options: Any) -> Peer:
+    return Peer({"pipeline": f"benchmarks.peers.{target}", **options}, needs, packages=packages)
 
 
 def _writer(name: str, *needs: str) -> Peer:
@@ -86,7 +90,7 @@ CASES: Mapping[str, Case] = {
             "hybridspeech-reference": _transform("reference"),
             "scipy": _transform("scipy_short_time_fft"),
             "tf-signal": _transform("tf_signal", "tensorflow"),
-            "torch-stft": _transform("torch_stft", "torch"),
+            "torch-stft": _transform("torch_stft", "torch", packages=_TORCH),
         },
         targets=(Target("hybridspeech-fast", "original", 5.0),),
         single_threaded=True,
@@ -98,7 +102,9 @@ CASES: Mapping[str, Case] = {
         "librosa in a map, padding after the transform; its records are counted, and nothing is written. `bare-loop` is "
         "one process per core that calls the reader, kernel and shard writer of this package, without an engine; its "
         "imports and compilation are start-up. `ray-data`, `tf-data` and `hf-datasets` write their usual formats: Parquet, "
-        "TFRecords of serialized tensors, Arrow; `ray-data` and `hf-datasets` call the reader and kernel of this package.",
+        "TFRecords of serialized tensors, Arrow; `ray-data` and `hf-datasets` call the reader and kernel of this package. "
+        "`torch-loader` is `torch.stft` in a DataLoader with one worker per core, whose batches of 64 are appended to one "
+        "file.",
         target="benchmarks.cases.stage:measure",
         unit="clips/s",
         sizes=_sizes(
@@ -115,11 +121,39 @@ CASES: Mapping[str, Case] = {
             "ray-data": _pipeline("ray_data:run", "ray"),
             "tf-data": _pipeline("tf_data:run", "tensorflow"),
             "hf-datasets": _pipeline("hf_datasets:run", "datasets"),
+            "torch-loader": _pipeline("torch_loader:run", "torch", packages=_TORCH),
         },
         baselines=("original", "bare-loop"),
         targets=(
             Target("spark-all-cores", "original", 30.0, bound="bare-loop"),
-            Target("spark-all-cores", "bare-loop", 0.85),
+            Target("spark-all-cores", "bare-loop", 0.9),
+            Target("local", "spark-all-cores", 0.95),
+            Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop"),
+            Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop", fact="clip_cpu_ms"),
+        ),
+    ),
+    "logmel-stage": Case(
+        title="The whole stage: a folder of clips to log-mel features",
+        about="As above, to 64 bands of 10 ms. `lhotse` is `compute_and_store_features` with Fbank and lilcom archives, one "
+        "job per core: Kaldi's filter banks, with lossy compression, so that only number, shape and range of its output are "
+        "checked. `torch-loader` is as above, with the filters of librosa.",
+        target="benchmarks.cases.stage:measure",
+        unit="clips/s",
+        sizes=_sizes(
+            Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(64_721, repeats=2, timeout_s=7_200)
+        ),
+        peers={
+            "lhotse": _pipeline("lhotse_features:run", "lhotse", packages=_TORCH),
+            "torch-loader": _pipeline("torch_loader:run", "torch", packages=_TORCH, features="logmel"),
+            "bare-loop": _pipeline("bare_loop:run", features="logmel"),
+            "local": _pipeline("ours:run", engine="local", features="logmel"),
+            "spark-all-cores": _pipeline("ours:run", "pyspark", engine="spark", master="local[*]", features="logmel"),
+        },
+        baselines=("lhotse", "bare-loop"),
+        targets=(
+            Target("spark-all-cores", "lhotse", 2.0),
+            Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop"),
+            Target("spark-all-cores", "bare-loop", 0.9),
         ),
     ),
     "stft-scale": Case(

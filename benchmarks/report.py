@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,10 @@ _INTRODUCTION = """\
 
 This page is written by `python -m benchmarks report`; do not edit it. Each repeat runs in a fresh process, the peers
 alternate, and a value counts only if the output is correct. Values are medians, with minimum and maximum in brackets; a
-ratio is the median over the ratios of the repeats. Start-up is not included. Memory is the peak of all processes of a
-peer (proportional set size, sampled twice per second, or less often where sampling needed more than 2 % of a core), in
-MB of 10^6 bytes. The [2020 report's pipeline](index.md#the-2020-report) is the peer `original`. To measure again:
+ratio is the median over the ratios of the repeats. Start-up is not included. CPU is the CPU time per clip of all
+processes of a peer. Memory is the peak of all processes of a peer (proportional set size, sampled twice per second, or
+less often where sampling needed more than 2 % of a core), in MB of 10^6 bytes. The [2020 report's
+pipeline](index.md#the-2020-report) is the peer `original`. To measure again:
 
 {commands}
 """
@@ -93,10 +95,12 @@ def _section(case: CaseResult, run: Results, size: str, image: str | None) -> It
     yield from _table(case, spec)
     yield ""
     for target in spec.targets:
-        ratio = case.ratio(target.peer, target.baseline)
+        ratio = case.ratio(target.peer, target.baseline, target.fact)
         if ratio is not None:
-            yield f"- `{target.peer}` at least {target.ratio:g} x `{target.baseline}`: {_verdict(case, target, ratio)}."
-    if any(case.ratio(target.peer, target.baseline) is not None for target in spec.targets):
+            measure = f" in {_FACTS[target.fact][0]} time" if target.fact else ""
+            verdict = _verdict(case, target, ratio)
+            yield f"- `{target.peer}` at least {target.ratio:g} x `{target.baseline}`{measure}: {verdict}."
+    if any(case.ratio(target.peer, target.baseline, target.fact) is not None for target in spec.targets):
         yield ""
     if image:
         yield f"![{spec.title}, in {case.unit}]({image})\n"
@@ -105,9 +109,10 @@ def _section(case: CaseResult, run: Results, size: str, image: str | None) -> It
 def _verdict(case: CaseResult, target: Target, ratio: float) -> str:
     if ratio >= target.ratio:
         return f"{ratio:.2f} x, reached"
-    bound = case.ratio(target.bound, target.baseline) if target.bound else None
+    bound = case.ratio(target.bound, target.baseline, target.fact) if target.bound else None
     reach = "" if bound is None else f" (`{target.bound}`, an upper limit, is {bound:.2f} x)"
-    return f"{ratio:.2f} x, **not reached**{reach}"
+    reason = target.reason and f": {target.reason}"
+    return f"{ratio:.2f} x, **not reached**{reach}{reason}"
 
 
 def _table(case: CaseResult, spec: Case) -> Iterator[str]:
@@ -130,13 +135,12 @@ def _table(case: CaseResult, spec: Case) -> Iterator[str]:
 
 def _cells(case: CaseResult, peer: PeerResult, baselines: Sequence[str], facts: Sequence[str]) -> list[str]:
     startup = sorted(run.outcome.startup_s for run in peer.runs)[len(peer.runs) // 2]
-    first = peer.runs[0].outcome.facts
     return [
         f"{number(peer.median)} ({number(min(peer.values))} to {number(max(peer.values))})",
         *(f"{case.ratio(peer.name, name):.2f}" for name in baselines),
         f"{startup:.1f} s",
         f"{max(run.peak_mb for run in peer.runs):,.0f} MB",
-        *(_FACTS[name][1].format(first[name]) if name in first else "" for name in facts),
+        *(_FACTS[name][1].format(statistics.median(peer.facts(name))) if peer.facts(name) else "" for name in facts),
     ]
 
 

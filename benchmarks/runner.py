@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.environments import PeerEnvironments
 from benchmarks.inputs import Inputs
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, known_versions
 from benchmarks.records import CaseResult, Job, Outcome, PeerResult, Results, Run, number
 from benchmarks.registry import CASES, select
-from benchmarks.spec import Case
+from benchmarks.spec import Case, Peer
 from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.processes.environment import SINGLE_THREADED, python_path
@@ -68,9 +69,11 @@ def run(patterns: Sequence[str] = (), settings: RunSettings | None = None, on_pr
         inputs = Inputs(Path(folder), settings.data, task)
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         results = Results(date=date, size=size, source=inputs.source, task=task, machine=describe_machine())
+        environments = PeerEnvironments(Path(folder), on_progress)
         for name, peers in chosen.items():
-            measured = run_case(name, peers, size, inputs, settings.repeats, on_progress)
+            measured = run_case(name, peers, size, inputs, settings.repeats, on_progress, environments)
             results = replace(results, cases=(*results.cases, measured))
+            results.machine["versions"].update(known_versions(environments.versions))
             if settings.out is not None:
                 results.save(settings.out)
     return results
@@ -83,10 +86,17 @@ def run_case(
     inputs: Inputs,
     repeats: int | None = None,
     on_progress: OnProgress = silent,
+    environments: PeerEnvironments | None = None,
 ) -> CaseResult:
-    """Measure some peers of one case. An interrupt ends the case, and the finished repeats are kept."""
+    """Measure some peers of one case. An interrupt ends the case, and the finished repeats are kept.
+
+    Parameters
+    ----------
+    environments : makes the environments of peers whose packages are not installed; None: these peers are skipped
+    """
     case, work = CASES[name], CASES[name].sizes[size]
-    able = [peer for peer in peers if not case.peers[peer].missing()]
+    pythons, skipped = interpreters({peer: case.peers[peer] for peer in peers}, environments)
+    able = list(pythons)
     source = inputs.get(case.input, work.num_clips) if able else Path()
     environment = _environment(case)
     runs: dict[str, list[Run]] = {peer: [] for peer in able}
@@ -97,20 +107,34 @@ def run_case(
                 if kind := case.peers[peer].shards:
                     settings["shards"] = str(inputs.get(kind, work.num_clips))
                 job = Job(target=case.target, source=str(source), settings=settings)
-                runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s))
+                runs[peer].append(run_apart(job, inputs.folder, environment, work.timeout_s, pythons[peer]))
                 on_progress(Progress(stage=name, message=_line(name, peer, repeat, runs[peer][-1], case.unit)))
     except KeyboardInterrupt:
         if not any(runs.values()):
             raise
         on_progress(Progress(stage=name, message=f"{name}: interrupted; the finished repeats are kept"))
-    done = tuple(_peer_result(case, peer, runs) for peer in peers)
+    done = (PeerResult(name=peer, runs=tuple(runs.get(peer, ())), skipped=skipped.get(peer, "")) for peer in peers)
+    done = tuple(peer if peer.runs or peer.skipped else replace(peer, skipped="interrupted") for peer in done)
     return CaseResult(name=name, unit=case.unit, better=case.better, num_clips=work.num_clips, peers=_compared(done))
 
 
-def _peer_result(case: Case, peer: str, runs: Mapping[str, Sequence[Run]]) -> PeerResult:
-    if peer in runs:
-        return PeerResult(name=peer, runs=tuple(runs[peer]), skipped="" if runs[peer] else "interrupted")
-    return PeerResult(name=peer, skipped=f"{' and '.join(case.peers[peer].missing())} not installed")
+def interpreters(
+    peers: Mapping[str, Peer], environments: PeerEnvironments | None
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the command of the interpreter of each peer, and the reason why others are skipped, by their names."""
+    pythons, skipped = dict[str, list[str]](), dict[str, str]()
+    for name, peer in peers.items():
+        missing = peer.missing()
+        if not missing:
+            pythons[name] = [sys.executable]
+        elif environments is None or not peer.packages:
+            skipped[name] = f"{' and '.join(missing)} not installed"
+        else:
+            try:
+                pythons[name] = environments.python(peer.packages)
+            except ConfigError as error:
+                skipped[name] = f"{' and '.join(missing)} can't be installed: {error}"
+    return pythons, skipped
 
 
 def _compared(peers: Sequence[PeerResult]) -> tuple[PeerResult, ...]:
@@ -131,12 +155,18 @@ def _environment(case: Case) -> dict[str, str]:
     return {**kept, **_ALWAYS, **(_ONE_THREAD if case.single_threaded else {}), "PYTHONPATH": python_path()}
 
 
-def run_apart(job: Job, folder: Path, environment: Mapping[str, str], timeout_s: float) -> Run:
+def run_apart(
+    job: Job,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    python: Sequence[str] = (sys.executable,),
+) -> Run:
     """Run one repeat in a fresh process with files in `folder`. A failure becomes the `problem` of the outcome."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         job_path, outcome_path, log = (Path(scratch, name) for name in ("job.json", "outcome.json", "log"))
         job_path.write_text(json.dumps(to_json(job)), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.worker", str(job_path), str(outcome_path)]
+        command = [*python, "-m", "benchmarks.worker", str(job_path), str(outcome_path)]
         started = time.monotonic()
         with GuardedProcess(command, env=environment, log=log, terminate_s=TERMINATE_S) as process:
             memory = _Memory(process.pid)

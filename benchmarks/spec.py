@@ -14,12 +14,14 @@ SIZES = ("tiny", "small", "full")
 class Peer:
     """An implementation that is timed. It is skipped, and the report says so, if a module in `needs` is not installed.
 
+    `packages` are what pip installs for it into an environment of its own if a module is missing; empty: nothing.
     `shards` is the kind of a second input, which the function gets as `shards`; empty: there is none.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     shards: str = ""
+    packages: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """Modules of `needs` that are not installed."""
@@ -40,13 +42,16 @@ class Size:
 class Target:
     """`peer` is at least `ratio` times as good as `baseline`.
 
-    `bound` names a peer that is an upper limit for `peer`; the report shows its ratio when the target is missed.
+    `fact` names a fact of the outcomes, of which less is better, that is compared instead of the values. When the target is
+    missed, the report shows `reason`, and the ratio of `bound`, a peer that is an upper limit for `peer`.
     """
 
     peer: str
     baseline: str
     ratio: float
     bound: str = ""
+    fact: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

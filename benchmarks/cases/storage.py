@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
+from benchmarks.cpu_time import cpu_s
 from benchmarks.peers.object_store import object_store
 from benchmarks.peers.ours import warm_up
 from benchmarks.records import Outcome
@@ -80,12 +79,5 @@ def _locations(source: Path, scratch: Path, store: bool) -> Iterator[tuple[str, 
 
 def _cpu_s() -> tuple[float, float]:
     """Return the CPU time of this process and its workers, and that of the S3 server, in seconds."""
-    here = psutil.Process()
-    times = {here: here.cpu_times()}
-    for process in here.children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            times[process] = process.cpu_times()
-    servers = {process for process in times if process is not here and process.name() == "weed"}
-    total = {process: spent.user + spent.system for process, spent in times.items()}
-    store_s = sum(total[process] for process in servers)
-    return sum(total.values()) - store_s, store_s
+    store_s = cpu_s("weed")
+    return cpu_s() - store_s, store_s

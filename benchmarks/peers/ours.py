@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,22 @@ from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
+from hybridspeech.shards.worker import prepare_worker
 
 
-def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> Stage:
+def run(source: Path, out: Path, *, engine: str, master: str | None = None, features: str = "stft") -> Stage:
     """Preprocess a folder on all cores, or on those of `master`. Listing the source is part of the work.
 
-    Start-up is that of the engine, with imports and compilation in this process.
+    Start-up is that of the engine, with imports and compilation in this process and in its workers.
     """
+    wanted = FeatureConfig(kind=features)  # type: ignore[arg-type]
     config = EngineConfig(master=master, num_executors=None if master else num_cores())
     watch = Stopwatch()
     warm_up()
     with ENGINES.load(engine)(config) as opened:
+        opened.map_partitions(_prepare, [[0]] * opened.parallelism)
         watch.started()
-        result = preprocess(source, out, engine=opened)
+        result = preprocess(source, out, features=wanted, engine=opened)
         watch.done()
     problem = f"{result.num_rejects} clips were rejected" if result.num_rejects else ""
     return Stage(
@@ -36,6 +40,10 @@ def run(source: Path, out: Path, *, engine: str, master: str | None = None) -> S
         facts={"digest": result.digest},
         problem=problem,
     )
+
+
+def _prepare(_: Sequence[int]) -> None:
+    prepare_worker()
 
 
 def warm_up() -> None:

@@ -27,6 +27,7 @@ APART = [
 ]
 SLOW = [
     *(f"stft-stage/{peer}" for peer in ("original", "bare-loop", "local", "tf-data", "hf-datasets")),
+    "logmel-stage/bare-loop",
     "stft-scale/few",
     "storage-preprocess/s3",
     *("train-throughput/keras-fit", "train-startup/local-1"),

@@ -58,11 +58,23 @@ def test_a_target_is_checked(document: Path) -> None:
 
 
 def test_a_missed_target_is_shown_with_its_upper_limit(tmp_path: Path) -> None:
-    peers = [peer("original", 100), peer("bare-loop", 2400), peer("spark-all-cores", 2100)]
+    peers = [peer("original", 100), peer("bare-loop", 2400), peer("spark-all-cores", 2200)]
     write_report([results("stft-stage", peers)], tmp_path / "benchmarks.md")
     text = (tmp_path / "benchmarks.md").read_text()
-    assert "30 x `original`: 21.00 x, **not reached** (`bare-loop`, an upper limit, is 24.00 x)." in text
-    assert "0.85 x `bare-loop`: 0.88 x, reached." in text
+    assert "30 x `original`: 22.00 x, **not reached** (`bare-loop`, an upper limit, is 24.00 x)." in text
+    assert "0.9 x `bare-loop`: 0.92 x, reached." in text
+
+
+def test_a_target_may_compare_a_fact_of_which_less_is_better(tmp_path: Path) -> None:
+    peers = [
+        peer("torch-loader", 1000, 1000, facts={"clip_cpu_ms": 1.2}),
+        peer("spark-all-cores", 1000, 1000, facts={"clip_cpu_ms": 0.6}),
+    ]
+    write_report([results("stft-stage", peers)], tmp_path / "benchmarks.md")
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "1.6 x `torch-loader`: 1.00 x, **not reached**" in text
+    assert "1.6 x `torch-loader` in CPU time: 2.00 x, reached." in text
+    assert "| 0.60 ms |" in text
 
 
 def test_machine_and_versions_are_shown(document: Path) -> None:

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psutil
+
+from benchmarks.cpu_time import cpu_s
+
+SPIN = "import time\nwhile time.process_time() < 0.3: pass\n"
+
+
+def test_children_that_have_ended_and_those_that_run_are_counted() -> None:
+    before_s = cpu_s()
+    subprocess.run([sys.executable, "-c", SPIN], check=True)
+    assert cpu_s() - before_s >= 0.25
+    command = [sys.executable, "-c", SPIN + "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert cpu_s() - before_s >= 0.5
+        child.communicate(b"\n")
+
+
+def test_processes_are_counted_by_name() -> None:
+    assert cpu_s(psutil.Process().name()) > 0
+    assert cpu_s("no such name") == 0
