@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hybridspeech.errors import ConfigError, MissingExtraError, StorageError
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage import retries
 from hybridspeech.storage.filesystems import untested_note
 from hybridspeech.storage.locations import is_url, join, normalized
@@ -57,6 +59,18 @@ def test_files_are_listed_at_any_depth_in_the_order_of_names(place: str) -> None
     assert [(stat.name, stat.num_bytes) for stat in list_files(place)] == [("a.wav", 5), ("b/1.wav", 7), ("b/2.wav", 7)]
     assert [stat.name for stat in list_files(join(place, "b"))] == ["1.wav", "2.wav"]
     assert list_files(join(place, "nothing")) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_hundred_thousand_objects_are_a_source(s3_url: str) -> None:
+    names = [f"word{i % 30:02}/{i:05}_nohash_0.wav" for i in range(100_000)]
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda name: write_bytes(join(s3_url, name), b"RIFF"), names))
+    assert [(stat.name, stat.num_bytes) for stat in list_files(s3_url)] == [(name, 4) for name in sorted(names)]
+    manifest = read_manifest(s3_url)
+    assert [clip.clip_id for clip in manifest.clips] == sorted(names)
+    assert len(manifest.labels) == 30
 
 
 def test_a_name_with_the_same_beginning_is_not_listed(place: str) -> None:
