@@ -9,6 +9,7 @@ from hybridspeech.errors import ConfigError
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.models.custom_network import build_custom_network, check_custom_network, is_custom
 from hybridspeech.models.networks import MODELS, SMALLEST_INPUT
+from hybridspeech.patches.tensorflow_autograph import write_no_bytecode
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
 
@@ -78,3 +79,4 @@ def import_tensorflow() -> None:
         import tf_keras  # noqa: F401
 
         tensorflow.config.list_physical_devices()
+    write_no_bytecode()
