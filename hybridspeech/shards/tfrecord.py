@@ -123,8 +123,10 @@ class RecordBuffer:
         """Return the record with these features before the array; valid until the next call."""
         if self._dtype == "int16":
             self._stored[...] = to_pcm16(self.payload)
-        elif self.payload is not self._stored:
-            self._stored[...] = self.payload
+        elif self._dtype == "float16":
+            from hybridspeech.features.kernels import to_float16
+
+            to_float16(self.payload.reshape(-1), self._stored.reshape(-1).view("<u2"))
         head = encode_head(small, self._name, self._dtype, self._num_bytes)
         if HEADER_BYTES + len(head) > _HEAD_BYTES:
             raise ConfigError(
