@@ -6,6 +6,7 @@ other format. Knows nothing of libsndfile.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
 import os
@@ -23,6 +24,7 @@ TOLERANCE_S = 0.1
 """A declared duration is rounded, and may include the encoder's padding."""
 
 
+@functools.cache
 def is_installed() -> bool:
     """Tell whether PyAV is installed, without importing it."""
     return importlib.util.find_spec("av") is not None

@@ -24,7 +24,8 @@ def is_recording(name: str) -> bool:
 
 def is_supported(name: str) -> bool:
     """Tell whether a file name ends as that of an audio file that can be decoded here."""
-    return name.lower().endswith((*AUDIO_SUFFIXES, *(PYAV_SUFFIXES if ffmpeg.is_installed() else ())))
+    name = name.lower()
+    return name.endswith(AUDIO_SUFFIXES) or (name.endswith(PYAV_SUFFIXES) and ffmpeg.is_installed())
 
 
 def remedy() -> str:

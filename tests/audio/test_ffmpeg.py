@@ -88,3 +88,12 @@ def test_without_pyav_the_remedy_is_named(name: str, monkeypatch: pytest.MonkeyP
         decode_bytes(BAD[name][1](), CONFIG)
     assert caught.value.reason == "unsupported"
     assert not is_supported(f"a.{name}")
+
+
+def test_pyav_is_looked_up_for_recordings_of_phones_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> bool:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(ffmpeg, "is_installed", refuse)
+    assert is_supported("a.WAV")
+    assert not is_supported("a.txt")
