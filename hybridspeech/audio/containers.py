@@ -47,9 +47,8 @@ def canonical_samples(head: bytes, num_samples: int) -> np.ndarray:
     float32 [shape=(num_samples,)], full scale = 1.0
     """
     samples = np.frombuffer(head, "<i2", min(num_samples, (len(head) - WAV_HEADER_BYTES) // 2), WAV_HEADER_BYTES)
-    wave = np.empty(num_samples, np.float32)
+    wave = np.zeros(num_samples, np.float32)
     from_pcm16(samples, out=wave[: samples.size])
-    wave[samples.size :] = 0
     return wave
 
 

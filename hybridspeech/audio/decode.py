@@ -125,7 +125,7 @@ def _opened(path: str | Path) -> Iterator[int]:
             yield descriptor
         return
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a Path takes three times as long
+        if not stat.S_ISREG(Path(path).stat().st_mode):
             raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
         # O_NONBLOCK: the path may have become a pipe since the stat, and opening that would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

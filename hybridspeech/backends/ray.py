@@ -117,7 +117,7 @@ def check_shared(plan: TrainPlan) -> None:
 
     run = RunDirectory(plan.run)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    with probed_storage(str(run.workers_dir), ()) as storage:
+    with probed_storage(str(run.workers_dir)) as storage:
         task = ray.remote(num_cpus=0)(host_without)
         asked = [task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
         try:

@@ -196,7 +196,7 @@ def _check_shared(context: Any, plan: TrainPlan) -> None:
     from hybridspeech.shards.shared_storage import probed_storage
 
     run, workers = RunDirectory(plan.run), plan.cluster.num_workers
-    with translated_errors(), probed_storage(str(run.workers_dir), ()) as storage:
+    with translated_errors(), probed_storage(str(run.workers_dir)) as storage:
         tasks = context.parallelize(range(workers), workers).barrier()
         answers = tasks.mapPartitions(lambda _: [host_without(storage)]).collect()
     check_hosts(run, answers)

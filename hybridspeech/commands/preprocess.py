@@ -128,7 +128,7 @@ def preprocess(
         recorded = split_long(recorded, features.clip_duration_ms)
     found = add_copies(recorded, augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
-    warnings = source_warnings(recorded.clips, manifest, recorded.split_rule)
+    warnings = source_warnings(recorded.clips.names(), manifest, recorded.split_rule)
     notes = (_describe(found, shards), *found.notes, *warnings, *augment_notes, *_untested_notes(source, out))
     for message in notes:
         on_progress(Progress(stage="manifest", message=message))
@@ -182,7 +182,7 @@ def _run(
 
 def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: float, work_s: float) -> PreprocessResult:
     cuts_s = job.cuts_s(index)
-    recorded = counted(sum(not clip.copy for clip in job.manifest.clips), "clip")
+    recorded = counted(job.manifest.clips.num_recorded, "clip")
     if cut := describe_cut(cuts_s.values(), recorded, job.features.clip_duration_ms):
         job.on_progress(Progress(stage="shards", message=f"{cut}; {CUT_REMEDY}"))
     return PreprocessResult(

@@ -163,7 +163,7 @@ def make_source(
         shards=shards,
         max_rejects=max_rejects,
         on_long=manifest.on_long,
-        notes=(*found.notes, *source_warnings(found.clips, manifest, found.split_rule)),
+        notes=(*found.notes, *source_warnings(found.clips.names(), manifest, found.split_rule)),
     )
 
 
@@ -172,10 +172,7 @@ def source_data(clips: ClipSource) -> TrainingData:
     settings = [to_json(clips.features), to_json(clips.shards), clips.labels]
     if clips.on_long != "cut":  # the digest of a run without this setting stays the same
         settings.append(clips.on_long)
-    named = [
-        [task.name, *([clip.clip_id, clip.label, clip.path, clip.excerpt] for clip in task.clips)]
-        for task in clips.tasks
-    ]
+    named = [[task.name, *task.clips.values("clip_id", "label", "path", "excerpt")] for task in clips.tasks]
     return TrainingData(
         summary=DataSummary(features=clips.features),
         shards="",

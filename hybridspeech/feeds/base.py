@@ -70,7 +70,8 @@ class ClipSource:
 
     def training_counts(self) -> list[int]:
         """Count the training clips of each label, in index order; some may turn out to be unusable."""
-        counts = Counter(clip.label for task in self.tasks if task.split == "training" for clip in task.clips)
+        training = (task for task in self.tasks if task.split == "training")
+        counts = Counter(label for task in training for label in task.clips.column("label"))
         return [counts[label] for label in range(len(self.labels))]
 
     def _encoded(

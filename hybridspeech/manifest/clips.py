@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hybridspeech.config import SPLITS
+
+if TYPE_CHECKING:
+    from hybridspeech.manifest.clip_table import ClipTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +66,18 @@ class Manifest:
     sentences for the user.
     """
 
-    clips: tuple[Clip, ...]
+    clips: ClipTable
     labels: tuple[str, ...]
     source: str
     split_rule: str
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def of_split(self, split: str) -> tuple[Clip, ...]:
+    def of_split(self, split: str) -> ClipTable:
         """Return the clips of one split, sorted by `clip_id`."""
-        return tuple(clip for clip in self.clips if clip.split == split)
+        return self.clips.of_split(split)
 
     def counts(self) -> dict[str, int]:
         """Return the number of clips of each split, in the order of ``config.SPLITS``."""
-        found = Counter(clip.split for clip in self.clips)
+        found = self.clips.coded("split").counts()
         return {split: found[split] for split in SPLITS}

@@ -19,7 +19,7 @@ UNFINISHED_NAME = "_unfinished"
 """Folder inside a data set that `data synthesize` or `data download` has not finished."""
 
 
-def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
+def list_words(source: str, ignored: list[str]) -> list[tuple[str, list[str]]]:
     """List all clips below the word folders of a source.
 
     Parameters
@@ -29,8 +29,8 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
 
     Returns
     -------
-    (path relative to `source`, word) of each clip. Recordings that can't be decoded, such as .m4a, are among them, to be
-    rejected by name, unless a converted file is beside them
+    Each word with the paths of its clips, relative to `source`. Recordings that can't be decoded, such as .m4a, are among
+    them, to be rejected by name, unless a converted file is beside them
 
     Raises
     ------
@@ -47,7 +47,7 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
     for word, names in words.items():
         originals = converted_originals(names)
         ignored += map(valid_text, originals)
-        found += [(name, word) for name in names if name not in originals]
+        found.append((word, [name for name in names if name not in originals] if originals else names))
     empty = [word for word, names in words.items() if not any(map(is_supported, names))]
     if empty:
         some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
@@ -57,7 +57,7 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, str]]:
             f"{source}: no audio file in {some}; put clips there ({' '.join(AUDIO_SUFFIXES)}), or remove the "
             f"folder{advice}"
         )
-    if not found:
+    if not any(names for _, names in found):
         raise ManifestError(f"{source}: no word folder here; expected SOURCE/word/clip.wav{_likely_cause(ignored)}")
     return found
 

@@ -3,33 +3,84 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
-from hybridspeech.manifest.splits import Entry
+import numpy as np
+import xxhash
+
+from hybridspeech.manifest.source_rows import SourceRows
+from hybridspeech.manifest.text_columns import CHUNK, FILE_NAME, chunks_of
 from hybridspeech.storage.locations import is_url
 
 
-def find_same_files(entries: Sequence[Entry]) -> Iterator[tuple[int, int, str]]:
-    """Yield (first index, second index, path) of each entry whose file has occurred before.
+def find_same_files(rows: SourceRows) -> Iterator[tuple[int, int, str]]:
+    """Yield (first place, second place, path) of each row whose file has occurred before.
 
     A local path is normalised and its links are resolved; a URL is compared as it is.
     """
-    seen: dict[str, int] = {}
-    for index, path in enumerate(_real_paths(entry.path for entry in entries)):
-        first = seen.setdefault(path, index)
-        if first != index:
-            yield first, index, path
+    folder_of = cache(_read_folder)
+    if rows.path is None and (is_url(rows.root) or _has_no_links(rows, folder_of)):
+        return  # different ids are different files
+    hashes = np.concatenate(
+        [
+            np.array([xxhash.xxh3_64_intdigest(_real_path(path, folder_of)) for path in paths], np.uint64)
+            for first in range(0, len(rows), CHUNK)
+            if (paths := rows.encoded_paths(first, CHUNK))
+        ]
+    )
+    seen: dict[bytes, int] = {}
+    for place in _repeated(hashes).tolist():
+        path = _real_path(rows.encoded_paths(place, 1)[0], folder_of)
+        first = seen.setdefault(path, place)
+        if first != place:
+            yield first, place, path.decode(*FILE_NAME)
 
 
-def _real_paths(paths: Iterable[str]) -> Iterator[str]:
-    folders: dict[str, str] = {}  # resolving every component of every path takes ten times as long
-    for path in paths:
-        if is_url(path):
-            yield path
-            continue
-        folder, _, name = path.rpartition("/")
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder or "/")
-        real = f"{folders[folder].rstrip('/')}/{name}"
-        yield os.path.realpath(real) if Path(real).is_symlink() else real
+def _repeated(hashes: np.ndarray) -> np.ndarray:
+    """Return the places of all values that occur twice or more, sorted."""
+    order = np.argsort(hashes, kind="stable")
+    is_same = hashes[order[1:]] == hashes[order[:-1]]
+    is_repeated = np.append(is_same, False) | np.append(False, is_same)
+    return np.sort(order[is_repeated])
+
+
+def _has_no_links(rows: SourceRows, folder_of: Callable[[bytes], _Folder]) -> bool:
+    """Tell whether no two folders below `root` are the same one, and no file is a link."""
+    root = rows.root.encode(*FILE_NAME)
+    below = {clip_id.rpartition("/")[0] for chunk in chunks_of(rows.clip_id) for clip_id in chunk}
+    folders = [folder_of(root + b"/" + name.encode(*FILE_NAME)) for name in below]
+    return len({folder.path for folder in folders}) == len(folders) and not any(
+        folder.links is None or folder.links for folder in folders
+    )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder: its real path, and the names of the links in it; None if it can't be listed."""
+
+    path: bytes
+    links: frozenset[bytes] | None
+
+
+def _read_folder(folder: bytes) -> _Folder:
+    real = os.path.realpath(folder or b"/")
+    try:
+        with os.scandir(real) as items:
+            return _Folder(real, frozenset(item.name for item in items if item.is_symlink()))
+    except (FileNotFoundError, NotADirectoryError):
+        return _Folder(real, frozenset())
+    except OSError:
+        return _Folder(real, None)
+
+
+def _real_path(path: bytes, folder_of: Callable[[bytes], _Folder]) -> bytes:
+    """Return the path without links. All components of every path resolved one by one take ten times as long."""
+    if not path.startswith(b"/"):  # a URL
+        return path
+    parent, _, name = path.rpartition(b"/")
+    folder = folder_of(parent)
+    real = folder.path.rstrip(b"/") + b"/" + name
+    is_link = os.path.islink(real) if folder.links is None else name in folder.links  # noqa: PTH114 - bytes
+    return os.path.realpath(real) if is_link else real

@@ -5,13 +5,17 @@ The driver reads the duration of every recording. Those on an object store are d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
 from hybridspeech.audio.decode import NEGLIGIBLE_S, duration_s
 from hybridspeech.errors import AudioError, counted
+from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest, part_suffix
+from hybridspeech.manifest.text_columns import CHUNK, binary_column
 
 SMALLEST_REST = 0.5
 """A rest of at least this share of the clip duration becomes a clip, padded with zeros; a shorter one is dropped."""
@@ -23,28 +27,34 @@ def split_long(manifest: Manifest, clip_duration_ms: int) -> Manifest:
 
     The id of a part is that of the recording, with the start: ``yes/a.wav@2000ms``. A recording that can't be decoded stays.
     """
-    with ThreadPoolExecutor(READERS, thread_name_prefix="hybridspeech-durations") as pool:
-        durations_ms = list(pool.map(_duration_ms, manifest.clips))
-    clips: list[Clip] = []
-    num_long, dropped_ms = 0, list[float]()
-    for clip, duration_ms in zip(manifest.clips, durations_ms, strict=True):
-        if duration_ms < clip_duration_ms + 1000 * NEGLIGIBLE_S:
-            clips.append(clip)
-            continue
-        parts = list(_parts(clip, duration_ms, clip_duration_ms))
-        clips += parts
-        num_long += 1
-        dropped_ms.append(max(0.0, duration_ms - len(parts) * clip_duration_ms))
-    if not num_long:
+    durations_ms = _durations_ms(manifest.clips)
+    is_long = durations_ms >= clip_duration_ms + 1000 * NEGLIGIBLE_S
+    if not is_long.any():
         return manifest
+    long = np.flatnonzero(is_long)
+    num_parts = [_num_parts(duration_ms, clip_duration_ms) for duration_ms in durations_ms[long].tolist()]
+    dropped_ms = [
+        max(0.0, duration_ms - count * clip_duration_ms)
+        for duration_ms, count in zip(durations_ms[long].tolist(), num_parts, strict=True)
+    ]
+    parts = _parts(manifest.clips.take(np.repeat(long, num_parts)), num_parts, clip_duration_ms)
+    clips = ClipTable.concat([manifest.clips.take(np.flatnonzero(~is_long)), parts]).sorted_by_id()
     note = (
-        f"{counted(num_long, 'recording')} longer than {clip_duration_ms:,} ms: split into "
-        f"{counted(len(clips) - len(manifest.clips) + num_long, 'clip')}; rests of less than half a clip, "
+        f"{counted(len(long), 'recording')} longer than {clip_duration_ms:,} ms: split into "
+        f"{counted(len(parts), 'clip')}; rests of less than half a clip, "
         f"{sum(dropped_ms) / 1000:,.1f} s in total, were dropped; the parts have the label of their recording, so each must "
         "hold the word"
     )
-    ordered = tuple(sorted(clips, key=lambda clip: clip.clip_id))
-    return replace(manifest, clips=ordered, notes=(*manifest.notes, note))
+    return replace(manifest, clips=clips, notes=(*manifest.notes, note))
+
+
+def _durations_ms(clips: ClipTable) -> np.ndarray:
+    """Return the duration of each recording: float64 [shape=(num_clips,)]."""
+    found = [np.zeros(0)]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="hybridspeech-durations") as pool:
+        for first in range(0, len(clips), CHUNK):
+            found.append(np.array(list(pool.map(_duration_ms, clips[first : first + CHUNK])), np.float64))
+    return np.concatenate(found)
 
 
 def _duration_ms(clip: Clip) -> float:
@@ -57,8 +67,20 @@ def _duration_ms(clip: Clip) -> float:
         return 0.0
 
 
-def _parts(clip: Clip, duration_ms: float, clip_duration_ms: int) -> Iterator[Clip]:
+def _num_parts(duration_ms: float, clip_duration_ms: int) -> int:
     whole, rest_ms = divmod(duration_ms, clip_duration_ms)
-    for part in range(int(whole) + (rest_ms >= SMALLEST_REST * clip_duration_ms)):
-        start_ms = part * clip_duration_ms
-        yield replace(clip, clip_id=clip.clip_id + part_suffix(start_ms), start_ms=start_ms)
+    return int(whole) + (rest_ms >= SMALLEST_REST * clip_duration_ms)
+
+
+def _parts(recordings: ClipTable, num_parts: Sequence[int], clip_duration_ms: int) -> ClipTable:
+    """Return the parts of recordings, each of which is there once per part."""
+    import pyarrow
+
+    starts_ms = [part * clip_duration_ms for count in num_parts for part in range(count)]
+    names = zip(recordings.values("clip_id", "path"), starts_ms, strict=True)
+    ids, paths = zip(*((clip_id + part_suffix(start_ms), path) for (clip_id, path), start_ms in names), strict=True)
+    return recordings.replaced(
+        clip_id=pyarrow.array(ids, pyarrow.large_string()),
+        path=binary_column(paths),
+        start_ms=np.array(starts_ms, np.int64),
+    )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from hybridspeech.manifest.clips import Manifest
+
+GROUP_ROWS = 1 << 20
+"""Clips of one row group: the default of pyarrow, on which the bytes depend."""
 
 
 def to_parquet(manifest: Manifest) -> bytes:
@@ -17,7 +21,11 @@ def to_parquet(manifest: Manifest) -> bytes:
 
     types = {"clip_id": pyarrow.string(), "label": pyarrow.int32()}
     types |= dict.fromkeys(("label_name", "speaker", "split"), pyarrow.string())
-    columns = {name: [getattr(clip, name) for clip in manifest.clips] for name in types}
-    file = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns, schema=pyarrow.schema(types)), file)
+    schema, file = pyarrow.schema(types), io.BytesIO()
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for first in range(0, len(manifest.clips), GROUP_ROWS):
+            clips = manifest.clips[first : first + GROUP_ROWS]
+            columns: dict[str, Any] = {name: clips.coded(name).tolist() for name in ("label_name", "speaker", "split")}
+            columns |= {"clip_id": clips.ids().cast(pyarrow.string()), "label": clips.labels()}
+            writer.write_table(pyarrow.table(columns, schema=schema))
     return file.getvalue()

@@ -10,21 +10,27 @@ space. Knows nothing of decoding, shards and engines.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from pathlib import Path
 
-from hybridspeech.audio.formats import is_recording, is_supported, remedy
+import numpy as np
+
+from hybridspeech.audio.formats import UNSUPPORTED_SUFFIXES, is_recording, is_supported, remedy
 from hybridspeech.errors import ManifestError, counted
-from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.clip_columns import ClipColumns
+from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.clips import Manifest
+from hybridspeech.manifest.coded_texts import CodedTexts, name_array
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.entries import Entries, make_entries
 from hybridspeech.manifest.folders import list_words
 from hybridspeech.manifest.identity import find_same_files
+from hybridspeech.manifest.source_rows import RowsBuilder, SourceRows
 from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
-from hybridspeech.manifest.splits import Entry, choose_rule, hash_name_of, split_entries
-from hybridspeech.manifest.tables import TableRow, read_table
-from hybridspeech.manifest.text import normal_text, valid_text
-from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
+from hybridspeech.manifest.splits import choose_rule, split_entries
+from hybridspeech.manifest.tables import read_table
+from hybridspeech.manifest.text import normal_text
+from hybridspeech.manifest.text_columns import FILE_NAME, last_bytes
+from hybridspeech.storage.locations import is_url, normalized
 from hybridspeech.storage.objects import is_file
 
 
@@ -41,28 +47,26 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     ignored: list[str] = []
     notes: list[str] = []
     if is_file(place):
-        folder, rows = parent_and_name(place)[0], read_table(place)
+        rows = read_table(place)
         _check_speaker_column(place, rows)
     elif is_url(place) or Path(place).is_dir():
-        folder = place
-        rows = [
-            TableRow(clip_id=name, path=join(folder, name), label=word, speaker="", split="", row="")
-            for name, word in list_words(folder, ignored)
-        ]
+        rows = _folder_rows(place, ignored)
     else:
         raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
-    find_speaker = speaker_finder(config.speaker_pattern)
-    entries = sorted((_entry(row, find_speaker) for row in rows), key=lambda entry: entry.clip_id)
-    notes += _normalisation_notes(rows) + _unsupported_notes(entries)
+    notes += _normalisation_notes(rows)
+    entries = make_entries(rows, speaker_finder(config.speaker_pattern))
+    del rows  # the entries share what did not change
+    notes += _unsupported_notes(entries)
     _check_speaker_pattern(place, config.speaker_pattern, entries)
     _check_entries(place, entries)
+    folder = entries.rows.root
     rule = choose_rule(place, folder, entries, config)
-    labels = tuple(sorted({entry.label for entry in entries}))
     splits = split_entries(rule, folder, entries, config, notes)
     notes += _check_same_files(place, entries, splits)
+    labels = tuple(sorted(entries.rows.label.used()))
     clips = _to_clips(entries, labels, splits)
     if not config.allow_speaker_overlap:
-        _check_speakers(clips)
+        _check_speakers(entries, splits)
     if len(labels) == 1:
         notes.append(f"there is only one label, {labels[0]!r}; if the words are folders below it, give that folder")
     return Manifest(
@@ -75,23 +79,16 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     )
 
 
-def _entry(row: TableRow, find_speaker: Callable[[str], str]) -> Entry:
-    """A speaker that a table gives takes precedence over the one in the path, in the hash rule too."""
-    speaker = row.speaker or find_speaker(row.clip_id)
-    return Entry(
-        clip_id=valid_text(row.clip_id),
-        path=row.path,
-        label=valid_text(normal_text(row.label)),
-        speaker=valid_text(normal_text(speaker)),
-        hash_name=normal_text(speaker or hash_name_of(row.path.rpartition("/")[2])),
-        split=row.split,
-        row=row.row,
-    )
+def _folder_rows(folder: str, ignored: list[str]) -> SourceRows:
+    rows = RowsBuilder(folder.rstrip("/"))
+    for word, names in list_words(folder, ignored):
+        rows.extend_folder(names, word)
+    return rows.finish()
 
 
-def _normalisation_notes(rows: list[TableRow]) -> list[str]:
+def _normalisation_notes(rows: SourceRows) -> list[str]:
     notes = []
-    for name, texts in (("label", {row.label for row in rows}), ("speaker", {row.speaker for row in rows})):
+    for name, texts in (("label", rows.label.used()), ("speaker", rows.speaker.used())):
         changed = sorted(text for text in texts if normal_text(text) != text)
         if changed:
             notes.append(
@@ -101,83 +98,109 @@ def _normalisation_notes(rows: list[TableRow]) -> list[str]:
     return notes
 
 
-def _check_speaker_column(place: str, rows: list[TableRow]) -> None:
-    without = [row.row for row in rows if not row.speaker.strip()]
-    if without and len(without) < len(rows):
-        some = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+def _check_speaker_column(place: str, rows: SourceRows) -> None:
+    blank = [speaker for speaker in rows.speaker.names if not speaker.strip()]
+    without = np.flatnonzero(rows.speaker.is_in(blank))
+    if len(without) and len(without) < len(rows):
+        some = ", ".join(map(rows.row, without[:5].tolist())) + (", ..." if len(without) > 5 else "")
         raise ManifestError(
             f"{place}: {len(without)} of {len(rows)} rows have no speaker ({some}); give every row a speaker, or remove "
             "the column"
         )
 
 
-def _unsupported_notes(entries: list[Entry]) -> list[str]:
-    unsupported = [entry.clip_id for entry in entries if is_recording(entry.path) and not is_supported(entry.path)]
+def _unsupported_notes(entries: Entries) -> list[str]:
+    endings = {ord(suffix[-1]) for suffix in UNSUPPORTED_SUFFIXES}
+    last = last_bytes(entries.rows.clip_id)
+    suspects = np.flatnonzero(np.isin(last | 0x20, list(endings)) | (last >= 0x80))
+    names = [name.decode(*FILE_NAME) for name in entries.rows.file_names(suspects)]
+    unsupported = [
+        place
+        for place, name in zip(suspects.tolist(), names, strict=True)
+        if is_recording(name) and not is_supported(name)
+    ]
     if not unsupported:
         return []
     files = counted(len(unsupported), "file")
-    return [f"{files} of an unsupported format, e.g. {unsupported[0]!r}; {remedy()}, and preprocess again"]
+    return [
+        f"{files} of an unsupported format, e.g. {entries.clip_id(unsupported[0])!r}; {remedy()}, and preprocess again"
+    ]
 
 
-def _check_speaker_pattern(place: str, pattern: str, entries: list[Entry]) -> None:
-    if pattern != SPEECH_COMMANDS and not any(entry.speaker for entry in entries):
+def _check_speaker_pattern(place: str, pattern: str, entries: Entries) -> None:
+    if pattern != SPEECH_COMMANDS and not any(entries.speaker.used()):
         raise ManifestError(
             f"{place}: speaker pattern {pattern!r} finds no speaker in any of {len(entries)} paths, e.g. "
-            f"{entries[0].clip_id!r}; correct the pattern, or leave it out"
+            f"{entries.clip_id(0)!r}; correct the pattern, or leave it out"
         )
 
 
-def _check_same_files(place: str, entries: list[Entry], splits: list[str]) -> list[str]:
+def _check_same_files(place: str, entries: Entries, splits: CodedTexts) -> list[str]:
     """Raise ManifestError for a file that is listed twice, or that has two labels or splits; else return notes."""
     num_same = 0
-    for first, second, path in find_same_files(entries):
+    for first, second, path in find_same_files(entries.rows):
+        rows = [entries.rows.row(i) for i in (first, second)]
         names = [
-            f"{entry.clip_id!r}{f' ({entry.row})' if entry.row else ''}" for entry in (entries[first], entries[second])
+            f"{entries.clip_id(i)!r}{f' ({row})' if row else ''}" for i, row in zip((first, second), rows, strict=True)
         ]
-        given = [(entries[i].label, splits[i]) for i in (first, second)]
+        given = [(entries.label(i), str(splits.names[splits.codes[i]])) for i in (first, second)]
         if given[0] != given[1]:
             each = [
                 f"{name} with label {label!r} in {split}" for name, (label, split) in zip(names, given, strict=True)
             ]
             raise ManifestError(f"{place}: one file, {path}, is there as {' and as '.join(each)}; keep one")
-        if entries[second].row:
+        if rows[1]:
             raise ManifestError(f"{place}: {' and '.join(names)} are one file, {path}; list each clip once")
         num_same += 1
     return [f"{num_same} clips are links to the file of another clip"] if num_same else []
 
 
-def _to_clips(entries: list[Entry], labels: tuple[str, ...], splits: list[str]) -> tuple[Clip, ...]:
+def _to_clips(entries: Entries, labels: tuple[str, ...], splits: CodedTexts) -> ClipTable:
     index = {label: number for number, label in enumerate(labels)}
-    return tuple(
-        Clip(
-            clip_id=entry.clip_id,
-            path=entry.path,
-            label=index[entry.label],
-            label_name=entry.label,
-            speaker=entry.speaker,
-            split=split,
+    codes = np.array([index.get(name, 0) for name in entries.rows.label.names], np.int32)
+    label = codes.take(entries.rows.label.codes)
+    return ClipTable(
+        ClipColumns(
+            root=entries.rows.root,
+            clip_id=entries.rows.clip_id,
+            path=entries.rows.path,
+            label=label,
+            label_name=CodedTexts(label, name_array(labels)),
+            speaker=entries.speaker,
+            split=splits,
         )
-        for entry, split in zip(entries, splits, strict=True)
     )
 
 
-def _check_entries(place: str, entries: list[Entry]) -> None:
-    for first, second in itertools.pairwise(entries):
-        if first.clip_id == second.clip_id:
-            rows = f" ({first.row}, {second.row})" if first.row else ""
-            raise ManifestError(f"{place}: clip {first.clip_id!r} is there twice{rows}; list each clip once")
-    broken = next((entry.label for entry in entries if len(entry.label.splitlines()) > 1), None)
-    if broken:
+def _check_entries(place: str, entries: Entries) -> None:
+    import pyarrow.compute as pc
+
+    ids = entries.rows.clip_id
+    is_twice = pc.equal(ids.slice(0, max(0, len(ids) - 1)), ids.slice(1)).to_numpy(zero_copy_only=False)
+    if is_twice.any():
+        first = int(np.argmax(is_twice))
+        names = [entries.rows.row(i) for i in (first, first + 1)]
+        rows = f" ({', '.join(names)})" if names[0] else ""
+        raise ManifestError(f"{place}: clip {entries.clip_id(first)!r} is there twice{rows}; list each clip once")
+    label = entries.rows.label
+    is_broken = label.is_in([name for name in label.names if len(name.splitlines()) > 1])
+    if is_broken.any():
+        broken = entries.label(int(np.argmax(is_broken)))
         raise ManifestError(f"{place}: label {broken!r} contains a line break; rename it")
 
 
-def _check_speakers(clips: tuple[Clip, ...]) -> None:
-    seen: dict[str, Clip] = {}
-    for clip in clips:
-        first = seen.setdefault(clip.speaker, clip)
-        if clip.speaker and first.split != clip.split:
-            raise ManifestError(
-                f"speaker {clip.speaker!r} is in two splits: {first.clip_id!r} is in {first.split}, {clip.clip_id!r} "
-                f"in {clip.split}; the test accuracy would be too high. Correct the splits or the speaker pattern, or add "
-                "--allow-speaker-overlap"
-            )
+def _check_speakers(entries: Entries, splits: CodedTexts) -> None:
+    speaker = entries.speaker
+    firsts = np.zeros(len(speaker.names), np.int64)
+    firsts[speaker.codes[::-1]] = np.arange(len(entries) - 1, -1, -1)  # the last assignment counts: the first clip
+    first = firsts.take(speaker.codes)
+    is_other = (splits.codes != splits.codes.take(first)) & ~speaker.is_in(("",))
+    if is_other.any():
+        other = int(np.argmax(is_other))
+        one = int(first[other])
+        name, each = speaker.names[speaker.codes[other]], [splits.names[splits.codes[i]] for i in (one, other)]
+        raise ManifestError(
+            f"speaker {name!r} is in two splits: {entries.clip_id(one)!r} is in {each[0]}, {entries.clip_id(other)!r} "
+            f"in {each[1]}; the test accuracy would be too high. Correct the splits or the speaker pattern, or add "
+            "--allow-speaker-overlap"
+        )

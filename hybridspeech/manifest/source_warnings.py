@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol
 
 from hybridspeech.config import SPLITS
+from hybridspeech.manifest.clip_names import ClipNames
 from hybridspeech.manifest.config import SILENCE, ManifestConfig
 from hybridspeech.manifest.speakers import propose_pattern
 
@@ -21,20 +20,7 @@ FAR = 2.0
 """A share of clips is far from the given one if it is larger, or smaller, by more than this factor."""
 
 
-class NamedClip(Protocol):
-    """The names of a clip, as in a manifest; `speaker` is '' if unknown."""
-
-    @property
-    def clip_id(self) -> str: ...
-    @property
-    def label_name(self) -> str: ...
-    @property
-    def speaker(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-
-
-def source_warnings(clips: Iterable[NamedClip], config: ManifestConfig, split_rule: str) -> tuple[str, ...]:
+def source_warnings(clips: ClipNames, config: ManifestConfig, split_rule: str) -> tuple[str, ...]:
     """List what makes a test accuracy misleading: count, consequence and remedy, one sentence each.
 
     Parameters
@@ -43,8 +29,8 @@ def source_warnings(clips: Iterable[NamedClip], config: ManifestConfig, split_ru
     split_rule : rule that was used. The shares of the splits are compared with the percentages of `config` for "hash" only;
         with "none", all clips are meant for training
     """
-    recorded = [clip for clip in clips if clip.label_name != SILENCE]
-    counts = Counter(clip.split for clip in recorded)
+    recorded = clips.where(~clips.label_name.is_in((SILENCE,)))
+    counts = recorded.split.counts()
     shares = {"validation": config.validation_percentage, "testing": config.testing_percentage}
     is_drawn = split_rule not in ("lists", "column")
     unwanted = [split for split in shares if split_rule == "none" or (is_drawn and not shares[split])]
@@ -57,11 +43,11 @@ def source_warnings(clips: Iterable[NamedClip], config: ManifestConfig, split_ru
     return tuple(text for text in found if text)
 
 
-def _unknown_speakers(clips: list[NamedClip]) -> str:
-    unknown = [clip for clip in clips if not clip.speaker]
-    if not unknown or len({clip.split for clip in clips}) == 1:
+def _unknown_speakers(clips: ClipNames) -> str:
+    unknown = clips.where(clips.speaker.is_in(("",)))
+    if not len(unknown) or len(clips.split.used()) == 1:
         return ""
-    proposal = propose_pattern((clip.clip_id, clip.label_name) for clip in unknown)
+    proposal = propose_pattern(unknown.ids_and_labels)
     if proposal:
         names = ", ".join(proposal.speakers[:NUM_NAMED]) + (", ..." if len(proposal.speakers) > NUM_NAMED else "")
         pattern = shlex.quote(proposal.pattern)
@@ -99,9 +85,9 @@ def _far_shares(counts: Mapping[str, int], percentages: Mapping[str, float]) -> 
             )
 
 
-def _few_clips(clips: Iterable[NamedClip]) -> str:
-    counts = Counter({clip.label_name: 0 for clip in clips})
-    counts.update(clip.label_name for clip in clips if clip.split == "training")
+def _few_clips(clips: ClipNames) -> str:
+    training = clips.where(clips.split.is_in(("training",)))
+    counts = dict.fromkeys(clips.label_name.used(), 0) | training.label_name.counts()
     few = [f"{label} ({count})" for label, count in sorted(counts.items()) if count < FEW_CLIPS]
     if not few:
         return ""

@@ -7,16 +7,19 @@ or none. Knows nothing of word folders, table formats and audio.
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+
+import numpy as np
 
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.coded_texts import CodedTexts, name_array
 from hybridspeech.manifest.config import ManifestConfig
-from hybridspeech.manifest.text import valid_text
+from hybridspeech.manifest.entries import Entries
+from hybridspeech.manifest.text import normal_text, valid_text
+from hybridspeech.manifest.text_columns import CHUNK, FILE_NAME, chunks_of
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import is_file, read_bytes
 
@@ -25,22 +28,8 @@ VALIDATION_LIST = "validation_list.txt"
 LISTS = {VALIDATION_LIST: "validation", TESTING_LIST: "testing"}
 SPLIT_ALIASES = {"train": "training", "test": "testing"} | dict.fromkeys(("val", "valid", "dev"), "validation")
 MAX_NUM_WAVS_PER_CLASS = 2**27 - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One clip as the source describes it, before its split and label index are decided.
-
-    `hash_name` is the text that the hash rule hashes; `split` is the text in the table; `row` names the line or row.
-    """
-
-    clip_id: str
-    path: str
-    label: str
-    speaker: str
-    hash_name: str
-    split: str = ""
-    row: str = ""
+ASCII_SPACE = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""What ``str.strip`` removes from ASCII text; ``bytes.strip`` knows fewer."""
 
 
 def hash_name_of(file_name: str) -> str:
@@ -57,14 +46,20 @@ def split_by_hash(hash_name: str, validation_percentage: float = 10.0, testing_p
     ----------
     hash_name : speaker, or file name if the speaker is unknown
     """
-    digest = hashlib.sha1(os.fsencode(hash_name), usedforsecurity=False).hexdigest()
-    percentage = (int(digest, 16) % (MAX_NUM_WAVS_PER_CLASS + 1)) * (100.0 / MAX_NUM_WAVS_PER_CLASS)
-    if percentage < validation_percentage:
-        return "validation"
-    return "testing" if percentage < validation_percentage + testing_percentage else "training"
+    (split,) = _hashed_splits([hash_name.encode(*FILE_NAME)], validation_percentage, testing_percentage)
+    return SPLITS[split]
 
 
-def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: ManifestConfig) -> str:
+def _hashed_splits(names: Iterable[bytes], validation_percentage: float, testing_percentage: float) -> np.ndarray:
+    """Return the index in SPLITS of the split of each encoded hash name: int32 [shape=(num_names,)]."""
+    last = b"".join([hashlib.sha1(name, usedforsecurity=False).digest()[-4:] for name in names])
+    percentages = (np.frombuffer(last, ">u4") & MAX_NUM_WAVS_PER_CLASS) * (100.0 / MAX_NUM_WAVS_PER_CLASS)
+    limits = [validation_percentage, validation_percentage + testing_percentage]
+    drawn = np.array([SPLITS.index("validation"), SPLITS.index("testing"), SPLITS.index("training")], np.int32)
+    return drawn[np.searchsorted(limits, percentages, side="right")]
+
+
+def choose_rule(source: str, folder: str, entries: Entries, config: ManifestConfig) -> str:
     """Return the rule of `config`, after checking that it can be applied.
 
     "auto" is the column, else the lists if there is at least one, else the hash.
@@ -73,7 +68,7 @@ def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: Mani
     ------
     ManifestError: there is no column `split`, or a list is missing.
     """
-    has_column = any(entry.split for entry in entries)
+    has_column = any(entries.rows.split.used())
     missing = [name for name in LISTS if not is_file(join(folder, name))]
     if config.split == "column" and not has_column:
         raise ManifestError(f"{source}: --split column needs a column 'split', and there is none; try --split hash")
@@ -86,31 +81,35 @@ def choose_rule(source: str, folder: str, entries: Sequence[Entry], config: Mani
     return "lists" if len(missing) < len(LISTS) else "hash"
 
 
-def split_entries(
-    rule: str, folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]
-) -> list[str]:
+def split_entries(rule: str, folder: str, entries: Entries, config: ManifestConfig, notes: list[str]) -> CodedTexts:
     """Return one of ``config.SPLITS`` for each entry, and append sentences for the user to `notes`.
 
     Raises
     ------
     ManifestError: a split of the table is unknown, the lists contradict each other, or they name no clip of the source.
     """
-    return _RULES[rule](folder, entries, config, notes)
+    return CodedTexts(_RULES[rule](folder, entries, config, notes), name_array(SPLITS))
 
 
-def _by_column(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
-    splits = []
-    for entry in entries:
-        given = entry.split.strip().lower()
-        splits.append(SPLIT_ALIASES.get(given, given))
-        if splits[-1] not in SPLITS:
-            raise ManifestError(
-                f"{entry.row}: split is {entry.split!r}; expected {', '.join(SPLITS)} (or {', '.join(SPLIT_ALIASES)})"
-            )
-    return splits
+def _by_column(folder: str, entries: Entries, config: ManifestConfig, notes: list[str]) -> np.ndarray:
+    given = entries.rows.split
+    names = [text.strip().lower() for text in given.names]
+    splits = [SPLIT_ALIASES.get(name, name) for name in names]
+    is_unknown = given.is_in([text for text, split in zip(given.names, splits, strict=True) if split not in SPLITS])
+    if is_unknown.any():
+        place = int(np.argmax(is_unknown))
+        raise ManifestError(
+            f"{entries.rows.row(place)}: split is {given.names[given.codes[place]]!r}; expected {', '.join(SPLITS)} (or "
+            f"{', '.join(SPLIT_ALIASES)})"
+        )
+    return _codes(split if split in SPLITS else SPLITS[0] for split in splits).take(given.codes)
 
 
-def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _codes(splits: Iterable[str]) -> np.ndarray:
+    return np.fromiter(map(SPLITS.index, splits), np.int32)
+
+
+def _by_lists(folder: str, entries: Entries, config: ManifestConfig, notes: list[str]) -> np.ndarray:
     listed: dict[str, str] = {}
     found = {name: split for name, split in LISTS.items() if is_file(join(folder, name))}
     for name, split in found.items():
@@ -118,7 +117,14 @@ def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, not
         for clip_id in (valid_text(posixpath.normpath(line.rstrip("\r"))) for line in lines if line.strip()):
             if listed.setdefault(clip_id, split) != split:
                 raise ManifestError(f"{folder}: {clip_id!r} is in both {VALIDATION_LIST} and {TESTING_LIST}; keep one")
-    absent = listed.keys() - {entry.clip_id for entry in entries}
+    splits, present = np.full(len(entries), SPLITS.index("training"), np.int32), set[str]()
+    is_listed = np.zeros(len(entries), bool)
+    for number, chunk in enumerate(chunks_of(entries.rows.clip_id)):
+        for place, clip_id in enumerate(chunk, number * CHUNK):
+            if clip_id in listed:
+                present.add(clip_id)
+                is_listed[place], splits[place] = True, SPLITS.index(listed[clip_id])
+    absent = listed.keys() - present
     if absent and len(absent) == len(listed):
         raise ManifestError(
             f"{folder}: none of the {len(listed)} paths in {' and '.join(found)} is a clip here, e.g. "
@@ -127,29 +133,40 @@ def _by_lists(folder: str, entries: Sequence[Entry], config: ManifestConfig, not
     if absent:
         notes.append(f"{len(absent)} of {len(listed)} paths in {' and '.join(found)} are missing")
     if len(found) == len(LISTS):
-        return [listed.get(entry.clip_id, "training") for entry in entries]
+        return splits
     (missing,) = LISTS.keys() - found.keys()
     notes.append(
         f"{missing} is missing: the hash rule draws the {LISTS[missing]} split from the clips that are not listed"
     )
-    return [listed.get(entry.clip_id) or _drawn(entry, LISTS[missing], config) for entry in entries]
+    wanted = SPLITS.index(LISTS[missing])
+    splits[~is_listed & (_by_hash(folder, entries, config, notes) == wanted)] = wanted
+    return splits
 
 
-def _drawn(entry: Entry, split: str, config: ManifestConfig) -> str:
-    drawn = split_by_hash(entry.hash_name, config.validation_percentage, config.testing_percentage)
-    return drawn if drawn == split else "training"
-
-
-def _by_hash(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
+def _by_hash(folder: str, entries: Entries, config: ManifestConfig, notes: list[str]) -> np.ndarray:
+    """Hash each speaker, and the file name of each clip whose speaker is unknown."""
     shares = config.validation_percentage, config.testing_percentage
-    return [split_by_hash(entry.hash_name, *shares) for entry in entries]
+    names = [name.encode(*FILE_NAME) for name in entries.hash_name.names]
+    splits = _hashed_splits(names, *shares).take(entries.hash_name.codes)
+    unknown = np.flatnonzero(entries.is_unknown)
+    for first in range(0, len(unknown), CHUNK):
+        places = unknown[first : first + CHUNK]
+        file_names = entries.rows.file_names(places)
+        is_simple = b"".join(file_names).isascii() and not any(b"_nohash_" in name for name in file_names)
+        hashed = [name.strip(ASCII_SPACE) for name in file_names] if is_simple else map(_file_hash_name, file_names)
+        splits[places] = _hashed_splits(hashed, *shares)
+    return splits
 
 
-def _all_training(folder: str, entries: Sequence[Entry], config: ManifestConfig, notes: list[str]) -> list[str]:
-    return ["training"] * len(entries)
+def _file_hash_name(name: bytes) -> bytes:
+    return normal_text(hash_name_of(name.decode(*FILE_NAME))).encode(*FILE_NAME)
 
 
-_RULES: dict[str, Callable[[str, Sequence[Entry], ManifestConfig, list[str]], list[str]]] = {
+def _all_training(folder: str, entries: Entries, config: ManifestConfig, notes: list[str]) -> np.ndarray:
+    return np.full(len(entries), SPLITS.index("training"), np.int32)
+
+
+_RULES: dict[str, Callable[[str, Entries, ManifestConfig, list[str]], np.ndarray]] = {
     "lists": _by_lists,
     "hash": _by_hash,
     "column": _by_column,

@@ -17,7 +17,9 @@ from dataclasses import replace
 from hybridspeech.audio.background_noise import Noise
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest.clips import Clip, Manifest, copy_suffix
+from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.coded_texts import CodedTexts
 from hybridspeech.manifest.config import SILENCE, UNKNOWN, ManifestConfig
 
 
@@ -36,37 +38,36 @@ def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noi
             f"{manifest.source}: task {config.task!r} needs the word {missing[0]!r}, and the source has only "
             f"{', '.join(manifest.labels)}"
         )
-    chosen = [clip for clip in manifest.clips if clip.label_name in words]
-    sizes = {split: sum(clip.split == split for clip in chosen) for split in SPLITS}
+    chosen = [manifest.clips.where("label_name", words)]
+    found = chosen[0].coded("split").counts()
+    sizes = {split: found[split] for split in SPLITS}
     if UNKNOWN in config.words:
-        others = [clip for clip in manifest.clips if clip.label_name not in words]
-        if not others:
+        others = manifest.clips.where("label_name", set(manifest.clips.coded("label_name").used()) - set(words))
+        if not len(others):
             raise ManifestError(f"{manifest.source}: no other word is left for {UNKNOWN}; leave it out of the task")
-        chosen += _draw_unknown(others, sizes, config)
+        chosen.append(_draw_unknown(others, sizes, config))
     if SILENCE in config.words:
-        chosen += _cut_silence(noises, sizes, config)
+        chosen.append(ClipTable.of(_cut_silence(noises, sizes, config)))
     labels = tuple(sorted(set(config.words)))
-    clips = (replace(clip, label=labels.index(clip.label_name)) for clip in chosen)
-    return replace(manifest, clips=tuple(sorted(clips, key=lambda clip: clip.clip_id)), labels=labels)
+    return replace(manifest, clips=ClipTable.concat(chosen).sorted_by_id().relabelled(labels), labels=labels)
 
 
 def add_copies(manifest: Manifest, copies: int) -> Manifest:
     """Return the manifest with `copies` augmented copies of each training clip added."""
-    added = (
-        replace(clip, clip_id=clip.clip_id + copy_suffix(copy), copy=copy)
-        for clip in manifest.of_split("training")
-        for copy in range(1, copies + 1)
-    )
-    return replace(manifest, clips=tuple(sorted((*manifest.clips, *added), key=lambda clip: clip.clip_id)))
+    if not copies:
+        return manifest
+    recorded = manifest.of_split("training")
+    added = [recorded.augmented(copy) for copy in range(1, copies + 1)]
+    return replace(manifest, clips=ClipTable.concat([manifest.clips, *added]).sorted_by_id())
 
 
-def _draw_unknown(others: Sequence[Clip], sizes: dict[str, int], config: ManifestConfig) -> list[Clip]:
+def _draw_unknown(others: ClipTable, sizes: dict[str, int], config: ManifestConfig) -> ClipTable:
     drawn = []
     for split, size in sizes.items():
-        count = math.ceil(size * config.unknown_percentage / 100)
-        candidates = [clip for clip in others if clip.split == split]
-        drawn += sorted(candidates, key=lambda clip: (_hash(clip.clip_id, config.seed), clip.clip_id))[:count]
-    return [replace(clip, label_name=UNKNOWN) for clip in drawn]
+        candidates, seed = others.of_split(split), f"task\0{config.seed}\0".encode()
+        drawn.append(candidates.in_hash_order(seed)[: math.ceil(size * config.unknown_percentage / 100)])
+    chosen = ClipTable.concat(drawn)
+    return chosen.replaced(label_name=CodedTexts.constant(UNKNOWN, len(chosen)))
 
 
 def _cut_silence(noises: Sequence[Noise], sizes: dict[str, int], config: ManifestConfig) -> list[Clip]:

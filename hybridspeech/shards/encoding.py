@@ -6,7 +6,7 @@ files of an output, and of training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
@@ -62,7 +63,7 @@ def read_local(clip: Clip, config: FeatureConfig) -> DecodedClip:
     return DecodedClip(np.float32(volume) * excerpt(recording, 0.0, position, num_samples))
 
 
-def read_ahead(clips: Sequence[Clip], config: FeatureConfig, on_long: str) -> Callable[[Clip], DecodedClip]:
+def read_ahead(clips: Iterable[Clip], config: FeatureConfig, on_long: str) -> Callable[[Clip], DecodedClip]:
     """Return a function that reads these clips, to be called in their order.
 
     Files on an object store are requested before they are needed, many at the same time. The function raises AudioError if
@@ -98,7 +99,7 @@ def _is_stored(clip: Clip) -> bool:
 
 
 def encode_clips(
-    clips: Sequence[Clip],
+    clips: Iterable[Clip],
     extractor: FeatureExtractor,
     encoder: ShardEncoder,
     read: Callable[[Clip], np.ndarray],
@@ -137,11 +138,11 @@ def make_balanced(
     """
     tasks = list(planned)
     rejected: set[str] = set()
-    made: dict[str, tuple[tuple[Clip, ...], ShardRecord]] = {}
+    made: dict[str, tuple[ClipTable, ShardRecord]] = {}
     while todo := [task for task in tasks if task.name not in made or made[task.name][0] != task.clips]:
         records = make(todo)
         rejected |= {reject.clip_id for record in records for reject in record.rejects}
         for task, record in zip(todo, records, strict=True):
-            made[task.name] = tuple(clip for clip in task.clips if clip.clip_id not in rejected), record
+            made[task.name] = task.clips.without_ids(rejected), record
         tasks = rebalance(planned, rejected, config)
     return [made[task.name][1] for task in tasks]

@@ -7,31 +7,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.config import SPLITS, from_json
 from hybridspeech.errors import ConfigError, ShardError, reason_of
+from hybridspeech.manifest.clip_names import ClipNames
 from hybridspeech.manifest.clips import copy_suffix
+from hybridspeech.manifest.coded_texts import CodedTexts
+from hybridspeech.manifest.text_columns import concat_columns
 from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.shards.rejects import Reject
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import read_bytes
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipNames:
-    """Id, label, speaker ('' if unknown) and split of a clip."""
-
-    clip_id: str
-    label_name: str
-    speaker: str
-    split: str
-
-
-COLUMNS = list(ClipNames.__slots__)
+COLUMNS = ("clip_id", "label_name", "speaker", "split")
 
 
 def read_rejects(folder: str | Path) -> dict[str, str]:
@@ -46,7 +35,7 @@ def read_rejects(folder: str | Path) -> dict[str, str]:
     return {reject.clip_id: reject.reason for reject in rejects}
 
 
-def read_clip_names(folder: str | Path) -> Iterator[ClipNames]:
+def read_clip_names(folder: str | Path) -> ClipNames:
     """Read the names of all clips that are not rejected, in the order of the manifest.
 
     Raises
@@ -58,23 +47,29 @@ def read_clip_names(folder: str | Path) -> Iterator[ClipNames]:
     rejects = read_rejects(folder)
     path = join(folder, MANIFEST_NAME)
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(read_bytes(path)), columns=COLUMNS)
-        columns = [table[name].cast("string").to_pylist() for name in COLUMNS]
+        content = io.BytesIO(read_bytes(path))
+        table = pyarrow.parquet.read_table(content, columns=list(COLUMNS), read_dictionary=list(COLUMNS[1:]))
+        columns = {name: CodedTexts.of_arrow(table[name].combine_chunks()) for name in COLUMNS[1:]}
+        ids = concat_columns(table["clip_id"].chunks, pyarrow.large_string())
+        ids.validate(full=True)
     except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
         raise ShardError(f"{path}: can't be read ({reason_of(error)}); preprocess again") from error
-    clips = zip(*columns, strict=True)
-    named = (ClipNames(**dict(zip(COLUMNS, clip, strict=True))) for clip in clips)
-    return (clip for clip in named if clip.clip_id not in rejects)
+    names = ClipNames(clip_id=ids, **columns)
+    return names.where(names.holds(lambda clip_id: clip_id not in rejects)) if rejects else names
 
 
-def without_copies(clips: Iterable[ClipNames], augment_copies: int) -> list[ClipNames]:
+def without_copies(clips: ClipNames, augment_copies: int) -> ClipNames:
     """Return the clips that are not augmented copies."""
     endings = tuple(map(copy_suffix, range(1, augment_copies + 1)))
-    return [clip for clip in clips if not (clip.split == "training" and endings and clip.clip_id.endswith(endings))]
+    if not endings:
+        return clips
+    is_copy = clips.holds(lambda clip_id: clip_id.endswith(endings)) & clips.split.is_in(("training",))
+    return clips.where(~is_copy)
 
 
 def count_labels(folder: str | Path, index: ShardIndex) -> dict[str, dict[str, int]]:
     """Count the clips by label and split. It reads the manifest, because reading all shards takes minutes."""
-    counts = Counter((clip.label_name, clip.split) for clip in read_clip_names(folder))
+    clips = read_clip_names(folder)
+    counts = {split: clips.where(clips.split.is_in((split,))).label_name.counts() for split in index.splits}
     splits = [split for split in SPLITS if split in index.splits]
-    return {label: {split: counts[label, split] for split in splits} for label in index.labels}
+    return {label: {split: counts[split][label] for split in splits} for label in index.labels}

@@ -6,14 +6,13 @@ byte-identical everywhere. Knows nothing of files and features.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from hybridspeech.config import SPLITS, FeatureConfig
-from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.clips import Manifest
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import shard_name
 
@@ -32,7 +31,7 @@ class ShardTask:
 
     name: str
     split: str
-    clips: tuple[Clip, ...]
+    clips: ClipTable
     may_be_unchanged: bool = False
 
 
@@ -43,11 +42,9 @@ def choose_num_shards(manifest: Manifest, features: FeatureConfig, shards: Shard
     return max(MIN_SHARDS, math.ceil(largest * clip_bytes / TARGET_SHARD_BYTES))
 
 
-def plan_shards(clips: Sequence[Clip], shards: ShardConfig) -> list[ShardTask]:
+def plan_shards(clips: ClipTable, shards: ShardConfig) -> list[ShardTask]:
     """Plan the shards of all splits: `shards.num_shards` per split, or one per clip if there are fewer clips."""
-    return [
-        task for split in SPLITS for task in _plan_split([clip for clip in clips if clip.split == split], split, shards)
-    ]
+    return [task for split in SPLITS for task in _plan_split(clips.of_split(split), split, shards)]
 
 
 def group_tasks(tasks: Sequence[ShardTask], parallelism: int = 0) -> list[tuple[ShardTask, ...]]:
@@ -77,18 +74,14 @@ def group_tasks(tasks: Sequence[ShardTask], parallelism: int = 0) -> list[tuple[
     return [tuple(group) for group in groups]
 
 
-def _plan_split(clips: Sequence[Clip], split: str, shards: ShardConfig) -> list[ShardTask]:
+def _plan_split(clips: ClipTable, split: str, shards: ShardConfig) -> list[ShardTask]:
     """Plan the shards of one split: clips in the order of a seeded hash of their ids, one to each shard in turn."""
-    ordered = sorted(clips, key=lambda clip: (_hash(clip.clip_id, shards.seed), clip.clip_id))
+    ordered = clips.in_hash_order(f"{shards.seed}\0".encode())
     total = min(shards.num_shards or MIN_SHARDS, len(ordered))
     return [
-        ShardTask(name=shard_name(split, i, total, shards.compression), split=split, clips=tuple(ordered[i::total]))
+        ShardTask(name=shard_name(split, i, total, shards.compression), split=split, clips=ordered[i::total])
         for i in range(total)
     ]
-
-
-def _hash(clip_id: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0".encode() + os.fsencode(clip_id)).digest()
 
 
 def rebalance(tasks: Sequence[ShardTask], rejected: Collection[str], shards: ShardConfig) -> list[ShardTask]:
@@ -99,14 +92,10 @@ def rebalance(tasks: Sequence[ShardTask], rejected: Collection[str], shards: Sha
     """
     balanced: list[ShardTask] = []
     for split in SPLITS:
-        kept = [
-            replace(task, clips=tuple(clip for clip in task.clips if clip.clip_id not in rejected))
-            for task in tasks
-            if task.split == split
-        ]
+        kept = [replace(task, clips=task.clips.without_ids(rejected)) for task in tasks if task.split == split]
         num_clips = sum(len(task.clips) for task in kept)
         if num_clips < len(kept):
-            balanced += _plan_split([clip for task in kept for clip in task.clips], split, shards)
+            balanced += _plan_split(ClipTable.concat([task.clips for task in kept]), split, shards)
         elif kept:
             balanced += _balance(kept, num_clips)
     return balanced
@@ -116,11 +105,13 @@ def _balance(tasks: Sequence[ShardTask], num_clips: int) -> list[ShardTask]:
     low, extra = divmod(num_clips, len(tasks))
     longest_first = sorted(range(len(tasks)), key=lambda i: -len(tasks[i].clips))
     sizes = {i: low + (place < extra) for place, i in enumerate(longest_first)}
-    spare = [clip for i in longest_first for clip in tasks[i].clips[sizes[i] :]]
+    rests = [tasks[i].clips[sizes[i] :] for i in longest_first]
+    spare, num_taken = ClipTable.concat(rests), 0
     balanced = []
     for i, task in enumerate(tasks):
-        clips = task.clips[: sizes[i]]
-        missing = sizes[i] - len(clips)
-        balanced.append(replace(task, clips=(*clips, *spare[:missing])))
-        spare = spare[missing:]
+        missing = max(0, sizes[i] - len(task.clips))
+        more = spare[num_taken : num_taken + missing]
+        num_taken += missing
+        clips = task.clips[: sizes[i]] if len(task.clips) > sizes[i] else task.clips
+        balanced.append(replace(task, clips=ClipTable.concat([clips, more]) if missing else clips))
     return balanced

@@ -6,13 +6,13 @@ import functools
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.manifest.clips import Clip
+from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.write_errors import translate_write_errors
@@ -47,7 +47,7 @@ class SharedStorage:
 
 
 @contextmanager
-def probed_storage(out: str, clips: Sequence[Clip]) -> Iterator[SharedStorage]:
+def probed_storage(out: str, clips: ClipTable | None = None) -> Iterator[SharedStorage]:
     """Write a probe file with a random name and content into the output; remove it at the end.
 
     Raises
@@ -58,9 +58,7 @@ def probed_storage(out: str, clips: Sequence[Clip]) -> Iterator[SharedStorage]:
         f".probe-{uuid.uuid4().hex}.tmp",
         uuid.uuid4().hex,
     )  # a killed job's file goes with its other .tmp files
-    paths = [clip.path for clip in clips if clip.path and clip.excerpt is None and not is_url(clip.path)]
-    step = max(1, len(paths) // _NUM_SAMPLES)
-    samples = tuple(path for path in paths[::step][:_NUM_SAMPLES] if Path(path).is_file())
+    samples = _samples(clips) if clips else ()
     probe = "" if is_url(out) else join(out, name)
     if probe:
         with translate_write_errors(out):
@@ -70,6 +68,13 @@ def probed_storage(out: str, clips: Sequence[Clip]) -> Iterator[SharedStorage]:
     finally:
         if probe:
             Path(probe).unlink(missing_ok=True)
+
+
+def _samples(clips: ClipTable) -> tuple[str, ...]:
+    """Return a few local files of the source."""
+    drawn = clips[:: max(1, len(clips) // (10 * _NUM_SAMPLES))].values("path", "excerpt")
+    paths = [path for path, excerpt in drawn if path and excerpt is None and not is_url(path)]
+    return tuple(path for path in paths[:: max(1, len(paths) // _NUM_SAMPLES)][:_NUM_SAMPLES] if Path(path).is_file())
 
 
 @functools.lru_cache(maxsize=8)

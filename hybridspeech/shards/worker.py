@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class ShardMaker:
         """
         if self.storage:
             self.storage.check()
-        fresh = [clip for task in tasks if not task.may_be_unchanged for clip in task.clips]
+        fresh = chain.from_iterable(task.clips for task in tasks if not task.may_be_unchanged)
         read = read_ahead(fresh, self.features, self.on_long)  # across the shards: the store's latency counts once
         with BackgroundUploads() as uploads:
             publish = uploads.submit
@@ -113,7 +114,9 @@ class ShardMaker:
             key=self.key_of(task),
             info=writer.info,
             rejects=tuple(rejects),
-            sources={clip.clip_id: (clip.version, hashes[clip.clip_id]) for clip in task.clips},
+            sources={
+                clip_id: (version, hashes[clip_id]) for clip_id, version in task.clips.values("clip_id", "version")
+            },
             noises={path: (version, sound_hash(recording)) for (path, version), recording in noises},
             cuts_s=cuts_s,
             source=self.source,
@@ -154,11 +157,14 @@ class ShardMaker:
         now = {path: (version, sound_hash(wave)) for (path, version), wave in zip(self.noises, noises, strict=False)}
         if [found for _, found in now.values()] != [found for _, found in before.noises.values()]:
             return None
-        sources = {clip.clip_id: (clip.version, before.sources[clip.clip_id][1]) for clip in task.clips}
+        sources = {
+            clip_id: (version, before.sources[clip_id][1])
+            for clip_id, version in task.clips.values("clip_id", "version")
+        }
         return replace(before, sources=sources, noises=now, source=self.source)
 
     def _augmenter(self, task: ShardTask) -> Augmenter | None:
-        if not any(clip.copy for clip in task.clips):
+        if not task.clips.has_copies:
             return None
         noises = self._augmenter_noises() if self.augment.needs_noise else ()
         return Augmenter(
@@ -171,10 +177,8 @@ class ShardMaker:
 
     def key_of(self, task: ShardTask) -> str:
         """Return a hash of all that decides the bytes of a shard, apart from the audio."""
-        clips = [
-            (clip.clip_id, clip.label, clip.label_name, clip.speaker, self._below(clip.path), clip.copy, clip.excerpt)
-            for clip in task.clips
-        ]
+        names = ("clip_id", "label", "label_name", "speaker", "path", "copy", "excerpt")
+        clips = [(*values[:4], self._below(values[4]), *values[5:]) for values in task.clips.values(*names)]
         noises = [self._below(path) for path, _ in self.noises] if self.augment.needs_noise else ()
         return hashlib.sha256(json.dumps([self.key, task.name, clips, noises]).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from hybridspeech.manifest.source_warnings import source_warnings
 def warnings_of(source: Path, **settings: object) -> tuple[str, ...]:
     config = ManifestConfig(**settings)  # type: ignore[arg-type]
     found = read_manifest(source, config)
-    return source_warnings(found.clips, config, found.split_rule)
+    return source_warnings(found.clips.names(), config, found.split_rule)
 
 
 def table(root: Path, splits: dict[str, int], labels: tuple[str, ...] = ("no", "yes")) -> Path:

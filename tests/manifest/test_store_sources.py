@@ -12,6 +12,7 @@ from hybridspeech.audio.background_noise import find_noises
 from hybridspeech.audio.decode import read_clip, read_recording
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ManifestError
+from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
@@ -46,7 +47,7 @@ def stored(local: Path) -> str:
 
 
 def with_local_paths(manifest: Manifest, url: str, local: Path) -> Manifest:
-    clips = tuple(replace(clip, path=clip.path.replace(url, str(local))) for clip in manifest.clips)
+    clips = ClipTable.of(replace(clip, path=clip.path.replace(url, str(local))) for clip in manifest.clips)
     return replace(manifest, clips=clips, source=str(local))
 
 

@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig
+from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import choose_num_shards, group_tasks, plan_shards, rebalance
 
 
-def clips_of(count: int, split: str = "training") -> list[Clip]:
-    return [
+def clips_of(count: int, split: str = "training") -> ClipTable:
+    return ClipTable.of(
         Clip(clip_id=f"word/{i}.wav", path=f"/x/{i}.wav", label=0, label_name="word", speaker=str(i), split=split)
         for i in range(count)
-    ]
+    )
 
 
 def sizes(tasks: list) -> list[int]:  # type: ignore[type-arg]
@@ -26,7 +27,7 @@ def sizes(tasks: list) -> list[int]:  # type: ignore[type-arg]
 
 def test_shards_do_not_depend_on_the_order_of_the_listing() -> None:
     clips = clips_of(100)
-    shuffled = random.Random(1).sample(clips, len(clips))
+    shuffled = ClipTable.of(random.Random(1).sample(list(clips), len(clips)))
     assert plan_shards(clips, ShardConfig(num_shards=7)) == plan_shards(shuffled, ShardConfig(num_shards=7))
 
 
@@ -66,8 +67,7 @@ def test_one_reject_does_not_change_most_shards() -> None:
 
 
 def test_shards_are_of_about_64_mib() -> None:
-    clips = tuple(clips_of(10_000))
-    manifest = Manifest(clips=clips, labels=("word",), source="x", split_rule="none")
+    manifest = Manifest(clips=clips_of(10_000), labels=("word",), source="x", split_rule="none")
     assert choose_num_shards(manifest, FeatureConfig(), ShardConfig(dtype="float32")) == 31
     assert choose_num_shards(manifest, FeatureConfig(kind="logmel"), ShardConfig(dtype="float32")) == 8
 
