@@ -183,7 +183,7 @@ def _run(
 def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: float, work_s: float) -> PreprocessResult:
     cuts_s = job.cuts_s(index)
     recorded = counted(job.manifest.clips.num_recorded, "clip")
-    if cut := describe_cut(cuts_s.values(), recorded, job.features.clip_duration_ms):
+    if cut := describe_cut(cuts_s, recorded, job.features.clip_duration_ms):
         job.on_progress(Progress(stage="shards", message=f"{cut}; {CUT_REMEDY}"))
     return PreprocessResult(
         out=job.out,
@@ -192,7 +192,7 @@ def _result(job: PreprocessJob, index: ShardIndex, *, engine: str, startup_s: fl
         num_rejects=index.num_rejects,
         num_ignored=len(job.manifest.ignored),
         num_long=len(cuts_s),
-        cut_s=sum(cuts_s.values()),
+        cut_s=sum(cuts_s),
         splits=index.splits,
         num_shards=len(index.shards),
         num_bytes=index.num_bytes,

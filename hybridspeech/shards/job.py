@@ -13,6 +13,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.pcm import to_pcm16
@@ -24,6 +26,7 @@ from hybridspeech.manifest.parquet import to_parquet
 from hybridspeech.shards.checksums import checksum_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, make_balanced, read_ahead
+from hybridspeech.shards.finished_shards import NOTHING, FinishedShard, SourceVersions, read_records
 from hybridspeech.shards.index import (
     FORMAT_VERSION,
     INDEX_NAME,
@@ -38,7 +41,7 @@ from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
 from hybridspeech.shards.shared_storage import SharedStorage, probed_storage, wait_until_complete
 from hybridspeech.shards.sources import file_versions, with_versions
-from hybridspeech.shards.worker import ShardMaker, hash_or_reason, parse_record
+from hybridspeech.shards.worker import ShardMaker, hash_or_reason
 from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
 from hybridspeech.storage.objects import (
@@ -49,7 +52,6 @@ from hybridspeech.storage.objects import (
     list_names,
     make_folder,
     read_bytes,
-    read_many,
     write_bytes,
 )
 
@@ -90,7 +92,7 @@ class PreprocessJob:
     max_rejects: float
     on_progress: OnProgress
     num_computed: int = 0
-    records: dict[str, ShardRecord] = field(default_factory=dict)  # by shard name
+    finished: dict[str, FinishedShard] = field(default_factory=dict)  # by shard name
     rejects: Rejects = field(init=False)
     noise_versions: dict[str, str] = field(init=False)  # by path
 
@@ -127,7 +129,7 @@ class PreprocessJob:
                 f"settings, or start again with --overwrite"
             )
         index = self._index_before()
-        self.records = {record.info.name: record for record in read_records(folder)}
+        self.finished = {shard.record.info.name: shard for shard in self._read_finished(folder)}
         self._report_changes(index)
         if index and not index.incomplete(self.out) and self._is_of_this_source() and self._is_unchanged(index):
             return index
@@ -160,25 +162,27 @@ class PreprocessJob:
         path = join(self.out, MANIFEST_NAME)
         return is_file(path) and read_bytes(path) == to_parquet(self.manifest)
 
+    def _read_finished(self, folder: str) -> Iterator[FinishedShard]:
+        """Read the records in the progress folder, one after the other: all of them do not fit into memory."""
+        versions: SourceVersions | None = None
+        for record in read_records(folder):
+            versions = versions or SourceVersions(self.manifest.clips, self.noise_versions)
+            yield versions.finished(record)
+
     def _is_unchanged(self, index: ShardIndex) -> bool:
         """Tell whether every shard of the index was made from the present source files."""
-        records = [self.records.get(shard.name) for shard in index.shards]
-        has_records = all(
-            record and record.info == shard and len(record.sources) >= shard.num_examples
-            for record, shard in zip(records, index.shards, strict=True)
+        shards = [self.finished.get(shard.name) for shard in index.shards]
+        is_current = all(
+            shard
+            and shard.record.info == info
+            and shard.num_sources >= info.num_examples
+            and self._has_versions_of_now(shard)
+            for shard, info in zip(shards, index.shards, strict=True)
         )
-        is_current = has_records and all(record and self._has_versions_of_now(record) for record in records)
         return is_current and self._has_same_noises(index) and self._has_same_rejects()
 
-    def _has_versions_of_now(self, record: ShardRecord) -> bool:
-        return (
-            record.source == self._source
-            and not self._changed_clips(record)
-            and all(self.noise_versions.get(path) == version for path, (version, _) in record.noises.items())
-        )
-
-    def _changed_clips(self, record: ShardRecord) -> list[str]:
-        return [clip_id for clip_id, (version, _) in record.sources.items() if self._versions.get(clip_id) != version]
+    def _has_versions_of_now(self, shard: FinishedShard) -> bool:
+        return shard.record.source == self._source and not len(shard.changed) and shard.has_current_noises
 
     @cached_property
     def _source(self) -> str:
@@ -186,21 +190,18 @@ class PreprocessJob:
         place = normalized(self.manifest.source)
         return parent_and_name(place)[0] if is_file(place) else place
 
-    @cached_property
-    def _versions(self) -> dict[str, str]:
-        return {clip.clip_id: clip.version for clip in self.manifest.clips}
-
     def _report_changes(self, index: ShardIndex | None) -> None:
         if index and index.format_version != FORMAT_VERSION:
             message = f"{self.out} has format version {index.format_version}: making all shards again"
             self.on_progress(Progress(stage="manifest", message=message))
             return
-        moved = sorted({record.source for record in self.records.values() if record.sources} - {self._source})
+        shards = self.finished.values()
+        moved = sorted({shard.record.source for shard in shards if shard.num_sources} - {self._source})
         if moved:
             message = f"the shards in {self.out} were made from {moved[0]}: reading all clips again"
             self.on_progress(Progress(stage="manifest", message=message))
             return
-        num_changed = len({clip_id for record in self.records.values() for clip_id in self._changed_clips(record)})
+        num_changed = len(np.unique(np.concatenate([NOTHING, *(shard.changed for shard in shards)])))
         if num_changed:
             are = "source file has" if num_changed == 1 else "source files have"
             message = f"{num_changed:,} {are} another size or time than in {self.out}: reading again"
@@ -212,7 +213,7 @@ class PreprocessJob:
             before = read_rejects(self.out)
         except ShardError:
             return False
-        clips = [clip for clip in self.manifest.clips if clip.clip_id in before]
+        clips = list(self.manifest.clips.with_ids(before))
         read = read_ahead(clips, self.features, self.manifest_config.on_long)
         return all(hash_or_reason(read, clip) == before[clip.clip_id] for clip in clips)
 
@@ -265,7 +266,7 @@ class PreprocessJob:
             noises=tuple((n.path, self.noise_versions[n.path]) for n in self.noises if "training" in n.splits),
         )
         sizes = {stat.name: stat.num_bytes for stat in list_files(self.out)}
-        todo = [state for task in tasks if (state := self._if_unfinished(task, maker.key_of(task), sizes))]
+        todo = [state for task in tasks if (state := self._if_unfinished(task, maker, sizes))]
         rechecked = {task.name for task in todo if task.may_be_unchanged}
         total = sum(len(task.clips) for task in tasks)
         done = total - sum(len(task.clips) for task in todo)
@@ -274,12 +275,14 @@ class PreprocessJob:
         def on_done(records: list[ShardRecord]) -> None:
             nonlocal done
             for record in records:
-                before = self.records.get(record.info.name)
-                self.records[record.info.name] = record
-                self.rejects.add(record.rejects)
+                before = self.finished.get(record.info.name)
                 num_clips = record.info.num_examples + len(record.rejects)
+                self.finished[record.info.name] = FinishedShard(record=record, num_sources=num_clips)
+                self.rejects.add(record.rejects)
                 done += num_clips
-                is_unchanged = record.info.name in rechecked and before is not None and before.info == record.info
+                is_unchanged = (
+                    record.info.name in rechecked and before is not None and before.record.info == record.info
+                )
                 self.num_computed += 0 if is_unchanged else num_clips
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips"))
             with translate_write_errors(self.out):
@@ -293,7 +296,7 @@ class PreprocessJob:
             message = f"{done:,} of {total:,} clips are finished in {self.out}; --resume makes the rest"
             self.on_progress(Progress(stage=stage, done=done, total=total, unit="clips", message=message))
             raise
-        records = [self.records[task.name] for task in tasks]
+        records = [self.finished[task.name].record for task in tasks]
         self.rejects.add(reject for record in records for reject in record.rejects)
         with translate_write_errors(self.out):
             self.rejects.write()
@@ -302,20 +305,22 @@ class PreprocessJob:
 
     def _delete_stale_records(self, todo: Sequence[ShardTask]) -> None:
         """Remove the records of shards that are made again with other clips: they are no longer true."""
-        stale = [task.name for task in todo if task.name in self.records and not task.may_be_unchanged]
+        stale = [task.name for task in todo if task.name in self.finished and not task.may_be_unchanged]
         delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in stale)
 
-    def _if_unfinished(self, task: ShardTask, key: str, sizes: Mapping[str, int]) -> ShardTask | None:
+    def _if_unfinished(self, task: ShardTask, maker: ShardMaker, sizes: Mapping[str, int]) -> ShardTask | None:
         """Return the task, unless the shard exists with a record of these clips in their present versions."""
-        record = self.records.get(task.name)
-        if record is None or record.key != key or sizes.get(task.name) != record.info.num_bytes or not record.sources:
+        shard = self.finished.get(task.name)
+        if shard is None or not shard.num_sources or sizes.get(task.name) != shard.record.info.num_bytes:
             return task
-        return None if self._has_versions_of_now(record) else replace(task, may_be_unchanged=True)
+        if shard.record.key != maker.key_of(task):
+            return task
+        return None if self._has_versions_of_now(shard) else replace(task, may_be_unchanged=True)
 
-    def cuts_s(self, index: ShardIndex) -> dict[str, float]:
-        """Return the duration, in seconds, that was cut off each clip that is longer than the clip duration, by its id."""
-        records = [self.records[shard.name] for shard in index.shards if shard.name in self.records]
-        return {clip_id: cut_s for record in records for clip_id, cut_s in record.cuts_s.items()}
+    def cuts_s(self, index: ShardIndex) -> list[float]:
+        """Return the duration, in seconds, that was cut off each clip that is longer than the clip duration."""
+        shards = [self.finished[shard.name] for shard in index.shards if shard.name in self.finished]
+        return [cut_s for shard in shards for cut_s in shard.record.cuts_s.values()]
 
     def finish(self, records: Sequence[ShardRecord], check_claim: Callable[[], None] = lambda: None) -> ShardIndex:
         """Remove files that are not part of the output, and write index.json, the commit mark.
@@ -344,7 +349,7 @@ class PreprocessJob:
             extra = [name for name in list_names(self.out) if ".tfrecord" in name and name not in expected]
             delete_files(join(self.out, name) for name in extra)
             self.sweep()
-            old = [name for name in self.records if name not in expected]
+            old = [name for name in self.finished if name not in expected]
             delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in old)
             wait_until_complete(index, records, self.out)
             check_claim()
@@ -369,15 +374,6 @@ class PreprocessJob:
             data = canonical_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
             name = f"{NOISE_NAME}/{'-'.join(noise.splits)}/{noise.name}.wav"
             yield NoiseInfo(name=name, splits=noise.splits, num_bytes=len(data), checksum=checksum_of(data)), data
-
-
-def read_records(folder: str) -> Iterator[ShardRecord]:
-    """Read the records in a progress folder; a damaged one is left out, so that its shard is made again."""
-    names = [name for name in list_names(folder) if ".tfrecord" in name and name.endswith(".json")]
-    for content in read_many(join(folder, name) for name in names):
-        record = None if isinstance(content, Exception) else parse_record(content)
-        if record:
-            yield record
 
 
 def _settings(

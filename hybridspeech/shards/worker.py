@@ -58,7 +58,7 @@ class ShardMaker:
     storage: SharedStorage | None = None
 
     def __call__(self, tasks: Sequence[ShardTask]) -> list[ShardRecord]:
-        """Make the shards, write their records to _progress, and return the records.
+        """Make the shards, write their records to _progress, and return the records without `sources`.
 
         Raises
         ------
@@ -70,10 +70,11 @@ class ShardMaker:
         read = read_ahead(fresh, self.features, self.on_long)  # across the shards: the store's latency counts once
         with BackgroundUploads() as uploads:
             publish = uploads.submit
-            return [
+            records = (
                 self._renewed(task, publish) if task.may_be_unchanged else self._make(task, read, publish)
                 for task in tasks
-            ]
+            )
+            return [replace(record, sources={}) for record in records]
 
     def _renewed(self, task: ShardTask, publish: StartPublishing) -> ShardRecord:
         """Renew the record of a shard if no sound has changed; else make the shard again."""
