@@ -7,6 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet
+
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.config import EngineConfig, FeatureConfig
@@ -18,8 +21,11 @@ from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.processes.resources import num_cores
 
 SEED = 0
-KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards")
+KINDS = ("clips", "stft-shards", "logmel-shards", "waveform-shards", "table")
+FIRST = "words/first.wav"
+"""The only file of a table: the others are never opened."""
 NUM_SYNTHESIZED = 1_200
+TABLE_ROWS = 1 << 18
 
 
 class Inputs:
@@ -57,6 +63,8 @@ class Inputs:
         if not path.exists():
             if kind == "clips":
                 self._make_clips(path, num_clips)
+            elif kind == "table":
+                write_table(path, num_clips)
             else:
                 self._make_shards(path, kind.removesuffix("-shards"), num_clips)
         return path
@@ -82,6 +90,29 @@ class Inputs:
             engine="local",
             engine_config=processes,
         )
+
+
+def write_table(folder: Path, num_rows: int) -> None:
+    """Write clips.parquet with names like those of Multilingual Spoken Words: 5,000 words and 100,000 speakers."""
+    draw = np.random.default_rng(SEED)
+    folder.mkdir(parents=True)
+    schema = pyarrow.schema(dict.fromkeys(("path", "label", "speaker", "split"), pyarrow.string()))
+    with pyarrow.parquet.ParquetWriter(folder / "clips.parquet", schema) as writer:
+        for first in range(0, num_rows, TABLE_ROWS):
+            numbers = draw.permutation(np.arange(first, min(first + TABLE_ROWS, num_rows)))
+            words, speakers = draw.integers(0, 5_000, len(numbers)), draw.integers(0, 100_000, len(numbers))
+            paths = [
+                f"words/{word:04d}/common_voice_en_{number:08d}.wav"
+                for word, number in zip(words, numbers, strict=True)
+            ]
+            paths[0] = FIRST if first == 0 else paths[0]
+            rows = {
+                "path": paths,
+                "label": [f"word {word}" for word in words],
+                "speaker": [f"speaker {speaker}" for speaker in speakers],
+                "split": [("train", "dev", "test")[max(0, speaker % 10 - 7)] for speaker in speakers],
+            }
+            writer.write_table(pyarrow.table(rows, schema=schema))
 
 
 def count_clips(source: Path) -> int:

@@ -48,6 +48,10 @@ def _stored(store: bool, *needs: str, **settings: Any) -> Peer:
     return Peer({"store": store, **settings}, (*needs, "s3fs"))
 
 
+def _planned(share: float, columns: Sequence[str] = ("path", "label", "speaker", "split")) -> Peer:
+    return Peer({"share": share, "columns": columns})
+
+
 def _hand_off(backend: str, engine: str = "") -> Peer:
     packages = {"tfos": ("tensorflowonspark", "pyspark"), "ray": ("ray", "raydp")}[backend]
     return Peer({"backend": backend, "engine": engine}, ("tensorflow", *packages))
@@ -171,6 +175,26 @@ CASES: Mapping[str, Case] = {
         ),
         peers={"few": Peer({"every": 9}, ("pyspark",)), "many": Peer({"every": 1}, ("pyspark",))},
         targets=(Target("many", "few", 0.9),),
+    ),
+    "plan-scale": Case(
+        title="A table of many clips to a plan",
+        about="From a Parquet table with path, label, speaker and split to groups of STFT shards, on one core, without audio: "
+        "`read_manifest`, `select_task`, `plan_shards` and `group_tasks`, in a process of their own. `all-two-columns` has "
+        "path and label only, so that the hash rule hashes each name. `peak` is the largest resident memory, `task per clip` "
+        "the pickled size of a shard's task. Aim: ten million rows in under 90 s and 3,000 MB.",
+        target="benchmarks.cases.plan:measure",
+        unit="clips/s",
+        input="table",
+        sizes=_sizes(
+            Size(2_000, repeats=1, timeout_s=120), Size(1_000_000, timeout_s=900), Size(10_000_000, timeout_s=3_600)
+        ),
+        peers={
+            "tenth": _planned(0.1),
+            "three-tenths": _planned(0.3),
+            "all": _planned(1.0),
+            "all-two-columns": _planned(1.0, ("path", "label")),
+        },
+        single_threaded=True,
     ),
     "write": Case(
         title="Spectrograms to TFRecord files",

@@ -26,6 +26,11 @@ pipeline](index.md#the-2020-report) is the peer `original`. To measure again:
 """
 _FACTS = {
     "clips": ("clips", "{:,.0f}"),
+    "shards": ("shards", "{:,.0f}"),
+    "plan_s": ("time", "{:,.1f} s"),
+    "plan_cpu_s": ("CPU", "{:,.1f} s"),
+    "peak_mb": ("peak", "{:,.0f} MB"),
+    "task_bytes_per_clip": ("task per clip", "{:,.0f} B"),
     "wrote": ("written", "{:,.0f} MB/s"),
     "listing": ("listing", "{:.1%}"),
     "driver_mb": ("driver", "{:,.0f} MB"),

@@ -73,7 +73,7 @@ class Case:
     unit: str
     sizes: Mapping[str, Size]
     peers: Mapping[str, Peer]
-    input: Literal["clips", "stft-shards", "logmel-shards", "waveform-shards"] = "clips"
+    input: Literal["clips", "stft-shards", "logmel-shards", "waveform-shards", "table"] = "clips"
     better: Literal["higher", "lower"] = "higher"
     baselines: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()

@@ -24,6 +24,7 @@ HERE = [
 """Cases that run in this process, which imports TensorFlow once for all."""
 APART = [
     *("write/tfrecord-package", "read/tfrecord-package"),  # can't be in one process with TensorFlow
+    "plan-scale/tenth",  # keeps to one core
 ]
 SLOW = [
     *(f"stft-stage/{peer}" for peer in ("original", "bare-loop", "local", "tf-data", "hf-datasets")),
