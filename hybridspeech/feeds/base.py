@@ -63,6 +63,10 @@ class ClipSource:
     on_long: str = "cut"
     notes: tuple[str, ...] = ()
 
+    def without_clips(self) -> ClipSource:
+        """Return the settings alone: an executor gets them with the tasks that it makes."""
+        return replace(self, tasks=(), notes=())
+
     @property
     def num_clips(self) -> int:
         """Number of clips of all shards."""

@@ -149,7 +149,7 @@ def _make_datasets(
     for rank, tasks in enumerate(parts):
         for group in _split(tasks, max_clips):
             records = context.accumulator([], QueueAccumulator(feed))
-            datasets[rank].append(_dataset(context, source, group, generation, records))
+            datasets[rank].append(_dataset(context, source.without_clips(), group, generation, records))
 
 
 def _split(tasks: Sequence[ShardTask], max_clips: int) -> Iterator[list[ShardTask]]:

@@ -81,7 +81,8 @@ def drive(source: ClipSource, job: Job) -> None:
 
         def make(parts: list[list[ShardTask]], generation: int) -> None:
             records = context.accumulator([], QueueAccumulator(feed))
-            feed_nodes(cluster, on_executors(partial(_shard_chunks, source, parts, generation, records)))
+            chunks = partial(_shard_chunks, source.without_clips(), parts, generation, records)
+            feed_nodes(cluster, on_executors(chunks))
 
         index = feed.run(make)
         feed_nodes(cluster, on_executors(lambda rank: [index]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,13 +47,15 @@ def plan_of(folder: Path, num_workers: int, **cluster: float) -> TrainPlan:
 
 
 def fed(source: ClipSource, plan: TrainPlan) -> tuple[ShardIndex, list[list[Chunk]]]:
-    """Run a feed; returns the index, and the chunks of each rank."""
-    feed = FeedJob(source, plan)
+    """Run a feed; returns the index, and the chunks of each rank. What a process gets is pickled."""
+    feed = FeedJob(pickle.loads(pickle.dumps(source)), plan)
     received: list[list[Chunk]] = [[] for _ in range(plan.cluster.num_workers)]
 
     def make(parts: list[list[ShardTask]], generation: int) -> None:
         for rank, tasks in enumerate(parts):
-            for item in source.chunks(tasks, generation):
+            encoder, sent = pickle.loads(pickle.dumps((source.without_clips(), tasks)))
+            assert encoder.num_clips == 0
+            for item in encoder.chunks(sent, generation):
                 feed.put(item) if isinstance(item, ShardRecord) else received[rank].append(item)
 
     return feed.run(make), received
