@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hybridspeech.config import SPLITS
 
 if TYPE_CHECKING:
-    from hybridspeech.manifest.clip_table import ClipTable
+    from hybridspeech.manifest.columns.clip_table import ClipTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.manifest.coded_texts import CodedTexts
-from hybridspeech.manifest.source_rows import SourceRows
+from hybridspeech.manifest.columns.coded_texts import CodedTexts
+from hybridspeech.manifest.columns.text_columns import FILE_NAME, chunks_of
+from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.manifest.text import normal_text, valid_text
-from hybridspeech.manifest.text_columns import FILE_NAME, chunks_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

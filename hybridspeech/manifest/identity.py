@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import xxhash
 
-from hybridspeech.manifest.source_rows import SourceRows
-from hybridspeech.manifest.text_columns import CHUNK, FILE_NAME, chunks_of
+from hybridspeech.manifest.columns.text_columns import CHUNK, FILE_NAME, chunks_of
+from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.storage.locations import is_url
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from hybridspeech.audio.decode import NEGLIGIBLE_S, duration_s
 from hybridspeech.errors import AudioError, counted
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest, part_suffix
-from hybridspeech.manifest.text_columns import CHUNK, binary_column
+from hybridspeech.manifest.columns.clip_table import ClipTable
+from hybridspeech.manifest.columns.text_columns import CHUNK, binary_column
 
 SMALLEST_REST = 0.5
 """A rest of at least this share of the clip duration becomes a clip, padded with zeros; a shorter one is dropped."""

@@ -16,20 +16,20 @@ import numpy as np
 
 from hybridspeech.audio.formats import UNSUPPORTED_SUFFIXES, is_recording, is_supported, remedy
 from hybridspeech.errors import ManifestError, counted
-from hybridspeech.manifest.clip_columns import ClipColumns
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Manifest
-from hybridspeech.manifest.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.clip_columns import ClipColumns
+from hybridspeech.manifest.columns.clip_table import ClipTable
+from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.text_columns import FILE_NAME, last_bytes
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.entries import Entries, make_entries
 from hybridspeech.manifest.folders import list_words
 from hybridspeech.manifest.identity import find_same_files
-from hybridspeech.manifest.source_rows import RowsBuilder, SourceRows
 from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 from hybridspeech.manifest.splits import choose_rule, split_entries
-from hybridspeech.manifest.tables import read_table
+from hybridspeech.manifest.tables.read_table import read_table
+from hybridspeech.manifest.tables.source_rows import RowsBuilder, SourceRows
 from hybridspeech.manifest.text import normal_text
-from hybridspeech.manifest.text_columns import FILE_NAME, last_bytes
 from hybridspeech.storage.locations import is_url, normalized
 from hybridspeech.storage.objects import is_file
 

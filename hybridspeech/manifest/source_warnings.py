@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping
 
 from hybridspeech.config import SPLITS
-from hybridspeech.manifest.clip_names import ClipNames
+from hybridspeech.manifest.columns.clip_names import ClipNames
 from hybridspeech.manifest.config import SILENCE, ManifestConfig
 from hybridspeech.manifest.speakers import propose_pattern
 

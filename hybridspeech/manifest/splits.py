@@ -15,11 +15,11 @@ import numpy as np
 
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.text_columns import CHUNK, FILE_NAME, chunks_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.entries import Entries
 from hybridspeech.manifest.text import normal_text, valid_text
-from hybridspeech.manifest.text_columns import CHUNK, FILE_NAME, chunks_of
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import is_file, read_bytes
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 from hybridspeech.audio.background_noise import Noise
 from hybridspeech.config import SPLITS
 from hybridspeech.errors import ManifestError
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest
-from hybridspeech.manifest.coded_texts import CodedTexts
+from hybridspeech.manifest.columns.clip_table import ClipTable
+from hybridspeech.manifest.columns.coded_texts import CodedTexts
 from hybridspeech.manifest.config import SILENCE, UNKNOWN, ManifestConfig
 
 

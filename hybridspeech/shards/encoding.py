@@ -16,8 +16,8 @@ from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.plan import ShardTask, rebalance

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xxhash
 
-from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.worker import parse_record
 from hybridspeech.storage.locations import join

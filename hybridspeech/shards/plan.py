@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from hybridspeech.config import SPLITS, FeatureConfig
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Manifest
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import shard_name
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.errors import ConfigError, ShardError
-from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.write_errors import translate_write_errors

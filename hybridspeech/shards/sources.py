@@ -13,8 +13,8 @@ from functools import lru_cache
 import google_crc32c
 import numpy as np
 
-from hybridspeech.manifest.clip_table import ClipTable
-from hybridspeech.manifest.text_columns import CHUNK
+from hybridspeech.manifest.columns.clip_table import ClipTable
+from hybridspeech.manifest.columns.text_columns import CHUNK
 from hybridspeech.storage.locations import is_url, parent_and_name
 from hybridspeech.storage.objects import list_files, stat_file
 

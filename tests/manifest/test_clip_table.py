@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support.empty_files import tree
 
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.tasks import add_copies
 from hybridspeech.shards.config import ShardConfig

@@ -12,8 +12,8 @@ from hybridspeech.audio.background_noise import find_noises
 from hybridspeech.audio.decode import read_clip, read_recording
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ManifestError
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Manifest
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.storage.copies import upload_files

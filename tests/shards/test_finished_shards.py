@@ -9,7 +9,7 @@ import numpy as np
 from support.audio_files import noise, sound
 
 from hybridspeech.config import FeatureConfig
-from hybridspeech.manifest.clip_table import ClipTable
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.shards.config import ShardConfig

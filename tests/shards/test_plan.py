@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridspeech.config import FeatureConfig
-from hybridspeech.manifest.clip_table import ClipTable
 from hybridspeech.manifest.clips import Clip, Manifest
+from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import choose_num_shards, group_tasks, plan_shards, rebalance
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.manifest.coded_texts import CodedTexts, name_array
-from hybridspeech.manifest.table_row import TableRow
-from hybridspeech.manifest.text_columns import CHUNK, FILE_NAME, binary_column, concat_columns
+from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.text_columns import CHUNK, FILE_NAME, binary_column, concat_columns
+from hybridspeech.manifest.tables.table_row import TableRow
 
 TEXTS = ("label", "speaker", "split")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from hybridspeech.manifest.text_columns import FILE_NAME
+from hybridspeech.manifest.columns.text_columns import FILE_NAME
 
 KEY_BYTES = 8
 

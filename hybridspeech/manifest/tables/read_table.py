@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hybridspeech.errors import ManifestError, reason_of
-from hybridspeech.manifest.parquet_table import read_parquet
-from hybridspeech.manifest.source_rows import RowsBuilder, SourceRows
-from hybridspeech.manifest.table_row import NOT_UTF8, check_columns, checked_row
+from hybridspeech.manifest.tables.parquet_table import read_parquet
+from hybridspeech.manifest.tables.source_rows import RowsBuilder, SourceRows
+from hybridspeech.manifest.tables.table_row import NOT_UTF8, check_columns, checked_row
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import parent_and_name
 from hybridspeech.storage.objects import exists

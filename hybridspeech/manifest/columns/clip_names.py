@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.manifest.coded_texts import CodedTexts
-from hybridspeech.manifest.text_columns import CHUNK
+from hybridspeech.manifest.columns.coded_texts import CodedTexts
+from hybridspeech.manifest.columns.text_columns import CHUNK
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from hybridspeech.manifest.clips import Clip, copy_suffix
-from hybridspeech.manifest.coded_texts import CodedTexts, name_array
-from hybridspeech.manifest.text_columns import FILE_NAME, concat_columns
+from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.text_columns import FILE_NAME, concat_columns
 
 EXCERPT = np.dtype([("position", np.float64), ("volume", np.float64)])
 CODED = ("label_name", "speaker", "split")

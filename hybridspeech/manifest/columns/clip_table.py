@@ -8,12 +8,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from hybridspeech.manifest.clip_columns import ClipColumns
-from hybridspeech.manifest.clip_names import ClipNames
 from hybridspeech.manifest.clips import Clip, copy_suffix
-from hybridspeech.manifest.coded_texts import CodedTexts, name_array
-from hybridspeech.manifest.hash_order import hash_order
-from hybridspeech.manifest.text_columns import CHUNK, concat_columns
+from hybridspeech.manifest.columns.clip_columns import ClipColumns
+from hybridspeech.manifest.columns.clip_names import ClipNames
+from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
+from hybridspeech.manifest.columns.hash_order import hash_order
+from hybridspeech.manifest.columns.text_columns import CHUNK, concat_columns
 
 FIELDS = Clip.__slots__
 

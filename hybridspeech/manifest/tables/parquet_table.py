@@ -12,10 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.manifest.coded_texts import CodedTexts
-from hybridspeech.manifest.source_rows import TEXTS, RowsBuilder, SourceRows
-from hybridspeech.manifest.table_row import COLUMNS, NOT_UTF8, REQUIRED, TableRow, check_columns, checked_row, is_utf8
-from hybridspeech.manifest.text_columns import binary_column, concat_columns, rows_at, text_bytes
+from hybridspeech.manifest.columns.coded_texts import CodedTexts
+from hybridspeech.manifest.columns.text_columns import binary_column, concat_columns, rows_at, text_bytes
+from hybridspeech.manifest.tables.source_rows import TEXTS, RowsBuilder, SourceRows
+from hybridspeech.manifest.tables.table_row import (
+    COLUMNS,
+    NOT_UTF8,
+    REQUIRED,
+    TableRow,
+    check_columns,
+    checked_row,
+    is_utf8,
+)
 from hybridspeech.storage.locations import parent_and_name
 
 BATCH_ROWS = 1 << 18

@@ -1,0 +1,1 @@
+"""Clips, their names and texts as columns of Arrow and NumPy."""

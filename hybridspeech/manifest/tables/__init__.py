@@ -1,0 +1,1 @@
+"""A table or a folder as a source: its rows, checked one by one or in columns."""
