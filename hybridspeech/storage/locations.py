@@ -42,8 +42,8 @@ def normalized(location: str | Path) -> str:
 
 
 def root_and_key(url: str) -> tuple[str, str]:
-    """Split a normalized URL into ``scheme://host`` and the key behind it, without a slash in front."""
-    root, _, key = url.partition("://")[2].partition("/")
+    """Split a URL into ``scheme://host`` and the key behind it, without a slash in front."""
+    root, _, key = url.partition(":")[2].lstrip("/").partition("/")
     return f"{scheme_of(url)}://{root}", key
 
 
@@ -54,13 +54,20 @@ def scheme_of(url: str) -> str:
 
 def join(location: str | Path, *names: str) -> str:
     """Append names, which may contain slashes, to a location."""
-    return "/".join([os.fspath(location).rstrip("/"), *names])
+    return "/".join([_text(location).rstrip("/"), *names])
 
 
 def parent_and_name(location: str | Path) -> tuple[str, str]:
     """Split a location at its last slash."""
-    parent, _, name = os.fspath(location).rstrip("/").rpartition("/")
+    parent, _, name = _text(location).rstrip("/").rpartition("/")
     return parent, name
+
+
+def _text(location: str | Path) -> str:
+    """Return a location as text; a URL has two slashes again, of which `pathlib` leaves one."""
+    text = os.fspath(location)
+    url = _URL.fullmatch(text)
+    return f"{url['scheme']}://{url['host']}{url['key']}" if url and not _LOCAL.fullmatch(text) else text
 
 
 def refuse_urls(**locations: str | Path | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hybridspeech.commands.download import download
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.errors import ConfigError
-from hybridspeech.storage.locations import is_url
+from hybridspeech.storage.locations import is_url, join, parent_and_name, root_and_key
 
 URL = "s3://bucket/place"
 
@@ -35,3 +35,11 @@ def test_a_verb_refuses_urls_and_writes_nothing(verb: str, tmp_path: Path, monke
     with pytest.raises(ConfigError, match="can't be a URL here; give a local path"):
         REFUSING[verb]()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/words", Path("s3://bucket/words")])
+def test_a_url_that_went_through_a_path_keeps_its_meaning(url: str | Path) -> None:
+    assert join(url, "index.json") == "s3://bucket/words/index.json"
+    assert parent_and_name(url) == ("s3://bucket", "words")
+    assert root_and_key(str(url)) == ("s3://bucket", "words")
+    assert join("file:///data", "words") == "file:///data/words"
