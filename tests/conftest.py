@@ -20,7 +20,7 @@ from support.engine_cases import CASES, open_engine
 from support.fault_proxy import FaultProxy, running_proxy
 from support.http_server import Answer, Handler, Server
 from support.s3_server import S3Server, running_s3_server
-from support.small_trainings import FIT, SMALL, train
+from support.small_trainings import FIT, SMALL, Attacked, train, train_attacked
 
 from hybridspeech.clusters.pack import pack_environment
 from hybridspeech.commands.preprocess import preprocess
@@ -128,6 +128,19 @@ def small_shards(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_training(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """A training on them on one local worker that nothing disturbs. Read only."""
     return train(small_shards, tmp_path_factory.mktemp("small-run") / "run", fit=FIT, backend="local")
+
+
+@pytest.fixture(scope="session")
+def attacked_training(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Attacked]:
+    """Return the training on them on two workers of a cluster backend, while all its ports are attacked. Read only."""
+    made: dict[str, Attacked] = {}
+
+    def make(backend: str) -> Attacked:
+        if backend not in made:
+            made[backend] = train_attacked(small_shards, tmp_path_factory.mktemp(backend), backend)
+        return made[backend]
+
+    return make
 
 
 @pytest.fixture(

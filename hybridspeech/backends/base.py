@@ -12,7 +12,9 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -22,6 +24,8 @@ from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import BackendError, ConfigError, WorkerError, one_line
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.status_exchange import begin_attempt, store_problem
+from hybridspeech.training.stored_run import rank_copy, rank_folder
 from hybridspeech.training.worker import Worker, WorkerContext
 
 if TYPE_CHECKING:
@@ -55,17 +59,35 @@ class TrainingBackend(Protocol):
 
 def execute(worker: Worker, plan: TrainPlan, rank: int) -> WorkerReport:
     """Run `worker` in this process, and write its state, its report or its failure to the status file of the rank."""
-    status = RunDirectory(plan.run).status
-    status.reserve_failure_record(rank)
-    status.write(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
-    context = WorkerContext(rank=rank, num_workers=plan.cluster.num_workers, run=RunDirectory(plan.run))
-    try:
+    run = RunDirectory(plan.run)
+    run.status.reserve_failure_record(rank)
+    run.status.write(rank, state="running", phase="start", step=0, pid=os.getpid(), host=socket.gethostname())
+    with _failure_written(plan, rank), rank_copy(plan, rank) as wait_for_copy, _failure_written(plan, rank):
+        context = WorkerContext(
+            rank=rank,
+            num_workers=plan.cluster.num_workers,
+            run=run,
+            shares_run=not plan.store,
+            on_saved=wait_for_copy,
+        )
         report = worker(plan, context)
-    except BaseException as error:
-        status.write_failure(rank, cause=cause_of(error), traceback=traceback.format_exc())
-        raise
-    status.write(rank, state="finished", report=to_json(report))
+    run.status.write(rank, state="finished", report=to_json(report))
     return report
+
+
+@contextmanager
+def _failure_written(plan: TrainPlan, rank: int) -> Iterator[None]:
+    """Write the first error of a rank to its status file; it names the location of the run, not a local folder."""
+    status = RunDirectory(plan.run).status
+    try:
+        yield
+    except BaseException as error:
+        if status.read(rank).get("state") != "failed":
+            cause, trace = cause_of(error), traceback.format_exc()
+            if plan.store:
+                cause, trace = cause.replace(plan.run, plan.store), trace.replace(plan.run, plan.store)
+            status.write_failure(rank, cause=cause, traceback=trace)
+        raise
 
 
 def cause_of(error: BaseException) -> str:
@@ -84,10 +106,11 @@ def execute_in_worker_process(pickled_worker: bytes, plan: TrainPlan, rank: int,
     pickled_worker : worker function by cloudpickle; it is unpickled here only, where its imports are needed
     arguments : further arguments for it, after the plan and the context
     """
-    _redirect_output(RunDirectory(plan.run).log_path(rank))
     if plan.cluster.num_workers == 1:
         os.environ.pop("TF_CONFIG", None)  # one worker needs no collectives
-    execute(lambda plan, context: cloudpickle.loads(pickled_worker)(plan, context, *arguments), plan, rank)
+    with rank_folder(plan, rank) as local:
+        _redirect_output(RunDirectory(local.run).log_path(rank))
+        execute(lambda plan, context: cloudpickle.loads(pickled_worker)(plan, context, *arguments), local, rank)
 
 
 def _redirect_output(log: Path) -> None:
@@ -103,6 +126,20 @@ def _redirect_output(log: Path) -> None:
 def clear_status(plan: TrainPlan) -> None:
     """Remove the status files of an earlier attempt."""
     RunDirectory(plan.run).status.clear(plan.cluster.num_workers)
+    if plan.store:
+        begin_attempt(plan)
+
+
+@contextmanager
+def run_probe(plan: TrainPlan) -> Iterator[Callable[[], str]]:
+    """Yield a function to call on every host; `check_hosts` takes its answers."""
+    from hybridspeech.shards.shared_storage import probed_storage
+
+    if plan.store:
+        yield partial(store_problem, plan)
+    else:
+        with probed_storage(str(RunDirectory(plan.run).workers_dir)) as storage:
+            yield partial(host_without, storage)
 
 
 def host_without(storage: SharedStorage) -> str:
@@ -114,17 +151,23 @@ def host_without(storage: SharedStorage) -> str:
     return ""
 
 
-def check_hosts(run: RunDirectory, answers: Iterable[str]) -> None:
-    """Check the answers of `host_without` of all hosts.
+def check_hosts(plan: TrainPlan, answers: Iterable[str]) -> None:
+    """Check the answers of all hosts to `run_probe`.
 
     Raises
     ------
-    BackendError: a host does not see the run directory.
+    BackendError: a host does not see the run directory, or can not use its store.
     """
-    if hosts := sorted({answer for answer in answers if answer}):
+    hosts = sorted({answer for answer in answers if answer})
+    if hosts and plan.store:
         raise BackendError(
-            f"{run.path}: is not on shared storage: {', '.join(hosts)} can not see what the driver ({socket.gethostname()}) "
-            "writes there; give a folder that all hosts mount at the same path"
+            f"{plan.store}: can not be used from every host ({'; '.join(hosts)}); give each Spark worker or `ray start` the "
+            "network access, the credentials and the endpoint that the driver has"
+        )
+    if hosts:
+        raise BackendError(
+            f"{plan.run}: is not on shared storage: {', '.join(hosts)} can not see what the driver ({socket.gethostname()}) "
+            "writes there; give a folder that all hosts mount at the same path, or the URL of an object store"
         )
 
 

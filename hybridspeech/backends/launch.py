@@ -24,7 +24,7 @@ from hybridspeech.backends.base import clear_status, collect
 from hybridspeech.backends.interrupt import stop_after_checkpoint
 from hybridspeech.backends.rank_monitor import RankMonitor
 from hybridspeech.config import ClusterConfig
-from hybridspeech.errors import BackendError, HybridspeechError, WorkerError, one_line
+from hybridspeech.errors import BackendError, HybridspeechError, StorageError, WorkerError, one_line
 from hybridspeech.processes.environment import python_path
 from hybridspeech.processes.resources import num_cores
 from hybridspeech.processes.scratch import scratch_folder
@@ -130,7 +130,7 @@ def run_apart(launch: Launch, plan: TrainPlan, worker: WorkerFunction) -> list[W
                 raise
             except WorkerError:
                 raise
-            except BackendError:  # the driver may know the cause, and be about to report it
+            except (BackendError, StorageError):  # the driver may know the cause, and be about to report it
                 process.wait(min(DRIVER_ERROR_WAIT_S, plan.cluster.start_timeout_s / 2))
                 _raise_driver_error(Path(folder))
                 raise
@@ -145,7 +145,7 @@ def _supervise(process: GuardedProcess, monitor: RankMonitor, show: Callable[[],
     """Return None when all ranks have finished, or the driver's exit code when it has ended before."""
     while True:
         code = process.poll()  # before the poll of the ranks: it then includes all that they wrote until the end
-        finished = monitor.poll()
+        finished = monitor.poll(newest=code is not None)
         show()
         if finished or code is not None:
             return None if finished else code

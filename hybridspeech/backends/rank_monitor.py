@@ -1,7 +1,7 @@
 """Monitors the ranks of one run from the driver: which have started, failed, vanished or stalled.
 
-It reads status files and process ids. Knows nothing of Spark and Ray, which notice a failure late, name the wrong rank, or
-wait for ever for a rank that has stalled.
+It reads status files and process ids. If the run is on a store, it exchanges the files with the ranks. Knows nothing of Spark
+and Ray, which notice a failure late, name the wrong rank, or wait for ever for a rank that has stalled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hybridspeech.processes.exit_order import ExitOrder
 from hybridspeech.processes.supervision import is_alive, is_stopped
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.status_exchange import EXCHANGE_S, DriverExchange
 
 FAILURE_DELAY_S = 1.0
 """How long to wait after a failure for the record of a rank that failed earlier but writes later."""
@@ -50,6 +51,7 @@ class RankMonitor:
         self.plan = plan
         self.advice = advice
         self.run = RunDirectory(plan.run)
+        self._exchange = DriverExchange(plan) if plan.store else None
         self.ranks = [_RankState() for _ in range(plan.cluster.num_workers)]
         self._started_at = self._complete_at = time.monotonic()
         self._failed_at: float | None = None
@@ -57,20 +59,27 @@ class RankMonitor:
         self._exits = ExitOrder()
         self._feed = _RankState()
 
-    def poll(self) -> bool:
+    def poll(self, *, newest: bool = False) -> bool:
         """Return whether all ranks have finished.
+
+        Parameters
+        ----------
+        newest : read the newest status of all ranks, also if their store was asked a moment ago
 
         Raises
         ------
         WorkerError: a rank has failed, vanished or stalled. BackendError: the ranks have not started in time.
+        StorageError: the store of the run has failed for longer than the stall time-out.
         """
+        self._receive(newest=newest)
         now = time.monotonic()
         for rank in range(len(self.ranks)):
             self._read(rank, now)
         states = [rank.status.get("state") for rank in self.ranks]
         if self._lost or "failed" in states:
             self._failed_at = self._failed_at or now
-            if now - self._failed_at >= FAILURE_DELAY_S or (None not in states and "running" not in states):
+            delay_s = FAILURE_DELAY_S + (3 * EXCHANGE_S if self._exchange else 0.0)
+            if now - self._failed_at >= delay_s or (None not in states and "running" not in states):
                 self.raise_failure()
         elif self._is_fed(now):
             self._started_at = self._complete_at = now  # until the feed ends, workers wait or have not started
@@ -99,6 +108,11 @@ class RankMonitor:
         if failure:
             raise failure
 
+    def _receive(self, *, newest: bool) -> None:
+        """Exchange messages with the ranks, if they do not share the folder of the driver."""
+        if self._exchange:
+            self._exchange.exchange(newest=newest)
+
     def _read(self, rank: int, now: float) -> None:
         state = self.ranks[rank]
         status = self.run.status.read(rank)
@@ -106,7 +120,8 @@ class RankMonitor:
             self._exits.add(status["pid"])
             if is_alive(status["pid"]):
                 state.alive_at = time.time()
-            else:
+            elif rank not in self._lost:
+                self._receive(newest=True)
                 status = self.run.status.read(rank)  # it may have written its report and ended meanwhile
                 if status["state"] == "running":
                     self._lost.setdefault(rank, (state.alive_at or status["at"], time.time()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, host_without
+from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, run_probe
 from hybridspeech.backends.launch import (
     Driver,
     Job,
@@ -65,7 +65,7 @@ def launch(
         driver=driver,
         advice=(
             f"each worker needs {_cpus(cluster)} free CPU(s) of the Ray at {cluster.ray_address or 'this machine'} "
-            "and the run directory at the same path: free some, lower --num-workers, or raise the start time-out"
+            "and the run directory at the same path or on a store: free some, lower --num-workers, or raise the start time-out"
         ),
         environment={**_environment(cluster), **(environment or {})},
         leave_s=0.0 if cluster.ray_address is None else 20.0,
@@ -102,29 +102,26 @@ def drive(job: Job) -> None:
 
 
 def check_shared(plan: TrainPlan) -> None:
-    """Check that every node of a Ray that is joined sees the run directory.
+    """Check that every node of a Ray that is joined can use the run directory.
 
     Raises
     ------
-    BackendError: a node does not see it, or does not answer.
+    BackendError: a node can not, or does not answer.
     """
     if plan.cluster.ray_address is None:
         return
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from hybridspeech.shards.shared_storage import probed_storage
-
-    run = RunDirectory(plan.run)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    with probed_storage(str(run.workers_dir)) as storage:
-        task = ray.remote(num_cpus=0)(host_without)
+    with run_probe(plan) as probe:
+        task = ray.remote(num_cpus=0)(lambda: probe())
         asked = [task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
         try:
-            answers = ray.get([each.remote(storage) for each in asked], timeout=plan.cluster.start_timeout_s)
+            answers = ray.get([each.remote() for each in asked], timeout=plan.cluster.start_timeout_s)
         except Exception as error:
             raise BackendError(f"a node of Ray does not answer: {ray_cause(error)}") from error
-    check_hosts(run, answers)
+    check_hosts(plan, answers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, host_without
+from hybridspeech.backends.base import Worker, check_hosts, execute_in_worker_process, run_probe
 from hybridspeech.backends.launch import (
     Driver,
     Job,
@@ -39,7 +39,6 @@ from hybridspeech.errors import BackendError, ConfigError, TooManyRejectsError, 
 from hybridspeech.patches.tensorflowonspark import patch_nodes, recorded_error
 from hybridspeech.processes.resources import parse_memory_size
 from hybridspeech.training.plan import TrainPlan, WorkerReport
-from hybridspeech.training.run_directory import RunDirectory
 
 POLL_S = 0.1
 MIN_EXECUTOR_MB = 450
@@ -75,7 +74,7 @@ def launch(plan: TrainPlan, worker: WorkerFunction, driver: Driver) -> list[Work
         driver=driver,
         advice=(
             f"each worker needs an executor with {_cores(cluster)} core(s) and {cluster.executor_memory} of memory "
-            f"at {_master(cluster)} and the run directory at the same path: free some, lower --num-workers, or "
+            f"at {_master(cluster)} and the run directory at the same path or on a store: free some, lower --num-workers, or "
             "raise the start time-out"
         ),
         leave_s=0.0 if is_started_here(_master(cluster)) else 20.0,
@@ -187,19 +186,17 @@ def executors(job: Job, conf: Mapping[str, str] | None = None) -> Iterator[Any]:
 
 
 def _check_shared(context: Any, plan: TrainPlan) -> None:
-    """Check that every executor sees the run directory; a barrier stage runs on all at the same time.
+    """Check that every executor can use the run directory; a barrier stage runs on all at the same time.
 
     Raises
     ------
-    BackendError: one does not see it.
+    BackendError: one can not.
     """
-    from hybridspeech.shards.shared_storage import probed_storage
-
-    run, workers = RunDirectory(plan.run), plan.cluster.num_workers
-    with translated_errors(), probed_storage(str(run.workers_dir)) as storage:
+    workers = plan.cluster.num_workers
+    with translated_errors(), run_probe(plan) as probe:
         tasks = context.parallelize(range(workers), workers).barrier()
-        answers = tasks.mapPartitions(lambda _: [host_without(storage)]).collect()
-    check_hosts(run, answers)
+        answers = tasks.mapPartitions(lambda _: [probe()]).collect()
+    check_hosts(plan, answers)
 
 
 def _train(context: Any, job: Job) -> None:

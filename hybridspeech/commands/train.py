@@ -46,8 +46,8 @@ def train(
     ----------
     shards : folder or URL that `preprocess` has written; every worker must reach it. Shards of an object store are copied to
         each worker's disk before they are needed
-    run : run directory to make, on storage that every worker reaches; `resume` continues from its last checkpoint. A URL
-        needs all workers on this machine: they write to a local folder, which is copied to the store
+    run : run directory to make, on storage that every worker reaches; `resume` continues from its last checkpoint. For a URL,
+        each worker writes to a folder of its own, which is copied to the store
     features : features that the network takes, for waveform shards; None: log-mel, or the stored features. Sample rate
         and clip duration are those of the shards
     model, fit : settings that differ from the recipe (see `training.recipes`); input shape and number of labels come

@@ -39,7 +39,8 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.plan import ShardTask
 from hybridspeech.shards.record_store import Chunk
 from hybridspeech.training.plan import TrainPlan, WorkerReport
-from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.status_exchange import EXCHANGE_S, messages_of
+from hybridspeech.training.worker_status import WorkerStatus
 
 WORKER_REUSE = {"spark.python.worker.reuse": "true"}
 """InputMode.SPARK needs it: the rank is a child of the Python worker, and later tasks find its queue through the worker."""
@@ -102,7 +103,10 @@ def _shard_chunks(
 
 def _await_end(plan: TrainPlan, rank: int) -> Iterator[Any]:
     """Wait on an executor until the process of its rank has ended; if the executor is lost, Spark's job fails."""
-    while is_alive(RunDirectory(plan.run).status.read(rank)["pid"]):
+    status = WorkerStatus(messages_of(plan))
+    while not (pid := status.read(rank).get("pid")):  # its first status is on the way to the store
+        time.sleep(EXCHANGE_S)
+    while is_alive(pid):
         time.sleep(POLL_S)
     yield from ()
 
@@ -127,7 +131,7 @@ class FeedTask:
         return self._items(rank)
 
     def _wait_for_all(self, rank: int) -> None:
-        status, cluster = RunDirectory(self._plan.run).status, self._plan.cluster
+        status, cluster = WorkerStatus(messages_of(self._plan)), self._plan.cluster
         status.write_feeder_round(rank, self._round)
         deadline = time.monotonic() + cluster.start_timeout_s
         while absent := [each for each in range(cluster.num_workers) if status.read_feeder_round(each) < self._round]:
@@ -136,7 +140,7 @@ class FeedTask:
                     f"no task to feed worker {absent[0]} has started within {cluster.start_timeout_s:g} s; its executor "
                     "was lost or is busy: raise the start time-out, or free it"
                 )
-            time.sleep(POLL_S)
+            time.sleep(EXCHANGE_S if self._plan.store else POLL_S)
 
 
 class FedNode(Node):

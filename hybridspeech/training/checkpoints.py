@@ -4,8 +4,8 @@
     RUN/checkpoints/epoch-0003-step-000200/ after three epochs and 200 steps of the fourth
 
 Each holds weights, optimizer, step, and the metrics of an unfinished epoch. Every rank takes part in saving, since reading
-BatchNorm statistics is a collective; the copy of the chief is published by rename, those of the others are deleted. Knows
-nothing of networks and data.
+BatchNorm statistics is a collective; the copy of the chief is published by rename, those of the others are deleted, unless
+each rank has a folder of its own, to which it may have to return. Knows nothing of networks and data.
 """
 
 from __future__ import annotations
@@ -40,8 +40,14 @@ class Place:
 
 def places(run: RunDirectory) -> list[Place]:
     """Return the places of the complete checkpoints of a run, in the order of training."""
-    found = map(_NAME.fullmatch, (path.name for path in run.checkpoints_dir.glob("epoch-*")))
-    return sorted(Place(int(match[1]), int(match[2] or 0)) for match in found if match)
+    found = map(place_of, (path.name for path in run.checkpoints_dir.glob("epoch-*")))
+    return sorted(place for place in found if place)
+
+
+def place_of(name: str) -> Place | None:
+    """Return the place of the checkpoint with this name; None for other names."""
+    match = _NAME.fullmatch(name)
+    return Place(int(match[1]), int(match[2] or 0)) if match else None
 
 
 class Checkpoints:
@@ -49,24 +55,28 @@ class Checkpoints:
 
     Parameters
     ----------
-    is_chief : whether the files of this rank are kept
+    is_kept : whether the files of this rank are kept
     keep : number of last checkpoints that are kept; the checkpoint of the best epoch is kept too
+    on_saved : called when a checkpoint is kept
     """
 
-    def __init__(self, run: RunDirectory, *, is_chief: bool, keep: int, **tracked: Any) -> None:
+    def __init__(
+        self, run: RunDirectory, *, is_kept: bool, keep: int, on_saved: Callable[[], None], **tracked: Any
+    ) -> None:
         import tensorflow as tf
 
-        self._run, self._is_chief, self._keep = run, is_chief, keep
+        self._run, self._is_kept, self._keep, self._on_saved = run, is_kept, keep, on_saved
         self._tracked = tf.train.Checkpoint(**tracked)
 
     def save(self, place: Place, before_publishing: Callable[[], None] = lambda: None) -> None:
-        """Save all; every rank calls it at the same step. The chief calls `before_publishing` when all is written."""
-        with published(self._run.checkpoints_dir / place.name, self._is_chief) as folder:
+        """Save all; every rank calls it at the same step. `before_publishing` is called when all is written and kept."""
+        with published(self._run.checkpoints_dir / place.name, self._is_kept) as folder:
             self._tracked.write(str(folder / "state"))
-            if self._is_chief:
+            if self._is_kept:
                 before_publishing()
-        if self._is_chief:
+        if self._is_kept:
             self._prune()
+            self._on_saved()
 
     def restore(self) -> Place:
         """Restore the last checkpoint, if there is one; return where training continues.
@@ -111,12 +121,12 @@ def best_of(rows: Sequence[Mapping[str, float]]) -> int:
 
 
 @contextmanager
-def published(target: Path, is_chief: bool) -> Iterator[Path]:
-    """Yield a folder to write into: that of the chief becomes `target` at the end, that of another rank is deleted."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent if is_chief else None))
+def published(target: Path, is_kept: bool) -> Iterator[Path]:
+    """Yield a folder to write into, which becomes `target` at the end, or is deleted."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent if is_kept else None))
     try:
         yield folder
-        if is_chief:
+        if is_kept:
             shutil.rmtree(target, ignore_errors=True)
             folder.chmod(0o755)
             folder.rename(target)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from hybridspeech.config import OnProgress, Progress
-from hybridspeech.errors import BackendError, RunError, WorkerError, counted
+from hybridspeech.errors import BackendError, RunError, StorageError, WorkerError, counted
+from hybridspeech.storage.locations import is_url, join
+from hybridspeech.storage.objects import list_files
 from hybridspeech.storage.output import claim_output
-from hybridspeech.training.checkpoints import places
+from hybridspeech.training.checkpoints import Place, place_of, places
 from hybridspeech.training.plan import TrainPlan, WorkerReport, check_resumable
 from hybridspeech.training.progress import progress_reported
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
-from hybridspeech.training.stored_run import WRITTEN, kept_on_store, local_run
+from hybridspeech.training.stored_run import WRITTEN, driver_copy, driver_folder
 
 NOT_RESTARTED = ("ArithmeticError", "RunError", "ShardError")
 """Causes that a restart can not remove: a loss that is not finite, a damaged checkpoint, a full disk, a damaged shard."""
@@ -28,25 +31,25 @@ def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Itera
 
     Yields
     ------
-    The plan to train by: its run is a local folder. That of a URL is copied to the store while training writes it.
+    The plan to train by: its run is a local folder of the driver. For a URL, `store` is that URL.
 
     Raises
     ------
     OutputExistsError, ConfigError: as `claim_output`. RunError: as `check_resumable`. StorageError: an object store fails.
     """
     claim = claim_output(plan.run, marks=(PLAN_NAME,), ours=WRITTEN, overwrite=overwrite, resume=plan.resume)
-    with claim, local_run(plan.run, resume=plan.resume) as (folder, copy):
+    with claim, driver_folder(plan.run, resume=plan.resume) as folder:
         directory = RunDirectory(folder)
         with _named_by_location(str(folder), plan.run):
             if plan.resume:
                 check_resumable(directory.read_plan(), plan)
             directory.create(plan)
             with (
-                kept_on_store(copy, lambda kept: on_progress(Progress(stage="stop", message=kept))),
-                _interrupt_reported(directory, plan.run, on_progress),
+                driver_copy(plan.run, folder),
+                _interrupt_reported(plan.run, on_progress),
                 progress_reported(directory, plan, on_progress),
             ):
-                yield replace(plan, run=str(folder))
+                yield replace(plan, run=str(folder), store=plan.run if is_url(plan.run) else "")
 
 
 def train_with_restarts(start_workers: StartWorkers, plan: TrainPlan, on_progress: OnProgress) -> list[WorkerReport]:
@@ -58,7 +61,7 @@ def train_with_restarts(start_workers: StartWorkers, plan: TrainPlan, on_progres
     """
     for restarts_left in range(plan.cluster.max_restarts, -1, -1):
         try:
-            return start_workers(plan)
+            return start_workers(replace(plan, attempt=uuid.uuid4().hex))
         except BackendError as error:
             if not restarts_left or (isinstance(error, WorkerError) and error.cause.startswith(NOT_RESTARTED)):
                 raise
@@ -83,15 +86,25 @@ def _named_by_location(folder: str, location: str) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupt_reported(run: RunDirectory, location: str, on_progress: OnProgress) -> Iterator[None]:
+def _interrupt_reported(location: str, on_progress: OnProgress) -> Iterator[None]:
     """After an interrupt, report what is saved."""
     try:
         yield
     except KeyboardInterrupt:
         saved = "nothing is saved yet"
-        if found := places(run):
+        if found := _saved(location):
             last = found[-1]
             steps = f" and {counted(last.steps, 'step')} of epoch {last.epochs + 1}" if last.steps else ""
             saved = f"{counted(last.epochs, 'epoch')}{steps} saved in {location}/checkpoints/{last.name}"
         on_progress(Progress(stage="stop", message=f"stopped; {saved}"))
         raise
+
+
+def _saved(location: str) -> list[Place]:
+    """Return the places of the complete checkpoints at the location of a run; none if the store does not answer."""
+    if not is_url(location):
+        return places(RunDirectory(location))
+    names: list[str] = []
+    with suppress(StorageError):
+        names = [stat.name for stat in list_files(join(location, "checkpoints"))]
+    return sorted(place for name in names if (place := place_of(name.removesuffix("/state.index"))))

@@ -1,7 +1,6 @@
 """One epoch of one rank: train, validate, save. Knows nothing of Spark and Ray.
 
-With more than one worker, reading BatchNorm statistics is a collective, so every rank saves. The files of the chief are kept,
-those of the other ranks are deleted.
+With more than one worker, reading BatchNorm statistics is a collective, so every rank saves; see `checkpoints`.
 """
 
 from __future__ import annotations
@@ -135,3 +134,4 @@ def write_scalars(rank: Rank, row: Mapping[str, float]) -> None:
     with rank.summary.as_default(step=int(row["epoch"])):
         for name, value in row.items():
             tf.summary.scalar(name, value)
+    rank.summary.flush()

@@ -46,7 +46,8 @@ class TrainPlan:
 
     Parameters
     ----------
-    shards, run : absolute paths that every worker reaches
+    shards, run : absolute paths that every worker reaches, or URLs
+    store, attempt : of a run on a store: its URL, while `run` is the local folder of a process; and the attempt that trains
     digest : of the data
     labels : in index order
     features, stored : features that the network takes, and those that the shards hold
@@ -69,6 +70,8 @@ class TrainPlan:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     label_weights: tuple[float, ...] = ()
     resume: bool = False
+    store: str = ""
+    attempt: str = ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 

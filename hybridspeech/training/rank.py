@@ -119,8 +119,9 @@ def build_rank(
     context.run.status.write(context.rank, steps_per_epoch=steps)
     checkpoints = Checkpoints(
         context.run,
-        is_chief=context.is_chief,
+        is_kept=context.is_chief or not context.shares_run,
         keep=plan.fit.keep_checkpoints,
+        on_saved=context.on_saved,
         model=model,
         optimizer=model.optimizer,
         metrics=metrics,

@@ -135,12 +135,17 @@ class RunDirectory:
             *self.path.glob(".*.tmp"),
         ):
             shutil.rmtree(leftover, ignore_errors=True)
-        for folder in (self.workers_dir, self.checkpoints_dir, self.tensorboard_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         write_atomically(self.labels_path, "".join(f"{label}\n" for label in plan.labels))
         record = to_json(plan)
+        del record["store"], record["attempt"]  # of a process, not of the run
         record["cluster"]["conf"] = {key: each for key, each in plan.cluster.conf.items() if not is_secret(key)}
         write_atomically(self.plan_path, json.dumps(record, indent=2) + "\n")
+
+    def make_folders(self) -> None:
+        """Make the folders that a training writes to."""
+        for folder in (self.workers_dir, self.checkpoints_dir, self.tensorboard_dir):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def read_plan(self) -> TrainPlan:
         """Return the plan of this run.

@@ -1,173 +1,153 @@
-"""A run directory on an object store: a local folder whose files are copied to the store while training writes them.
+"""A run directory on a store: local folders, whose files are copied to the store while training writes them.
 
-An object appears whole, and what marks others as complete comes after them: `state.index` of a checkpoint after its data,
-the weights of the model after everything else. So whatever is there can be read or resumed at any time. Knows nothing of
-TensorFlow.
+    driver        plan and labels when the run starts; rejects and the last messages when it ends
+    chief         checkpoints, metrics, TensorBoard files and the model, while it trains
+    every rank    its log
+
+Driver and ranks have folders of their own, on any hosts; only the backend `local` trains in the folder of the driver. A rank
+that continues a training fetches its checkpoints first. Knows nothing of TensorFlow, Spark and Ray.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from hybridspeech.errors import HybridspeechError, StorageError, reason_of
+from hybridspeech.errors import HybridspeechError, RunError, StorageError, one_line, reason_of
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.scratch import scratch_folder
-from hybridspeech.storage.copies import fetch_files, upload_files
 from hybridspeech.storage.locations import is_url, join
-from hybridspeech.storage.objects import FileStat, delete_files, list_files
+from hybridspeech.storage.objects import delete_files, list_files
+from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.run_copy import RunCopy
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.status_exchange import check_attempt, rank_exchange, remove_messages
 
-SYNC_S = 1.0
-"""Least time between two copies: a status that is written more often is copied once in this time."""
-REPLACED = ("checkpoints/", "model/", "workers/")
-"""Folders whose files are removed from the store when they are removed locally."""
-WRITTEN = (
-    "plan.json",
-    "labels.txt",
-    "metrics.jsonl",
-    "rejects.jsonl",
-    "tensorboard/*",
-    *(f"{name}*" for name in REPLACED),
-)
+COPY_S = 1.0
+"""Least time between two copies: a file that is written more often is copied once in this time."""
+_DRIVER = ("plan.json", "labels.txt", "rejects.jsonl", "workers/*")
+_CHIEF = ("metrics.jsonl", "tensorboard/*", "checkpoints/*", "model/*")
+WRITTEN = (*_DRIVER, *_CHIEF)
 """Patterns of the names that a training writes."""
-_MARKS = ("state.index", ".weights.h5")
-"""Ends of the names that mark other files as complete, in the order in which they are copied."""
-
-
-class RunCopy:
-    """The copy on a store of a local run directory.
-
-    Parameters
-    ----------
-    location : URL of the run
-    folder : the local run directory
-    """
-
-    def __init__(self, location: str, folder: Path) -> None:
-        self._location, self._folder = location, folder
-        self._sent: dict[str, FileStat] = {}
-        self._there: set[str] = set()
-        self._copying = threading.Lock()
-
-    def fetch(self) -> None:
-        """Copy what a resume needs from the store: plan, metrics and complete checkpoints.
-
-        Raises
-        ------
-        StorageError: the store fails.
-        """
-        self._there = {stat.name for stat in list_files(self._location)}
-        complete = {name.rpartition("/")[0] for name in self._there if name.endswith("/state.index")}
-        wanted = [
-            name
-            for name in sorted(self._there)
-            if name in ("plan.json", "labels.txt", "metrics.jsonl") or name.rpartition("/")[0] in complete
-        ]
-        fetch_files(self._location, wanted, self._folder)
-        self._sent = self._local_files()
-
-    def copy(self) -> None:
-        """Copy what has changed since the last call, and remove from the store what was removed locally.
-
-        Raises
-        ------
-        StorageError: the store fails.
-        """
-        with self._copying:
-            local = self._local_files()
-            gone = {name for name in self._there if name.startswith(REPLACED) and name not in local}
-            for group in _by_mark(gone, marks_first=True):
-                delete_files(join(self._location, name) for name in group)
-            self._there -= gone
-            changed = {name for name, stat in local.items() if self._sent.get(name) != stat}
-            for group in _by_mark(changed, marks_first=False):
-                self._upload(group, local)
-
-    def keep_local(self) -> str:
-        """Move the local run out of the scratch folder, and return how to continue from there."""
-        kept = Path(tempfile.mkdtemp(prefix="unsaved-run-"), "run")
-        shutil.move(self._folder, kept)
-        return f"the whole run is kept in {kept}: copy it to {self._location}, or use it from there"
-
-    def _upload(self, names: list[str], local: dict[str, FileStat]) -> None:
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # training has removed it since it was listed
-                upload_files(self._folder, [name], self._location)
-                self._sent[name] = local[name]
-                self._there.add(name)
-
-    def _local_files(self) -> dict[str, FileStat]:
-        """Return the files that are finished: temporary ones begin with a dot, as do their folders."""
-        stats = list_files(str(self._folder))
-        return {stat.name: stat for stat in stats if not any(part.startswith(".") for part in stat.name.split("/"))}
-
-
-def _by_mark(names: set[str], *, marks_first: bool) -> list[list[str]]:
-    """Group names: those that mark nothing, then each kind of mark; or the other way round."""
-    marks = [sorted(name for name in names if name.endswith(end)) for end in _MARKS]
-    groups = [sorted(name for name in names if not name.endswith(_MARKS)), *marks]
-    return groups[::-1] if marks_first else groups
 
 
 @contextlib.contextmanager
-def local_run(location: str, *, resume: bool) -> Iterator[tuple[Path, RunCopy | None]]:
-    """Give a local folder for a run directory, until the context ends; a local location is given as it is.
-
-    For a URL, the caller calls `RunCopy.copy` at the end, and `kept_on_store` copies until then.
+def driver_folder(location: str, *, resume: bool) -> Iterator[Path]:
+    """Give a local folder for the driver's files of a run, until the context ends; a local location is given as it is.
 
     Parameters
     ----------
-    resume : get the files that a resume needs from the store first
+    resume : fetch what decides whether a resume is possible
+
+    Raises
+    ------
+    StorageError: the store fails.
     """
     if not is_url(location):
-        yield Path(location), None
+        yield Path(location)
         return
     with scratch_folder() as scratch:
         folder = Path(scratch, "run")
         folder.mkdir()
-        copy = RunCopy(location, folder)
         if resume:
-            copy.fetch()
-        yield folder, copy
+            RunCopy(location, folder, _DRIVER).fetch(("plan.json", "labels.txt", "metrics.jsonl"))
+        yield folder
 
 
 @contextlib.contextmanager
-def kept_on_store(copy: RunCopy | None, on_kept: Callable[[str], None]) -> Iterator[None]:
-    """Copy a run to its store periodically, and whole at the end, also after an error.
+def driver_copy(location: str, folder: Path) -> Iterator[None]:
+    """Copy the driver's files to the store of a run, now and when the context ends; nothing for a local run.
+
+    Raises
+    ------
+    StorageError: the store fails, unless the context ends with another error.
+    """
+    if not is_url(location):
+        yield
+        return
+    copy = RunCopy(location, folder, _DRIVER)
+    old = [stat.name for stat in list_files(location) if stat.name.startswith(("workers/", "model/"))]
+    delete_files(join(location, name) for name in sorted(old, key=lambda name: not name.endswith(".weights.h5")))
+    copy.copy()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(HybridspeechError, OSError):
+            remove_messages(location)
+            copy.copy()
+        raise
+    remove_messages(location)
+    copy.copy()
+
+
+@contextlib.contextmanager
+def rank_folder(plan: TrainPlan, rank: int) -> Iterator[TrainPlan]:
+    """Give a rank the plan with a folder of its own, if the run is on a store; its messages are exchanged meanwhile."""
+    if not plan.store:
+        yield plan
+        return
+    with scratch_folder() as scratch:
+        run = RunDirectory(Path(scratch, "run"))
+        run.make_folders()
+        local = replace(plan, run=str(run.path))
+        with rank_exchange(local, rank):
+            yield local
+
+
+@contextlib.contextmanager
+def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
+    """Copy the files of a rank to the store of its run: periodically, and at the end, also after an error.
 
     If the last copy fails, the local run is moved to a folder that stays.
 
     Parameters
     ----------
-    on_kept : called with that folder in a sentence if the context ends with an error, which is raised then
+    plan : `run` is the folder of the rank; with `resume`, the checkpoints are fetched into it first
+
+    Yields
+    ------
+    A function that waits for a copy that is being made. It bounds how far the copies fall behind.
 
     Raises
     ------
-    StorageError: the last copy failed, after a context without an error; names the folder.
+    StorageError: the store fails at the start or at the end; names the folder, and an error that the context ended with.
+    RunError: another attempt has begun.
     """
-    if copy is None:
-        yield
+    if not plan.store:
+        yield lambda: None
         return
+    run = RunDirectory(plan.run)
+    log = f"workers/{run.log_path(rank).name}"
+    copy = RunCopy(plan.store, run.path, (log, *_CHIEF) if rank == 0 else (log,), partial(check_attempt, plan))
+    if plan.resume:
+        copy.fetch(("metrics.jsonl", "checkpoints/*", log))
 
     def copy_if_possible() -> None:
-        with contextlib.suppress(StorageError, OSError):  # `copy` at the end tries again, and raises
+        with contextlib.suppress(StorageError, RunError, OSError):  # the last copy raises it
             copy.copy()
 
-    copy.copy()
+    error: BaseException | None = None
     try:
-        with PeriodicCall(copy_if_possible, SYNC_S, "hybridspeech-run-copy"):
-            yield
-    except BaseException:
-        try:
-            copy.copy()
-        except (HybridspeechError, OSError) as failure:
-            on_kept(f"the run could not be copied ({reason_of(failure)}); {copy.keep_local()}")
+        with PeriodicCall(copy_if_possible, COPY_S, "hybridspeech-run-copy"):
+            yield copy.wait
+    except BaseException as raised:
+        error = raised
         raise
+    finally:
+        _copy_last(copy, rank, error)
+
+
+def _copy_last(copy: RunCopy, rank: int, error: BaseException | None) -> None:
+    """Copy a run for the last time; see `rank_copy`."""
     try:
         copy.copy()
-    except (HybridspeechError, OSError) as failure:
-        raise StorageError(f"{failure}; {copy.keep_local()}") from failure
+    except RunError:
+        if error is None:
+            raise
+    except (StorageError, OSError) as failure:
+        if rank == 0:  # the others have nothing but their log
+            before = f"{one_line(error)}; " if error else ""
+            raise StorageError(f"{before}{reason_of(failure)}; {copy.keep_local()}") from failure

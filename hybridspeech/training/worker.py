@@ -11,11 +11,19 @@ from hybridspeech.training.run_directory import RunDirectory
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """Rank of a worker, 0 to num_workers - 1 (0 is the chief), and its reports to the driver."""
+    """Rank of a worker, 0 to num_workers - 1 (0 is the chief), and its reports to the driver.
+
+    Parameters
+    ----------
+    shares_run : whether all ranks and the driver use the same folder `run`
+    on_saved : called after a checkpoint is saved in `run`
+    """
 
     rank: int
     num_workers: int
     run: RunDirectory
+    shares_run: bool = True
+    on_saved: Callable[[], None] = lambda: None
 
     @property
     def is_chief(self) -> bool:

@@ -3,6 +3,7 @@
     rank-NNN.json    status of a rank; only that rank writes it
     rank-NNN.last    space reserved for the failure record of a rank
     stop, stop-at    request of the driver to stop, and order of the chief when to stop: see `stopping`
+    rank-NNN.answer  the rank has the order; only if the ranks do not share the folder
     feed.json        progress of a feed; only the driver writes it
     feeder-NNN.json  last round of a feed in which a task has started for a rank; only that task writes it
 
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from hybridspeech.errors import RunError
-from hybridspeech.storage.small_files import write_atomically
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import read_bytes, write_bytes
 
 FAILURE_RECORD_BYTES = 8192
 """Reserved for a failure record. A cause has at most 1,000 characters (`one_line`), of six bytes each in JSON."""
@@ -30,10 +32,11 @@ class WorkerStatus:
 
     Parameters
     ----------
-    folder : RUN/workers
+    location : RUN/workers; or a URL with such files, for status and rounds of a feed only
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, location: str | Path) -> None:
+        self._location, folder = str(location), Path(location)
         self._folder = folder
         self._stop_request = folder / "stop"
         self._stop_order = folder / "stop-at"
@@ -43,8 +46,9 @@ class WorkerStatus:
         """Remove the messages of an earlier attempt: they would be taken for messages of this one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for rank in range(num_workers):
-            self._status(rank).unlink(missing_ok=True)
+            Path(self._status(rank)).unlink(missing_ok=True)
             self._failure_record(rank).unlink(missing_ok=True)
+            self._answer(rank).unlink(missing_ok=True)
         for path in self._folder.glob("feed*.json"):
             path.unlink(missing_ok=True)
         self._stop_request.unlink(missing_ok=True)
@@ -54,7 +58,7 @@ class WorkerStatus:
     def write(self, rank: int, **fields: Any) -> None:
         """Merge `fields` into the status of a rank. `at` is the Unix time of the last sign of progress, in seconds."""
         status = {**_read_json(self._status(rank)), "at": time.time(), **fields, "rank": rank}
-        write_atomically(self._status(rank), json.dumps(status))
+        write_bytes(self._status(rank), json.dumps(status))
 
     def read(self, rank: int) -> dict[str, Any]:
         """Return the last status of a rank; empty if it has not written one.
@@ -65,7 +69,7 @@ class WorkerStatus:
         """
         status = _read_json(self._status(rank))
         with contextlib.suppress(RunError):  # the record is being written
-            status |= _read_json(self._failure_record(rank))
+            status |= _read_json(str(self._failure_record(rank)))
         return status
 
     def reserve_failure_record(self, rank: int) -> None:
@@ -101,9 +105,17 @@ class WorkerStatus:
         except (FileNotFoundError, ValueError):
             return None
 
+    def answer(self, rank: int) -> None:
+        """Write that a rank has the stop order."""
+        self._answer(rank).touch()
+
+    def has_answered(self, rank: int) -> bool:
+        """Return whether a rank has the stop order."""
+        return self._answer(rank).exists()
+
     def write_feed(self, **fields: Any) -> None:
         """Write the progress of the feed."""
-        write_atomically(self._feed, json.dumps(fields))
+        write_bytes(str(self._feed), json.dumps(fields))
 
     def read_feed(self) -> dict[str, Any]:
         """Return what `write_feed` was last given; empty without a feed.
@@ -112,24 +124,27 @@ class WorkerStatus:
         ------
         RunError: its file is damaged.
         """
-        return _read_json(self._feed)
+        return _read_json(str(self._feed))
 
     def write_feeder_round(self, rank: int, round_: int) -> None:
         """Write that the task that feeds a rank has started, in this round of the feed."""
-        write_atomically(self._feeder(rank), json.dumps({"round": round_}))
+        write_bytes(self._feeder(rank), json.dumps({"round": round_}))
 
     def read_feeder_round(self, rank: int) -> int:
         """Return the last round in which a task that feeds a rank has started; 0 if none has."""
         return int(_read_json(self._feeder(rank)).get("round", 0))
 
-    def _status(self, rank: int) -> Path:
-        return self._folder / f"rank-{rank:03d}.json"
+    def _status(self, rank: int) -> str:
+        return join(self._location, f"rank-{rank:03d}.json")
+
+    def _feeder(self, rank: int) -> str:
+        return join(self._location, f"feeder-{rank:03d}.json")
 
     def _failure_record(self, rank: int) -> Path:
         return self._folder / f"rank-{rank:03d}.last"
 
-    def _feeder(self, rank: int) -> Path:
-        return self._folder / f"feeder-{rank:03d}.json"
+    def _answer(self, rank: int) -> Path:
+        return self._folder / f"rank-{rank:03d}.answer"
 
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -142,7 +157,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 """Types of the fields in these files."""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: str) -> dict[str, Any]:
     """Return the content of a small file; empty if there is none.
 
     Raises
@@ -150,7 +165,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     RunError: it is not JSON, or a field has another type than in TYPES.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path).decode())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

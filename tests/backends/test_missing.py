@@ -21,7 +21,6 @@ from hybridspeech.config import ClusterConfig
 from hybridspeech.errors import BackendError, JavaError
 from hybridspeech.shards.shared_storage import probed_storage
 from hybridspeech.training.plan import TrainPlan, WorkerReport
-from hybridspeech.training.run_directory import RunDirectory
 
 OTHER_PYTHON = """#!{python}
 import runpy, sys
@@ -125,14 +124,15 @@ def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> 
         "import pickle, sys; from hybridspeech.backends.base import host_without; "
         "print(host_without(pickle.loads(bytes.fromhex(sys.argv[1]))))"
     )
-    with probed_storage(str(tmp_path), ()) as storage:
+    with probed_storage(str(tmp_path)) as storage:
         command = [*own_folder(tmp_path, "elsewhere"), sys.executable, "-c", code, pickle.dumps(storage).hex()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         answers = [host_without(storage), done.stdout.strip()]
     assert answers == ["", "elsewhere"]
-    check_hosts(RunDirectory(tmp_path), [""])
+    plan = TrainPlan(shards="", run=str(tmp_path))
+    check_hosts(plan, [""])
     with pytest.raises(BackendError, match=rf"{tmp_path}: is not on shared storage: elsewhere can not see"):
-        check_hosts(RunDirectory(tmp_path), answers)
+        check_hosts(plan, answers)
 
 
 @pytest.mark.cluster

@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.hosts import Hosts
+from support.ray_hosts import TOKEN, start_ray
 
 from hybridspeech.clusters.java import find_java
 
@@ -55,29 +55,9 @@ def cluster() -> Iterator[RayHosts]:
             "PATH": f"{Path(sys.executable).parent}:{find_java() / 'bin'}:{os.environ['PATH']}",
             "HOME": os.environ["HOME"],
             "PYTHONPATH": str(ROOT),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": "5ec2e7" * 8,
-            "RAY_USAGE_STATS_ENABLED": "0",
+            **TOKEN,
         }
-        address = f"{hosts.address(0)}:6379"
-        common = ["--num-cpus", "3", "--object-store-memory", "150000000", "--block"]
-        head = ["--head", "--port", "6379", "--include-dashboard", "false"]
-        for host, role in enumerate((head, ["--address", address])):
-            command = ["ray", "start", *role, "--node-ip-address", hosts.address(host), *common]
-            hosts.start(host, command, variables, hosts.shared / f"ray-{host}.log")
-            _wait_for_nodes(hosts, address, variables, host + 1)
-        yield RayHosts(hosts, address, variables)
-
-
-def _wait_for_nodes(hosts: Hosts, address: str, variables: dict[str, str], number: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        done = hosts.run(0, ["ray", "status", "--address", address], variables)
-        if done.returncode == 0 and f"{3.0 * number} CPU" in done.stdout:
-            return
-        time.sleep(1)
-    logs = [(hosts.shared / f"ray-{host}.log").read_text() for host in range(number)]
-    raise TimeoutError(f"{number} nodes did not start: {done.stdout} {done.stderr} {logs}")
+        yield RayHosts(hosts, start_ray(hosts, variables), variables)
 
 
 @pytest.mark.soak

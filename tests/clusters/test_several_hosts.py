@@ -1,79 +1,41 @@
-"""A Spark cluster with authentication on three hosts that share one folder: digest, secret and `doctor`."""
+"""Spark with authentication and Ray with a token on hosts whose only common storage is an S3 server on a further host."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from support.hosts import Hosts
-from support.spark_standalone import DEPLOY, wait_for
+from support.cluster_hosts import SECRET, WORKERS, ClusterHosts, cluster_hosts
+from support.ray_hosts import TOKEN, start_ray
+from support.small_trainings import Attacked, curve
 
-import hybridspeech as hs
-from hybridspeech.clusters.java import find_java
-from hybridspeech.clusters.spark_settings import find_spark
+from hybridspeech.commands.train import TrainResult
+from hybridspeech.shards.index import ShardIndex
+from hybridspeech.storage.objects import list_files
 
-SECRET = "5ec2e7" * 8
-ROOT = Path(__file__).parents[2]
-MASTER = 0
-WORKERS = (1, 2)
-
-
-@dataclass
-class SparkHosts:
-    """Hosts with a standalone master on host 0 and workers on the others; all authenticate each other."""
-
-    hosts: Hosts
-    master: str
-    variables: dict[str, str]
-
-    def hybridspeech(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.hosts.run(MASTER, [sys.executable, "-m", "hybridspeech", *arguments], self.variables)
+SMALL = ("--features", "logmel", "--n-mels", "24", "--hop-length", "500")
+TRAINING = (
+    *("--recipe", "report", "--model", "cnn", "--epochs", "3", "--batch-size", "4", "--deterministic"),
+    *("--checkpoint-steps", "4", "--num-workers", "2", "--threads-per-worker", "1", "--json"),
+)
+"""As FIT_OF_TWO_WORKERS and TWO_WORKERS."""
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[SparkHosts]:
-    with (
-        tempfile.TemporaryDirectory(dir="/tmp", prefix="hybridspeech-hosts-") as folder,
-        Hosts(Path(folder), 3) as hosts,
-    ):
-        conf = hosts.shared / "conf"
-        conf.mkdir(mode=0o700)
-        settings = {
-            "spark.authenticate": "true",
-            "spark.authenticate.secret": SECRET,
-            "spark.network.crypto.enabled": "true",
-        }
-        (conf / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        variables = {
-            "PATH": f"{find_java() / 'bin'}:{os.environ['PATH']}",
-            "HOME": os.environ["HOME"],
-            "JAVA_HOME": str(find_java()),
-            "SPARK_HOME": str(find_spark()),
-            "SPARK_CONF_DIR": str(conf),
-            "SPARK_DAEMON_MEMORY": "256m",
-            "PYTHONPATH": str(ROOT),
-        }
-        spark_class = str(find_spark() / "bin" / "spark-class")
-        address = hosts.address(MASTER)
-        command = [spark_class, f"{DEPLOY}.master.Master", "--host", address, "--port", "7077", "--webui-port", "0"]
-        hosts.start(MASTER, command, variables, hosts.shared / "master.log")
-        master = wait_for(r"Starting Spark master at (spark://\S+)", hosts.shared / "master.log")
-        for host in WORKERS:
-            command = [spark_class, f"{DEPLOY}.worker.Worker", "--host", hosts.address(host), "--webui-port", "0"]
-            command += ["--cores", "1", "--memory", "1G", "--work-dir", "/tmp/work", master]
-            hosts.start(host, command, variables, hosts.shared / f"worker-{host}.log")
-        for host in WORKERS:
-            wait_for(r"(Successfully registered with master)", hosts.shared / f"worker-{host}.log")
-        yield SparkHosts(hosts, master, variables)
+def of_two_workers(attacked_training: Callable[[str], Attacked]) -> TrainResult:
+    """Train on two workers on this machine; before the hosts start, whose ports the attack must not find."""
+    return attacked_training("tfos").result
+
+
+@pytest.fixture(scope="module")
+def cluster(of_two_workers: TrainResult) -> Iterator[ClusterHosts]:
+    with cluster_hosts() as started:
+        yield started
 
 
 def command_lines() -> Iterator[str]:
@@ -81,23 +43,59 @@ def command_lines() -> Iterator[str]:
         yield " ".join(process.info["cmdline"] or ())
 
 
-@pytest.mark.cluster
-def test_shards_from_three_hosts_are_those_of_one_process(cluster: SparkHosts, tones: Path, tmp_path: Path) -> None:
-    local = hs.preprocess(tones, tmp_path / "shards", engine="local")
-    clips, out = cluster.hosts.shared / "clips", cluster.hosts.shared / "shards"
-    shutil.copytree(tones, clips)
+@pytest.fixture(scope="module")
+def shards(cluster: ClusterHosts, tones: Path) -> dict[str, Any]:
+    """Preprocess clips of the store to shards there."""
+    cluster.upload(tones, f"{cluster.bucket}/clips")
     done = cluster.hybridspeech(
-        "preprocess", str(clips), str(out), "--master", cluster.master, "--executor-memory", "512m", "--json"
+        *("preprocess", f"{cluster.bucket}/clips", f"{cluster.bucket}/shards", *SMALL),
+        *("--master", cluster.master, "--executor-memory", "512m", "--json"),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["digest"] == local.digest
-    logs = [(cluster.hosts.shared / f"worker-{host}.log").read_text() for host in WORKERS]
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.cluster
+def test_shards_from_three_hosts_are_those_of_one_process(
+    cluster: ClusterHosts, shards: dict[str, Any], small_shards: Path
+) -> None:
+    assert shards["digest"] == ShardIndex.load(small_shards).digest
+    logs = [cluster.log_of_worker(host).read_text() for host in WORKERS]
     assert all("Launched executor" in log or "Asked to launch executor" in log for log in logs)
     assert not any(SECRET in line for line in command_lines())
 
 
 @pytest.mark.cluster
-def test_doctor_names_the_host_without_the_storage(cluster: SparkHosts) -> None:
+def test_ranks_of_spark_on_two_hosts_train_into_a_run_on_the_store(
+    cluster: ClusterHosts, shards: dict[str, Any], of_two_workers: TrainResult
+) -> None:
+    run = f"{cluster.bucket}/run-tfos"
+    done = cluster.hybridspeech(
+        *("train", f"{cluster.bucket}/shards", run, "--backend", "tfos", "--master", cluster.master),
+        *("--executor-memory", "512m", *TRAINING),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_training(cluster, run, json.loads(done.stdout), of_two_workers, {"host1", "host2"})
+
+
+def check_training(
+    cluster: ClusterHosts, run: str, result: dict[str, Any], reference: TrainResult, hosts: set[str]
+) -> None:
+    """Check curve, hosts and files of a training with two ranks into a run on the store."""
+    assert curve(replace(reference, history=tuple(result["history"]))) == curve(reference)
+    stored = cluster.stored(run)
+    assert set(stored["hosts"]) == hosts
+    local = [stat.name for stat in list_files(reference.run_dir)]
+    assert names_of(stored["names"]) == names_of(local)
+
+
+def names_of(files: list[str]) -> set[str]:
+    """Return the names of files; those of TensorBoard without host and time."""
+    return {"tensorboard" if name.startswith("tensorboard/") else name for name in files}
+
+
+@pytest.mark.cluster
+def test_doctor_names_the_host_without_the_storage(cluster: ClusterHosts) -> None:
     scratch = cluster.hosts.shared / "scratch"
     scratch.mkdir()
     done = cluster.hybridspeech("doctor", "--master", cluster.master, "--storage", str(scratch), "--json")
@@ -115,3 +113,22 @@ def test_doctor_names_the_host_without_the_storage(cluster: SparkHosts) -> None:
     assert {check["node"] for check in failed} == nodes
     assert {check["subject"] for check in failed} == {"storage"}
     assert all("not shared with this node" in check["value"] for check in failed)
+
+
+@pytest.fixture(scope="module")
+def ray_address(cluster: ClusterHosts) -> str:
+    """Start Ray on hosts 0 and 1."""
+    return start_ray(cluster.hosts, {**cluster.variables, **TOKEN}, cpus=2)
+
+
+@pytest.mark.soak
+def test_ranks_of_ray_on_two_hosts_train_into_a_run_on_the_store(
+    cluster: ClusterHosts, ray_address: str, shards: dict[str, Any], of_two_workers: TrainResult
+) -> None:
+    run = f"{cluster.bucket}/run-ray"
+    done = cluster.hybridspeech(
+        *("train", f"{cluster.bucket}/shards", run, "--backend", "ray", "--ray-address", ray_address, *TRAINING),
+        **TOKEN,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_training(cluster, run, json.loads(done.stdout), of_two_workers, {"host0", "host1"})

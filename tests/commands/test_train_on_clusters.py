@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.port_attack import Attack
 from support.process_traces import nothing_is_left
-from support.small_trainings import FIT_OF_TWO_WORKERS, TWO_WORKERS, curve, train
+from support.small_trainings import FIT_OF_TWO_WORKERS, TWO_WORKERS, Attacked, curve, train
 from support.worker_faults import FaultyBackend, kill_process
 
 from hybridspeech.commands.evaluate import evaluate
@@ -27,37 +26,17 @@ def everything_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """A training, and the attack on its ports."""
-
-    result: TrainResult
-    attack: Attack
-
-
 @pytest.fixture(scope="module")
-def attacked(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attacked]:
-    """Train on two workers of each cluster backend, while all their ports are attacked."""
-    made = {}
-    for backend in ("tfos", "ray"):
-        folder = tmp_path_factory.mktemp(backend)
-        with Attack(folder / "proof") as attack:
-            settings = {"fit": FIT_OF_TWO_WORKERS, "cluster": TWO_WORKERS, "backend": backend}
-            made[backend] = Attacked(train(small_shards, folder / "run", **settings), attack)
-    return made
-
-
-@pytest.fixture(scope="module")
-def of_two_workers(attacked: dict[str, Attacked]) -> dict[str, TrainResult]:
+def of_two_workers(attacked_training: Callable[[str], Attacked]) -> dict[str, TrainResult]:
     """Return the results of the trainings."""
-    return {backend: each.result for backend, each in attacked.items()}
+    return {backend: attacked_training(backend).result for backend in ("tfos", "ray")}
 
 
 @pytest.mark.parametrize("backend", ["tfos", "ray"])
 def test_a_local_training_listens_on_loopback_only_and_survives_attacks_on_its_ports(
-    backend: str, attacked: dict[str, Attacked]
+    backend: str, attacked_training: Callable[[str], Attacked]
 ) -> None:
-    attack = attacked[backend].attack
+    attack = attacked_training(backend).attack
     assert len(attack.listened) >= 4
     assert {ip for ip, _ in attack.listened} <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert not attack.proof.exists()

