@@ -1,8 +1,8 @@
 """Copies files of a local run directory to a store while training writes them. Knows nothing of TensorFlow.
 
-An object appears whole, and what marks others as complete comes after them: the metrics of an epoch after the data of its
-checkpoint, then the `state.index` of the checkpoint, and the weights of the model after everything else. So whatever is
-there can be read or resumed at any time.
+An object appears whole, and what marks others as complete comes after them: plan and status after other small files, the
+metrics of an epoch after the data of its checkpoint, then the `state.index` of the checkpoint, and the weights of the model
+after everything else. So whatever is there can be read or resumed at any time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hybridspeech.storage.objects import FileStat, delete_files, list_files
 
 REPLACED = ("checkpoints/", "model/")
 """Folders whose files are removed from the store when they are removed locally."""
-_MARKS = ("metrics.jsonl", "state.index", ".weights.h5")
+_MARKS = (".json", "metrics.jsonl", "state.index", ".weights.h5")
 """Ends of the names that mark other files as complete, in the order in which they are copied."""
 
 

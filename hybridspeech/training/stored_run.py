@@ -85,7 +85,14 @@ def driver_copy(location: str, folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def rank_folder(plan: TrainPlan, rank: int) -> Iterator[TrainPlan]:
-    """Give a rank the plan with a folder of its own, if the run is on a store; its messages are exchanged meanwhile."""
+    """Give a rank the plan with a folder of its own, if the run is on a store; its messages are exchanged meanwhile.
+
+    The log of an attempt before is in the folder.
+
+    Raises
+    ------
+    StorageError: the store fails.
+    """
     if not plan.store:
         yield plan
         return
@@ -93,6 +100,8 @@ def rank_folder(plan: TrainPlan, rank: int) -> Iterator[TrainPlan]:
         run = RunDirectory(Path(scratch, "run"))
         run.make_folders()
         local = replace(plan, run=str(run.path))
+        if plan.resume:
+            RunCopy(plan.store, run.path, ()).fetch((_log_of(run, rank),))
         with rank_exchange(local, rank):
             yield local
 
@@ -120,10 +129,10 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     run = RunDirectory(plan.run)
-    log = f"workers/{run.log_path(rank).name}"
+    log = _log_of(run, rank)
     copy = RunCopy(plan.store, run.path, (log, *_CHIEF) if rank == 0 else (log,), partial(check_attempt, plan))
     if plan.resume:
-        copy.fetch(("metrics.jsonl", "checkpoints/*", log))
+        copy.fetch(("metrics.jsonl", "checkpoints/*"))
 
     def copy_if_possible() -> None:
         with contextlib.suppress(StorageError, RunError, OSError):  # the last copy raises it
@@ -138,6 +147,10 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
         raise
     finally:
         _copy_last(copy, rank, error)
+
+
+def _log_of(run: RunDirectory, rank: int) -> str:
+    return str(run.log_path(rank).relative_to(run.path))
 
 
 def _copy_last(copy: RunCopy, rank: int, error: BaseException | None) -> None:
