@@ -121,7 +121,7 @@ def ray_address(cluster: ClusterHosts) -> str:
     return start_ray(cluster.hosts, {**cluster.variables, **TOKEN}, cpus=2)
 
 
-@pytest.mark.soak
+@pytest.mark.cluster
 def test_ranks_of_ray_on_two_hosts_train_into_a_run_on_the_store(
     cluster: ClusterHosts, ray_address: str, shards: dict[str, Any], of_two_workers: TrainResult
 ) -> None:
