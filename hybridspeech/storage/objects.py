@@ -80,7 +80,8 @@ def stat_file(location: str) -> FileStat:
     FileNotFoundError: there is none.
     """
     if not is_url(location):
-        return _stat(Path(location), Path(location).name)
+        status = os.stat(location)  # noqa: PTH116 - for millions of files, a Path each takes a third of the time
+        return FileStat(name=parent_and_name(location)[1], num_bytes=status.st_size, version=str(status.st_mtime_ns))
     store, key = open_store(location)
     info = retried(lambda: _info(store, key), location)
     return FileStat(name=key.rpartition("/")[2], num_bytes=int(info["size"]), version=_version(info))

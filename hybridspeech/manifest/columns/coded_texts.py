@@ -91,6 +91,9 @@ class CodedTexts:
 
     def compact(self) -> CodedTexts:
         """Return the same column without unused names."""
+        if len(self.names) > len(self.codes):  # a few clips of a large table
+            used, codes = np.unique(self.codes, return_inverse=True)
+            return CodedTexts(codes.astype(np.int32), self.names[used])
         is_used = np.bincount(self.codes, minlength=len(self.names)) > 0
         if is_used.all():
             return self
