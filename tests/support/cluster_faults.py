@@ -26,6 +26,8 @@ from support.process_faults import OPTIONS, Job, command, command_of_training, d
 
 COMMAND = "the command itself"
 STALL_S = 20
+START_S = 100
+"""For the workers of a training: two attempts fit into LIMIT_S."""
 LONG_STALL_S = 300
 """Without a fault: TensorFlow's import alone takes 20 s on a busy machine."""
 LIMIT_S = 240.0
@@ -128,7 +130,7 @@ def _inject(draw: random.Random, scene: Scene, folder: Path, temporary: Path) ->
             again = preprocessing("local", scene.source, out)  # starts in a second
     else:
         restarts = ("--max-restarts", "1") if draw.random() < 0.5 else ()
-        arguments = again = training(kind, scene.shards, out, *restarts)
+        arguments = again = training(kind, scene.shards, out, *restarts, "--start-timeout", str(START_S))
     number = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
     delay_s = draw.uniform(0.5, USUAL_S[kind])
     output, errors = folder / "stdout.txt", folder / "stderr.txt"
