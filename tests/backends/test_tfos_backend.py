@@ -97,4 +97,4 @@ def test_a_standalone_cluster_is_used_and_its_executors_are_counted(master, tmp_
     with pytest.raises(
         BackendError, match=rf"Spark at {master} gave [01] of 2 executors within \d+ s; each needs 1 core\(s\) and 512m"
     ):
-        TFoSBackend().run(plan(2, start_timeout_s=15), worker)
+        TFoSBackend().run(plan(2, start_timeout_s=30), worker)
