@@ -147,6 +147,7 @@ class TestRay:
 
             assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
 
+    @pytest.mark.soak  # as below: Ray exits this process if it has begun to register the driver
     def test_a_process_that_is_stopped_at_its_start_is_named(self, temporary: Path) -> None:
         with (
             when_it_appears("Ray's GCS", signal.SIGSTOP),
