@@ -125,7 +125,11 @@ ON_SPECTROGRAMS = (
     "mixup_alpha",
 )
 """Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
-ADDED_LATER = ("frequency_warp_percent", "shift_frames")
+BY_SNR = ("snr_frequency", "snr_min_db", "snr_max_db", "babble_frequency")
+"""Fields of AugmentConfig for noise at a signal-to-noise ratio, which needs other clips of the batch."""
+WHILE_TRAINING = (*ON_SPECTROGRAMS, *BY_SNR)
+"""Fields of AugmentConfig that the copies of `preprocess` do not have."""
+ADDED_LATER = ("frequency_warp_percent", "shift_frames", *BY_SNR)
 """Fields of AugmentConfig that indexes and plans of earlier versions do not have."""
 
 
@@ -142,6 +146,9 @@ class AugmentConfig:
     gain_db : largest change of the level, in both directions
     background_frequency, background_volume : share of the clips that are mixed with background noise, and the largest
         volume of the noise (full scale = 1)
+    snr_frequency, snr_min_db, snr_max_db : share of the clips that are mixed with noise at a random signal-to-noise ratio,
+        and the range of this ratio, in dB of mean powers
+    babble_frequency : share of this noise that is babble, the sum of other clips of the batch; the rest is background noise
     frequency_warp_percent : largest stretch of the frequency axis of a spectrogram (VTLP, Jaitly and Hinton, 2013)
     shift_frames : largest shift of a spectrogram, in frames, in both directions
     time_masks, frequency_masks, mask_fraction : number of masks of each clip, and largest width of a mask as a fraction
@@ -158,6 +165,10 @@ class AugmentConfig:
     time_shift_ms: float = UNSET
     gain_db: float = UNSET
     speed_percent: float = UNSET
+    snr_frequency: float = UNSET
+    snr_min_db: float = UNSET
+    snr_max_db: float = UNSET
+    babble_frequency: float = UNSET
     frequency_warp_percent: float = UNSET
     shift_frames: int = UNSET
     time_masks: int = UNSET
@@ -166,22 +177,34 @@ class AugmentConfig:
     mixup_alpha: float = UNSET
 
     def __post_init__(self) -> None:
-        limits = {"background_volume": 1.0, "background_frequency": 1.0, "mask_fraction": 1.0}
-        limits |= dict.fromkeys(("speed_percent", "frequency_warp_percent"), 50.0)
+        shares = ("background_volume", "background_frequency", "snr_frequency", "babble_frequency", "mask_fraction")
+        limits = dict.fromkeys(shares, 1.0) | dict.fromkeys(("speed_percent", "frequency_warp_percent"), 50.0)
         for name, value in given_fields(self).items():
+            if name in ("snr_min_db", "snr_max_db"):
+                check(-100 <= value <= 100, f"{name} is {value}; expected -100 to 100 dB")
+                continue
             check(math.isfinite(value) and value >= 0, f"{name} is {value}; expected 0 or more")
             limit = limits.get(name, math.inf)
             check(value <= limit, f"{name} is {value}; expected 0 to {limit:g}")
+        if None not in (self.snr_min_db, self.snr_max_db):
+            message = f"snr_min_db is {self.snr_min_db}; expected snr_max_db ({self.snr_max_db}) or less"
+            check(self.snr_min_db <= self.snr_max_db, message)
 
     @property
     def needs_noise(self) -> bool:
-        """Whether background noise is mixed in."""
-        return bool(self.background_volume and self.background_frequency)
+        """Whether recordings of background noise are mixed in."""
+        return bool(self.background_volume and self.background_frequency) or self.has_noise_by_snr
+
+    @property
+    def has_noise_by_snr(self) -> bool:
+        """Whether recordings of background noise are mixed in at a signal-to-noise ratio; babble needs none."""
+        # None in plans of runs of versions without these fields
+        return bool(self.snr_frequency) and self.babble_frequency < 1
 
     @property
     def of_sound(self) -> AugmentConfig:
-        """The part that works on the sound; the rest is off."""
-        return dataclasses.replace(self, **{name: getattr(NO_AUGMENTATION, name) for name in ON_SPECTROGRAMS})
+        """The part that copies of `preprocess` can have; the rest is off."""
+        return dataclasses.replace(self, **{name: getattr(NO_AUGMENTATION, name) for name in WHILE_TRAINING})
 
     @property
     def digested(self) -> dict[str, Any]:
@@ -215,6 +238,10 @@ NO_AUGMENTATION = AugmentConfig(
     time_shift_ms=0.0,
     gain_db=0.0,
     speed_percent=0.0,
+    snr_frequency=0.0,
+    snr_min_db=-5.0,
+    snr_max_db=30.0,
+    babble_frequency=0.0,
     frequency_warp_percent=0.0,
     shift_frames=0,
     time_masks=0,

@@ -1,4 +1,4 @@
-"""Augmentation of waveforms: a function of seed, copy and clip id alone.
+"""Augmentation of waveforms: a function of seed, copy and clip id, and with babble of the other clips of the batch.
 
 Spark tasks call it for `preprocess --augment-copies` (copy k of a clip), and training workers call it for waveform
 shards (epoch k of a training uses copy k). Copy 0 is the clip as recorded. Knows nothing of files and spectrograms.
@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, excerpt
+from hybridspeech.audio.mixing import add_noise, babble
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import ConfigError
 
 
 class Augmenter:
-    """Augments waveforms by one config: speed, time shift, gain and background noise.
+    """Augments waveforms by one config: speed, time shift, gain and noise.
 
     Parameters
     ----------
@@ -40,12 +41,13 @@ class Augmenter:
         self.config, self.seed, self.noises = config, seed, noises
         self._max_shift = int(config.time_shift_ms * sample_rate_hz / 1000)
 
-    def sound(self, wave: np.ndarray, clip_id: str, copy: int) -> np.ndarray:
+    def sound(self, wave: np.ndarray, clip_id: str, copy: int, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
         """Return one augmented version of a waveform; `wave` is not changed.
 
         Parameters
         ----------
         wave : float32 [shape=(num_samples,)], full scale = 1.0
+        voices : other clips, of which babble is made, as `wave`
 
         Returns
         -------
@@ -56,10 +58,22 @@ class Augmenter:
         speed, shift, gain, frequency, volume, recording, position = generator.uniform(-1, 1, 7)
         augmented = _resampled(wave, 1 + speed * config.speed_percent / 100, round(shift * self._max_shift))
         augmented *= np.float32(10 ** (gain * config.gain_db / 20))
-        if config.needs_noise and _to_unit(frequency) < config.background_frequency:
+        if config.background_volume and _to_unit(frequency) < config.background_frequency:
             noise = excerpt(self.noises, _to_unit(recording), _to_unit(position), wave.size)
             augmented += np.float32(_to_unit(volume) * config.background_volume) * noise
-        return augmented
+        return self._mixed(augmented, clip_id, copy, voices) if config.snr_frequency else augmented
+
+    def _mixed(self, wave: np.ndarray, clip_id: str, copy: int, voices: Sequence[np.ndarray]) -> np.ndarray:
+        """Return a waveform with background noise or babble at a random signal-to-noise ratio."""
+        config, generator = self.config, clip_generator(f"{self.seed}\0snr\0{copy}", clip_id)
+        is_mixed, level, is_babble, recording, position = generator.uniform(0, 1, 5)
+        if is_mixed >= config.snr_frequency:
+            return wave
+        if is_babble < config.babble_frequency:
+            noise = babble(voices, generator) if voices else np.zeros_like(wave)
+        else:
+            noise = excerpt(self.noises, recording, position, wave.size)
+        return add_noise(wave, noise, config.snr_min_db + level * (config.snr_max_db - config.snr_min_db))
 
 
 def clip_generator(purpose: str, clip_id: str) -> np.random.Generator:

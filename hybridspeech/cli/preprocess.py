@@ -15,7 +15,7 @@ from hybridspeech.cli.parameters import Audio, Json, MaxRejects, Overwrite, Repo
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_warning
-from hybridspeech.config import ON_SPECTROGRAMS, AugmentConfig, EngineConfig, FeatureConfig
+from hybridspeech.config import WHILE_TRAINING, AugmentConfig, EngineConfig, FeatureConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.config import ShardConfig
 
@@ -24,7 +24,7 @@ from hybridspeech.shards.config import ShardConfig
 @with_settings(
     SETTINGS,
     common=("engine", "features", "task", "split", "augment_copies", "shards", "master", "seed", "overwrite", "resume"),
-    omit=ON_SPECTROGRAMS,
+    omit=WHILE_TRAINING,
 )
 def preprocess_command(
     source: Source,

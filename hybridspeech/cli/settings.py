@@ -100,7 +100,21 @@ SETTINGS: Settings = {
             "Maximum volume of background noise, 0 to 1.", AUGMENTATION, default="0.1 if there is noise"
         ),
         "background_frequency": Setting(
-            "Fraction of clips with background noise.", AUGMENTATION, default="0.8 if there is noise"
+            "Fraction of clips with background noise at a random volume.",
+            AUGMENTATION,
+            default="0.8 if there is noise",
+        ),
+        "snr_frequency": Setting(
+            "Fraction of clips with noise at a random signal-to-noise ratio.",
+            AUGMENTATION,
+            default=_by_recipe("snr_frequency"),
+        ),
+        "snr_min_db": Setting("Lowest signal-to-noise ratio, in dB.", AUGMENTATION, default=_by_recipe("snr_min_db")),
+        "snr_max_db": Setting("Highest signal-to-noise ratio, in dB.", AUGMENTATION, default=_by_recipe("snr_max_db")),
+        "babble_frequency": Setting(
+            "Fraction of this noise that is babble, the sum of other clips; the rest is background noise.",
+            AUGMENTATION,
+            default=_by_recipe("babble_frequency"),
         ),
         "time_shift_ms": Setting("Maximum time shift in both directions, in ms.", AUGMENTATION, default="100"),
         "gain_db": Setting("Maximum change of the level, in dB.", AUGMENTATION, default="6"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import ON_SPECTROGRAMS, SPLITS, AugmentConfig, FeatureConfig, to_json
+from hybridspeech.config import SPLITS, WHILE_TRAINING, AugmentConfig, FeatureConfig, to_json
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.evaluation.plots import plot_spectrograms
 from hybridspeech.evaluation.reports.clips import ClipSource
@@ -79,7 +79,7 @@ class InspectResult:
             "stored as": _listed(self.shards_config),
         }
         if self.augment_copies:
-            varied = _listed(self.augment, ON_SPECTROGRAMS)
+            varied = _listed(self.augment, WHILE_TRAINING)
             facts["copies"] = (
                 f"{counted(self.augment_copies, 'augmented copy', 'augmented copies')} of each training clip: {varied}"
             )

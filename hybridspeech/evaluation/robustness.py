@@ -16,6 +16,7 @@ import numpy as np
 
 from hybridspeech.audio.augmentation import clip_generator, shifted
 from hybridspeech.audio.background_noise import excerpt, load_noises
+from hybridspeech.audio.mixing import add_noise, mean_power
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.intervals import accuracy_interval
@@ -83,14 +84,12 @@ def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: 
     ------
     ConfigError: the noise is silent.
     """
-    power = _power(wave)
-    if power == 0:
+    if mean_power(wave) == 0:
         return wave
     for which, where in clip_generator("robustness", clip_id).uniform(0, 1, (_DRAWS, 2)):
         noise = excerpt(noises, which, where, wave.size)
-        if noise_power := _power(noise):
-            gain = np.sqrt(power / noise_power) * 10 ** (-snr_db / 20)
-            return np.asarray(wave + np.float32(gain) * noise)
+        if mean_power(noise):
+            return add_noise(wave, noise, snr_db)
     raise ConfigError(
         "the background noise of this split is silent; put other recordings into SOURCE/_background_noise_"
     )
@@ -148,7 +147,3 @@ def _metrics(disturbance: str, level: int, correct: np.ndarray, speakers: Sequen
         accuracy=float(correct.mean()),
         accuracy_ci95=accuracy_interval(correct, speakers)[0],
     )
-
-
-def _power(wave: np.ndarray) -> float:
-    return float(np.mean(np.square(wave, dtype=np.float64)))

@@ -92,12 +92,15 @@ class ClipTransform:
         spectrograms = np.empty((len(values), *self.features.shape), np.float32)
         extractor = self._extractor() if self._is_sound else None
         augmenter = self.augmenter if copy else None
-        for clip, clip_id, out in zip(values, clip_ids, spectrograms, strict=True):
+        waves = [from_pcm16(clip) for clip in values] if extractor else []
+        for number, (clip, clip_id, out) in enumerate(zip(values, clip_ids, spectrograms, strict=True)):
             if extractor is None:
                 out[...] = clip
+            elif augmenter:
+                voices = waves[:number] + waves[number + 1 :]
+                extractor(augmenter.sound(waves[number], clip_id, copy, voices), out=out)
             else:
-                wave = from_pcm16(clip)
-                extractor(augmenter.sound(wave, clip_id, copy) if augmenter else wave, out=out)
+                extractor(waves[number], out=out)
             if augmenter and changes_spectrograms(augmenter.config):
                 augment_spectrogram(out, augmenter.config, seed=augmenter.seed, clip_id=clip_id, copy=copy)
         return spectrograms

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hybridspeech.config import (
     NO_AUGMENTATION,
+    WHILE_TRAINING,
     AugmentConfig,
     FeatureConfig,
     check_choice,
@@ -174,9 +175,10 @@ def resolve_sound(augment: AugmentConfig | None, has_noise: bool) -> AugmentConf
     ConfigError: a given field needs noise, and there is none; or it works on spectrograms, during training.
     """
     augment = augment or AugmentConfig()
-    for name, value in given_fields(augment.of_spectrograms).items():
+    for name in WHILE_TRAINING:
+        value = getattr(augment, name)
         if value and value != getattr(NO_AUGMENTATION, name):
-            raise ConfigError(f"{name} is {value}; copies differ in their sound only: give {name} to train instead")
+            raise ConfigError(f"{name} is {value}, which copies can not have: give {name} to train instead")
     data = DataSummary(features=FeatureConfig(kind="waveform"), has_noise=has_noise)
     settings = override(_possible(SOUND, data), augment)
     _check_possible(settings, augment, data)
@@ -186,7 +188,10 @@ def resolve_sound(augment: AugmentConfig | None, has_noise: bool) -> AugmentConf
 def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:
     if data.features.kind != "waveform":
         return augment.of_spectrograms
-    return augment if data.has_noise else replace(augment, background_volume=0.0, background_frequency=0.0)
+    if data.has_noise:
+        return augment
+    quiet = replace(augment, background_volume=0.0, background_frequency=0.0)
+    return replace(quiet, snr_frequency=0.0) if augment.has_noise_by_snr else quiet
 
 
 def _check_possible(augment: AugmentConfig, given: AugmentConfig, data: DataSummary) -> None:
@@ -199,7 +204,7 @@ def _check_possible(augment: AugmentConfig, given: AugmentConfig, data: DataSumm
                 f"{name} is {value}, which changes the sound, but the data are {data.features.kind} spectrograms; "
                 "preprocess with --features waveform and train on these shards, or preprocess with --augment-copies"
             )
-        if 0 not in (given.background_volume, given.background_frequency):
+        if name == "snr_frequency" or 0 not in (given.background_volume, given.background_frequency):
             raise ConfigError(
                 f"{name} is {value}, but there is no background noise for training; put recordings of noise into "
                 f"SOURCE/_background_noise_ and preprocess again, or set {name} to 0"

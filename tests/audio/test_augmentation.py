@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,37 @@ def test_noise_is_mixed_into_the_given_share_of_the_clips() -> None:
     assert 0.09 < max(levels) <= 0.1
 
 
+def ratios_db(clips: int, voices: Sequence[np.ndarray] = (), **settings: float) -> np.ndarray:
+    """Signal-to-noise ratios of augmented clips; infinite without noise."""
+    wave = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
+    noisy = augmenter(**settings)
+    added = [noisy.sound(wave, f"{i}", 1, voices) - wave for i in range(clips)]
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10([np.mean(noise**2) / np.mean(wave**2) for noise in added])
+
+
+def test_noise_at_a_ratio_is_mixed_into_the_given_share_of_the_clips() -> None:
+    ratios = ratios_db(400, snr_frequency=0.5, snr_min_db=-5, snr_max_db=30)
+    assert 0.4 < np.isfinite(ratios).mean() < 0.6
+    finite = ratios[np.isfinite(ratios)]
+    assert -5.1 < finite.min() < -4
+    assert 29 < finite.max() < 30.1
+
+
+def test_babble_is_the_given_share_of_the_noise() -> None:
+    mixed = augmenter(snr_frequency=1.0, babble_frequency=0.3)
+    added = [mixed.sound(np.ones(RATE_HZ, np.float32), f"{i}", 1, [CLICK] * 9) - 1 for i in range(200)]
+    assert 0.2 < np.mean([np.count_nonzero(noise) < 10 for noise in added]) < 0.4
+
+
+def test_babble_needs_no_recording_but_other_clips() -> None:
+    mixed = augmenter(noises=(), snr_frequency=1.0, babble_frequency=1.0)
+    np.testing.assert_array_equal(mixed.sound(CLICK, "a", 1), CLICK)
+    assert (mixed.sound(CLICK, "a", 1, [np.ones(RATE_HZ, np.float32)]) != CLICK).any()
+    with pytest.raises(ConfigError, match="put recordings of it"):
+        augmenter(noises=(), snr_frequency=1.0, babble_frequency=0.9)
+
+
 def test_background_noise_without_a_recording_is_refused() -> None:
     with pytest.raises(ConfigError, match="put recordings of it"):
         augmenter(background_volume=0.1, background_frequency=0.5, noises=())
@@ -88,6 +120,9 @@ def test_background_noise_without_a_recording_is_refused() -> None:
         ({"time_shift_ms": -1}, "time_shift_ms is -1; expected 0 or more"),
         ({"speed_percent": 80}, "speed_percent is 80; expected 0 to 50"),
         ({"gain_db": float("nan")}, "gain_db is nan"),
+        ({"snr_frequency": 1.5}, "snr_frequency is 1.5; expected 0 to 1"),
+        ({"snr_min_db": float("nan")}, "snr_min_db is nan; expected -100 to 100 dB"),
+        ({"snr_min_db": 20.0, "snr_max_db": 10.0}, "snr_min_db is 20.0; expected snr_max_db"),
     ],
 )
 def test_a_setting_that_can_not_be_is_refused(settings: dict[str, float], sentence: str) -> None:

@@ -104,6 +104,21 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(waveforms: Path, 
     assert seen == expected
 
 
+def test_babble_is_made_of_the_batch_and_a_resumed_epoch_has_the_same(waveforms: Path) -> None:
+    index = ShardIndex.load(waveforms)
+    see = transform(waveforms, LOGMEL, replace(NO_AUGMENTATION, snr_frequency=1.0, babble_frequency=1.0))
+
+    def batches(skip: int) -> list[np.ndarray]:
+        epoch = EpochInput(rank=0, num_workers=1, batch_size=4, shuffle=(0, 0, 16), transform=see, copy=1, skip=skip)
+        return [inputs for inputs, *_ in worker_dataset(waveforms, index, "training", epoch).as_numpy_iterator()]
+
+    np.testing.assert_array_equal(batches(2), batches(0)[2:])
+    (first_id, first), (second_id, second) = list(examples(waveforms).items())[:2]
+    alone = see(first.values.reshape(1, -1), [first_id], 1)[0]
+    together = see(np.stack([first.values, second.values]).reshape(2, -1), [first_id, second_id], 1)[0]
+    assert (alone != together).any()
+
+
 def test_mixed_clips_have_mixed_targets(waveforms: Path) -> None:
     index = ShardIndex.load(waveforms)
     see = transform(waveforms, LOGMEL, replace(NO_AUGMENTATION, mixup_alpha=0.4))

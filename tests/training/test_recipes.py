@@ -69,8 +69,10 @@ def test_an_unknown_recipe_is_refused() -> None:
 
 def test_a_recipe_has_only_augmentation_that_the_data_allow() -> None:
     assert resolve(NOISY).fit == COMPACT
-    quiet = resolve(WAVEFORM).fit.augment
-    assert (quiet.background_volume, quiet.time_shift_ms) == (0, COMPACT.augment.time_shift_ms)
+    quiet = resolve(WAVEFORM, model=ModelConfig(name="cnn")).fit.augment
+    assert (quiet.background_volume, quiet.time_shift_ms) == (0, SOUND.time_shift_ms)
+    babble = FitConfig(augment=AugmentConfig(snr_frequency=0.5, babble_frequency=1.0))
+    assert resolve(WAVEFORM, fit=babble).fit.augment.snr_frequency == 0.5
     spectrograms = resolve(LOGMEL).fit.augment
     assert (spectrograms.time_shift_ms, spectrograms.time_masks) == (0, COMPACT.augment.time_masks)
 
@@ -79,7 +81,9 @@ def test_a_recipe_has_only_augmentation_that_the_data_allow() -> None:
     ("data", "augment", "message"),
     [
         (LOGMEL, AugmentConfig(time_shift_ms=50.0), "time_shift_ms is 50.0, which changes the sound, .* logmel"),
+        (LOGMEL, AugmentConfig(snr_frequency=0.5), "snr_frequency is 0.5, which changes the sound, .* logmel"),
         (WAVEFORM, AugmentConfig(background_volume=0.1), "background_volume is 0.1, but there is no background noise"),
+        (WAVEFORM, AugmentConfig(snr_frequency=0.5), "snr_frequency is 0.5, but there is no background noise"),
     ],
 )
 def test_augmentation_that_the_data_do_not_allow_is_refused(
@@ -106,8 +110,12 @@ def test_rate_and_duration_are_those_of_the_stored_clips() -> None:
 def test_a_given_field_overrides_the_augmentation_of_copies() -> None:
     assert resolve_sound(AugmentConfig(gain_db=3), has_noise=True) == replace(SOUND, gain_db=3)
     assert resolve_sound(None, has_noise=False) == replace(SOUND, background_volume=0, background_frequency=0)
-    with pytest.raises(ConfigError, match="time_masks is 1; copies differ in their sound only"):
+    with pytest.raises(
+        ConfigError, match="time_masks is 1, which copies can not have: give time_masks to train instead"
+    ):
         resolve_sound(AugmentConfig(time_masks=1), has_noise=True)
+    with pytest.raises(ConfigError, match="which copies can not have"):
+        resolve_sound(AugmentConfig(snr_frequency=0.5), has_noise=True)
     assert resolve_sound(NO_AUGMENTATION, has_noise=False) == NO_AUGMENTATION
 
 
