@@ -74,6 +74,10 @@ _ABOUT_TRAINERS = (
     "run it through the backends. The workers share the cores evenly."
 )
 
+_STAGE_SIZES = _sizes(
+    Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(64_721, repeats=2, timeout_s=7_200)
+)
+
 CASES: Mapping[str, Case] = {
     "stft-kernel": Case(
         title="One clip on one core: waveform to spectrogram",
@@ -111,9 +115,7 @@ CASES: Mapping[str, Case] = {
         "file.",
         target="benchmarks.cases.stage:measure",
         unit="clips/s",
-        sizes=_sizes(
-            Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(64_721, repeats=2, timeout_s=7_200)
-        ),
+        sizes=_STAGE_SIZES,
         peers={
             "original": _pipeline("original:run", "pyspark"),
             "bare-loop": _pipeline("bare_loop:run"),
@@ -143,9 +145,7 @@ CASES: Mapping[str, Case] = {
         "checked. `torch-loader` is as above, with the filters of librosa.",
         target="benchmarks.cases.stage:measure",
         unit="clips/s",
-        sizes=_sizes(
-            Size(24, repeats=1, timeout_s=240), Size(6_000, timeout_s=900), Size(64_721, repeats=2, timeout_s=7_200)
-        ),
+        sizes=_STAGE_SIZES,
         peers={
             "lhotse": _pipeline("lhotse_features:run", "lhotse", packages=_TORCH),
             "torch-loader": _pipeline("torch_loader:run", "torch", packages=_TORCH, features="logmel"),

@@ -9,6 +9,7 @@ import resource
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -40,7 +41,7 @@ def measure(source: Path, scratch: Path, *, share: float, columns: Sequence[str]
     started, started_cpu = time.perf_counter(), time.process_time()
     found = select_task(read_manifest(table, config), config, ())
     number = choose_num_shards(found, FeatureConfig(), shards)
-    tasks = plan_shards(found.clips, ShardConfig(num_shards=number).for_features("stft"))
+    tasks = plan_shards(found.clips, replace(shards, num_shards=number))
     group_tasks(tasks, parallelism=64)
     work_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -29,6 +29,8 @@ from hybridspeech.errors import ConfigError, HybridspeechError, MissingExtraErro
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.registry import missing_extra, requires
 
+INTERPRETER = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+"""File name of the interpreter, and name of the folder of its standard library."""
 EXTRAS = ("spark", "train", "tfos", "ray", "pyav", "s3", "gcs", "azure")
 """Extras that the nodes of a cluster may need."""
 LEFT_OUT = {"test", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages", "dist-packages", "__pycache__"}
@@ -126,7 +128,7 @@ def _distributions(extras: Sequence[str]) -> dict[str, importlib.metadata.Distri
 
 def _library_folder() -> str:
     """Return the folder of the standard library in the archive, relative to its top."""
-    return f"{sys.platlibdir}/python{sys.version_info[0]}.{sys.version_info[1]}"
+    return f"{sys.platlibdir}/{INTERPRETER}"
 
 
 @functools.cache
@@ -140,13 +142,12 @@ def _package_folder() -> str:
 
 def _program() -> Path:
     """Return the interpreter that the environment of this process was made with."""
-    return (Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}").resolve()
+    return (Path(sys.base_prefix) / "bin" / INTERPRETER).resolve()
 
 
 def _interpreter() -> dict[str, Path]:
     """Return the interpreter and its standard library as a mapping: name in the archive to file on this machine."""
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    members = {f"bin/{version}": _program()}
+    members = {f"bin/{INTERPRETER}": _program()}
     for key in ("stdlib", "platstdlib"):
         root = Path(sysconfig.get_path(key, vars={"platbase": sys.base_prefix, "base": sys.base_prefix}))
         for path in _files_below(root):
@@ -298,8 +299,7 @@ def _write(out: Path, members: dict[str, Path], extras: Sequence[str], on_progre
 
 
 def _links() -> dict[str, str]:
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    return {PYTHON: version, "bin/python3": version}
+    return {PYTHON: INTERPRETER, "bin/python3": INTERPRETER}
 
 
 def _add_text(archive: tarfile.TarFile, name: str, text: str, mode: int = 0o644) -> None:

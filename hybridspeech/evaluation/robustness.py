@@ -16,7 +16,7 @@ import numpy as np
 
 from hybridspeech.audio.augmentation import clip_generator, shifted
 from hybridspeech.audio.background_noise import excerpt, load_noises
-from hybridspeech.audio.mixing import add_noise, mean_power
+from hybridspeech.audio.mixing import add_noise
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.intervals import accuracy_interval
@@ -84,11 +84,11 @@ def noisy(wave: np.ndarray, clip_id: str, noises: Sequence[np.ndarray], snr_db: 
     ------
     ConfigError: the noise is silent.
     """
-    if mean_power(wave) == 0:
+    if not wave.any():
         return wave
     for which, where in clip_generator("robustness", clip_id).uniform(0, 1, (_DRAWS, 2)):
         noise = excerpt(noises, which, where, wave.size)
-        if mean_power(noise):
+        if noise.any():
             return add_noise(wave, noise, snr_db)
     raise ConfigError(
         "the background noise of this split is silent; put other recordings into SOURCE/_background_noise_"

@@ -97,7 +97,7 @@ class ClipTransform:
             if extractor is None:
                 out[...] = clip
             elif augmenter:
-                voices = waves[:number] + waves[number + 1 :]
+                voices = waves[:number] + waves[number + 1 :] if augmenter.config.snr_frequency else ()
                 extractor(augmenter.sound(waves[number], clip_id, copy, voices), out=out)
             else:
                 extractor(waves[number], out=out)

@@ -35,9 +35,6 @@ from hybridspeech.shards.writer import ShardWriter
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import delete_files, is_file, read_bytes, write_bytes
 
-StartPublishing = Callable[[Callable[[], None]], None]
-"""Runs a function that writes a finished shard to the disk, or uploads it, in a background thread."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ShardMaker:
@@ -69,26 +66,27 @@ class ShardMaker:
         fresh = chain.from_iterable(task.clips for task in tasks if not task.may_be_unchanged)
         read = read_ahead(fresh, self.features, self.on_long)  # across the shards: the store's latency counts once
         with BackgroundUploads() as uploads:
-            publish = uploads.submit
             records = (
-                self._renewed(task, publish) if task.may_be_unchanged else self._make(task, read, publish)
+                self._renewed(task, uploads) if task.may_be_unchanged else self._make(task, read, uploads)
                 for task in tasks
             )
             return [replace(record, sources={}) for record in records]
 
-    def _renewed(self, task: ShardTask, publish: StartPublishing) -> ShardRecord:
+    def _renewed(self, task: ShardTask, uploads: BackgroundUploads) -> ShardRecord:
         """Renew the record of a shard if no sound has changed; else make the shard again."""
         path = self._record_path(task)
         before = parse_record(read_bytes(path)) if is_file(path) else None
         record = self._unchanged(task, before) if before else None
         if record is None:
             delete_files([path])  # it is no longer true
-            return self._make(task, read_ahead(task.clips, self.features, self.on_long), publish)
+            return self._make(task, read_ahead(task.clips, self.features, self.on_long), uploads)
         self._save(record)
         return record
 
-    def _make(self, task: ShardTask, recorded: Callable[[Clip], DecodedClip], publish: StartPublishing) -> ShardRecord:
-        """Make one shard; `publish` publishes it, after which its record is written to _progress.
+    def _make(
+        self, task: ShardTask, recorded: Callable[[Clip], DecodedClip], uploads: BackgroundUploads
+    ) -> ShardRecord:
+        """Make one shard; `uploads` publishes it, after which its record is written to _progress.
 
         Raises
         ------
@@ -125,7 +123,7 @@ class ShardMaker:
         )
 
         try:
-            publish(partial(self._publish, writer, record))
+            uploads.submit(partial(self._publish, writer, record))
         except BaseException:
             writer.discard()
             raise

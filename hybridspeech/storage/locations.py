@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hybridspeech.errors import ConfigError
@@ -39,6 +41,11 @@ def normalized(location: str | Path) -> str:
     if not url["host"] or {".", ".."} & set(segments):
         raise ConfigError(f"{text}: expected {url['scheme']}://BUCKET/NAME, without '.' and '..'")
     return "/".join([f"{url['scheme']}://{url['host']}", *segments])
+
+
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name, relative to a location, matches one of the patterns; ``*`` stands for ``/`` too."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def root_and_key(url: str) -> tuple[str, str]:

@@ -10,13 +10,12 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
 from hybridspeech.errors import ConfigError, HybridspeechError, OutputExistsError
 from hybridspeech.processes.periodic import PeriodicCall
-from hybridspeech.storage.locations import is_url, join, normalized
+from hybridspeech.storage.locations import is_url, join, matches_any, normalized
 from hybridspeech.storage.objects import delete_files, list_files, write_bytes
 from hybridspeech.storage.store_lock import LOCK_PREFIX, LockTiming, StoreLock
 
@@ -89,7 +88,7 @@ def _empty_store(out: str, marks: tuple[str, ...], ours: tuple[str, ...], overwr
     tops = {name.partition("/")[0] for name in there}
     mark = next((name for name in (EMPTYING_NAME, *marks) if name in tops), None)
     if not may_write(out, there, mark, marks, overwrite=overwrite, resume=resume):
-        deletable = [name for name in there if any(fnmatchcase(name, pattern) for pattern in ours)]
+        deletable = [name for name in there if matches_any(name, ours)]
         write_bytes(join(out, EMPTYING_NAME), b"")
         delete_files(join(out, name) for name in deletable if name != EMPTYING_NAME)
         delete_files([join(out, EMPTYING_NAME)])

@@ -13,11 +13,10 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hybridspeech.storage.copies import fetch_files, upload_files
-from hybridspeech.storage.locations import join
+from hybridspeech.storage.locations import join, matches_any
 from hybridspeech.storage.objects import FileStat, delete_files, list_files
 
 REPLACED = ("checkpoints/", "model/")
@@ -57,11 +56,12 @@ class RunCopy:
         names = sorted(
             name
             for name in there
-            if _matches(name, patterns) and (not name.startswith("checkpoints/") or name.rpartition("/")[0] in complete)
+            if matches_any(name, patterns)
+            and (not name.startswith("checkpoints/") or name.rpartition("/")[0] in complete)
         )
         fetch_files(self._location, names, self._folder)
         local = self._local_files()
-        self._there = {name for name in there if _matches(name, self._owned)}
+        self._there = {name for name in there if matches_any(name, self._owned)}
         self._sent = {name: local[name] for name in names if name in local}
 
     def copy(self) -> None:
@@ -108,12 +108,8 @@ class RunCopy:
         return {
             stat.name: stat
             for stat in list_files(str(self._folder))
-            if _matches(stat.name, self._owned) and not any(part.startswith(".") for part in stat.name.split("/"))
+            if matches_any(stat.name, self._owned) and not any(part.startswith(".") for part in stat.name.split("/"))
         }
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _by_mark(names: set[str], *, marks_first: bool) -> list[list[str]]:

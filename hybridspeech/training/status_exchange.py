@@ -13,12 +13,11 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hybridspeech.errors import HybridspeechError, RunError, StorageError, reason_of
 from hybridspeech.processes.periodic import PeriodicCall
-from hybridspeech.storage.locations import join
+from hybridspeech.storage.locations import join, matches_any
 from hybridspeech.storage.objects import FileStat, delete_files, list_files, read_bytes, read_many, write_bytes
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import TrainPlan
@@ -133,7 +132,7 @@ class Inbox:
         found = [
             stat
             for stat in list_files(self._location, self._prefix)
-            if self._fetched.get(stat.name) != stat and any(fnmatchcase(stat.name, each) for each in self._patterns)
+            if self._fetched.get(stat.name) != stat and matches_any(stat.name, self._patterns)
         ]
         contents = read_many(join(self._location, stat.name) for stat in found)
         for stat, content in zip(found, contents, strict=True):
