@@ -97,6 +97,8 @@ def _from_group(data: Mapping[str, Any], settings: Settings, options: Mapping[st
     for key, value in data.items():
         if key in VALUES and key in options:
             yield key, value
+        elif key == "init_from" and key in options and isinstance(value, Mapping) and isinstance(value.get("run"), str):
+            yield key, value["run"]
         elif isinstance(value, Mapping) and key in GROUPS:
             yield from _from_group(value, settings, options)
         elif isinstance(value, Mapping) and key in RECORDS and key not in unused:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 from hybridspeech.cli.app import Command, app
 from hybridspeech.cli.options import CLUSTER, FEATURES, MODEL, option, with_settings
@@ -19,6 +20,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
+from hybridspeech.training.recipes import FINE_TUNING_EPOCHS
 
 if TYPE_CHECKING:
     from hybridspeech.commands.train import TrainResult
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 Recipe = Annotated[
     Literal["default", "report"],
     option("Settings of those options that are not given: the network's default, or those of the 2020 report.", MODEL),
+]
+InitFrom = Annotated[
+    Optional[Path],  # noqa: UP045 - Typer evaluates it
+    option(
+        "Fine-tune: start from the weights of this finished run (path or URL), which has the same network and features. "
+        "The output layer is new if the labels differ. The recipe then has a third of the learning rate, and at most "
+        f"{FINE_TUNING_EPOCHS} epochs.",
+        MODEL,
+        metavar="RUN",
+        default="random weights",
+    ),
 ]
 ON_SOUND = tuple(field.name for field in dataclasses.fields(AugmentConfig) if field.name not in ON_SPECTROGRAMS)
 
@@ -54,6 +67,7 @@ def train_command(
         option("Features that training computes from waveform shards.", FEATURES, default="logmel"),
     ] = None,
     recipe: Recipe = "default",
+    init_from: InitFrom = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -72,6 +86,7 @@ def train_command(
             model=model,
             fit=dataclasses.replace(fit, augment=augment),
             recipe=recipe,
+            init_from=init_from,
             cluster=cluster,
             backend=backend,
             overwrite=overwrite,
@@ -114,6 +129,7 @@ def run_command(
     ] = "1g",
     max_rejects: MaxRejects = None,
     recipe: Recipe = "default",
+    init_from: InitFrom = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -134,6 +150,7 @@ def run_command(
             model=model,
             fit=dataclasses.replace(fit, augment=augment),
             recipe=recipe,
+            init_from=init_from,
             cluster=cluster,
             backend=backend,
             memory_per_worker=memory_per_worker,

@@ -38,6 +38,7 @@ from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.driver import open_run, train_with_restarts
+from hybridspeech.training.fine_tuning import find_initial_weights
 from hybridspeech.training.loop import run_worker
 from hybridspeech.training.plan import TrainingData, TrainPlan, TrainRequest, make_plan
 from hybridspeech.training.recipes import DataSummary
@@ -74,6 +75,7 @@ def run(
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
     recipe: str = "default",
+    init_from: str | Path | None = None,
     cluster: ClusterConfig | None = None,
     backend: str = "tfos",
     memory_per_worker: str = "1g",
@@ -89,7 +91,7 @@ def run(
     Parameters
     ----------
     source, manifest, max_rejects : as in `preprocess`; features too, but not waveforms
-    run, model, fit, recipe, cluster : as in `train`
+    run, model, fit, recipe, init_from, cluster : as in `train`; features that are not given are those of `init_from`
     shards : dtype, and the seed and number of shards, which decide the order of the clips
     backend : a name in FEEDS
     memory_per_worker : memory for the records of a worker, such as "512m" or "4g"; the rest is in a scratch file
@@ -99,19 +101,29 @@ def run(
     As `preprocess` and `train`.
     """
     started_at = time.time()
-    cluster, features = cluster or ClusterConfig(), features or FeatureConfig()
+    cluster = cluster or ClusterConfig()
+    start = find_initial_weights(init_from, run, resume=resume, model=model)
+    features = features or (start.features if start else FeatureConfig())
     memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
     feed = FEEDS.load(backend)
     manifest, shards = manifest or ManifestConfig(), shards or ShardConfig()
     clips = make_source(source, features, manifest, shards, cluster.num_workers, max_rejects)
     request = TrainRequest(
-        run=run, backend=backend, cluster=cluster, model=model, fit=fit, recipe=recipe, resume=resume
+        run=run,
+        backend=backend,
+        cluster=cluster,
+        model=model,
+        fit=fit,
+        recipe=recipe,
+        init_from=start,
+        resume=resume,
     )
     settings: dict[str, Any] = {"manifest": manifest, "shards_config": shards, "memory_per_worker": memory_per_worker}
     if math.isfinite(max_rejects):
         settings["max_rejects"] = max_rejects
     plan = replace(make_plan(source_data(clips), request), preprocessing=to_json(settings))
-    for message in (_describe(plan, clips), *clips.notes):
+    started_from = [start.describe(plan.labels)] if start else []
+    for message in (_describe(plan, clips), *started_from, *clips.notes):
         on_progress(Progress(stage="plan", message=message))
     starter = feed(clips, memory_bytes)
     with open_run(plan, overwrite, on_progress) as local, _feed_reported(RunDirectory(local.run), local, on_progress):

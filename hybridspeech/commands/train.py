@@ -12,6 +12,7 @@ from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.driver import open_run, train_with_restarts
+from hybridspeech.training.fine_tuning import find_initial_weights
 from hybridspeech.training.loop import run_worker
 from hybridspeech.training.partition import count_steps
 from hybridspeech.training.plan import TrainPlan, TrainRequest, make_plan, shards_data
@@ -34,6 +35,7 @@ def train(
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
     recipe: str = "default",
+    init_from: str | Path | None = None,
     cluster: ClusterConfig | None = None,
     backend: str | TrainingBackend = "tfos",
     overwrite: bool = False,
@@ -53,13 +55,17 @@ def train(
     model, fit : settings that differ from the recipe (see `training.recipes`); input shape and number of labels come
         from the shards
     recipe : "default", or "report" (the settings of the 2020 report, and by default its features and network)
+    init_from : path or URL of a finished run with the same network and features, whose weights the training starts from.
+        The output layer is new if the labels differ. The run is copied from when the training starts, and not needed for
+        `resume`. Network and features that are not given are those of this run
     backend : a name in BACKENDS, or a TrainingBackend
 
     Raises
     ------
-    ConfigError: a setting is invalid, e.g. fewer shards than workers; before anything starts. ShardError: a shard is missing
-    or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start. WorkerError: a worker failed.
-    KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
+    ConfigError: a setting is invalid, e.g. fewer shards than workers, or does not fit `init_from`; before anything starts.
+    RunError: the run `init_from` is not finished, or a training can not be resumed with these settings.
+    ShardError: a shard is missing or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start.
+    WorkerError: a worker failed. KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
     """
     started_at = time.time()
     cluster = cluster or ClusterConfig()
@@ -75,11 +81,14 @@ def train(
             model=model,
             fit=fit,
             recipe=recipe,
+            init_from=find_initial_weights(init_from, run, resume=resume, model=model),
             resume=resume,
         ),
     )
     steps = count_steps(index, "training", cluster.num_workers, plan.fit.batch_size)
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
+    if plan.init_from:
+        on_progress(Progress(stage="plan", message=plan.init_from.describe(plan.labels)))
     with open_run(plan, overwrite, on_progress) as local:
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), local, on_progress)
     if plan.stored.kind == "stft":

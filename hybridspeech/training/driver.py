@@ -13,6 +13,7 @@ from hybridspeech.storage.locations import is_url, join
 from hybridspeech.storage.objects import list_files
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.checkpoints import Place, place_of, places
+from hybridspeech.training.fine_tuning import copy_initial_weights
 from hybridspeech.training.plan import TrainPlan, WorkerReport, check_resumable
 from hybridspeech.training.progress import progress_reported
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
@@ -44,6 +45,8 @@ def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Itera
             if plan.resume:
                 check_resumable(directory.read_plan(), plan)
             directory.create(plan)
+            if plan.init_from and not plan.resume:
+                copy_initial_weights(plan.init_from, directory)
             with (
                 driver_copy(plan.run, folder),
                 _interrupt_reported(plan.run, on_progress),

@@ -10,6 +10,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import open_shards
 from hybridspeech.training.checkpoints import Place, best_of, published
 from hybridspeech.training.epoch import run_epoch
+from hybridspeech.training.fine_tuning import load_initial_weights
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.rank import Rank, build_rank
 from hybridspeech.training.stall_monitor import StallMonitor
@@ -74,11 +75,16 @@ def has_stopped_improving(history: Sequence[Mapping[str, float]], patience: int)
 
 
 def _restore(rank: Rank) -> Place:
-    """Restore the last checkpoint if the plan has `resume`; return where to start."""
-    if not rank.plan.resume:
-        return Place()
-    rank.context.report("restore")
-    return rank.checkpoints.restore()
+    """Restore the last checkpoint if the plan has `resume`, else the initial weights; return where to start."""
+    start = Place()
+    if rank.plan.resume:
+        rank.context.report("restore")
+        start = rank.checkpoints.restore()
+    if rank.plan.init_from and start == Place():
+        rank.context.report("restore")
+        with rank.strategy.scope():
+            load_initial_weights(rank.model, rank.plan, rank.context.run)
+    return start
 
 
 def _save_model(rank: Rank, history: Sequence[Mapping[str, float]]) -> None:

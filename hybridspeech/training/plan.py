@@ -20,6 +20,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.locations import normalized
 from hybridspeech.training.config import FitConfig
+from hybridspeech.training.initial_weights import InitialWeights, check_fits
 from hybridspeech.training.partition import rank_shards
 from hybridspeech.training.recipes import DataSummary, resolve, summary_of
 
@@ -53,6 +54,7 @@ class TrainPlan:
     features, stored : features that the network takes, and those that the shards hold
     model, fit : resolved settings: no field is None
     label_weights : weight of an example of each label in the loss; empty: 1
+    init_from : weights to start from, a copy of which is in the run; None: random ones. A checkpoint takes precedence
     resume : whether to start from the last checkpoint
     preprocessing : settings of `run` for its input, as JSON, to repeat it; empty for `train`
     versions : versions of the packages on the driver
@@ -69,6 +71,7 @@ class TrainPlan:
     fit: FitConfig = field(default_factory=FitConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     label_weights: tuple[float, ...] = ()
+    init_from: InitialWeights | None = None
     resume: bool = False
     store: str = ""
     attempt: str = ""
@@ -99,6 +102,7 @@ class TrainRequest:
     model: ModelConfig | None = None
     fit: FitConfig | None = None
     recipe: str = "default"
+    init_from: InitialWeights | None = None
     resume: bool = False
 
 
@@ -152,9 +156,17 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
 
     Raises
     ------
-    ConfigError: a setting can not work with these data; see `resolve` and `check_model`.
+    ConfigError: a setting can not work with these data, or with the initial weights; see `resolve`, `check_model`,
+    `check_fits`.
     """
-    recipe = resolve(data.summary, features=request.features, model=request.model, fit=request.fit, name=request.recipe)
+    features, wanted, start = request.features, request.model, request.init_from
+    if start:
+        features, wanted = start.features_for(data.summary.features, features), start.model_for(wanted)
+    recipe = resolve(
+        data.summary, features=features, model=wanted, fit=request.fit, name=request.recipe, is_fine_tuning=bool(start)
+    )
+    if start:
+        check_fits(start, recipe.features, recipe.model)
     model = replace(recipe.model, input_shape=recipe.features.shape, num_labels=len(data.labels))
     check_model(model)
     return TrainPlan(
@@ -169,6 +181,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
         fit=recipe.fit,
         cluster=request.cluster,
         label_weights=label_weights(data.training_counts()) if recipe.fit.class_weights else (),
+        init_from=start,
         resume=request.resume,
         versions=installed_versions(),
     )

@@ -90,6 +90,9 @@ WIDE = replace(
 RECIPES: Mapping[str, FitConfig] = {"cnn": WIDE, "dscnn": COMPACT, "bcresnet": SMALLEST}
 """Of the recipe "default", by network; other networks have COMPACT. The recipe "report" is REPORT, for any network."""
 RECIPE_NAMES = ("default", "report")
+FINE_TUNING_RATE = 1 / 3
+"""Factor of the learning rate of a recipe, for a training that starts from the weights of a run."""
+FINE_TUNING_EPOCHS = 30
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """Default network of each kind of features."""
 USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none")
@@ -136,6 +139,7 @@ def resolve(
     model: ModelConfig | None = None,
     fit: FitConfig | None = None,
     name: str = "default",
+    is_fine_tuning: bool = False,
 ) -> Recipe:
     """Return the settings of a training on `data`: those given, and the recipe's for each field that is None.
 
@@ -146,6 +150,7 @@ def resolve(
     features : features that the network takes, for waveform shards; None: log-mel (recipe "report": STFT), or the stored
         features
     name : one of RECIPE_NAMES
+    is_fine_tuning : training starts from the weights of a run: the recipe "default" is changed for it
 
     Raises
     ------
@@ -162,6 +167,8 @@ def resolve(
     network = model.name or ("cnn" if of_report else MODEL_OF[features.kind])
     usual_model = USUAL_MODEL if of_report else MODELS.get(network, USUAL_MODEL)
     usual = REPORT if of_report else RECIPES.get(network, COMPACT)
+    if is_fine_tuning and not of_report:
+        usual = _for_fine_tuning(usual)
     settings = override(replace(usual, augment=_possible(usual.augment, data)), fit)
     _check_possible(settings.augment, fit.augment, data)
     return Recipe(features=features, model=override(replace(usual_model, name=network), model), fit=settings)
@@ -183,6 +190,11 @@ def resolve_sound(augment: AugmentConfig | None, has_noise: bool) -> AugmentConf
     settings = override(_possible(SOUND, data), augment)
     _check_possible(settings, augment, data)
     return settings.of_sound
+
+
+def _for_fine_tuning(fit: FitConfig) -> FitConfig:
+    """Return the settings of a recipe for a training that starts from trained weights; no layer is frozen."""
+    return replace(fit, learning_rate=fit.learning_rate * FINE_TUNING_RATE, epochs=min(fit.epochs, FINE_TUNING_EPOCHS))
 
 
 def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:

@@ -5,6 +5,7 @@
       labels.txt         one label per line, in index order
       metrics.jsonl      one line per epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
       tensorboard/       the same curves as event files
+      initial/           copy of the weights that training started from, if it did not start from random ones
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained weights, which exist when training has ended, and the temperature
       workers/           rank-NNN.log and launcher.log: output of each worker, and of the process that starts them; the
@@ -79,6 +80,11 @@ class RunDirectory:
     def weights_path(self) -> Path:
         """Weights of the trained model, in the HDF5 format of tf_keras."""
         return self.model_dir / "model.weights.h5"
+
+    @property
+    def initial_weights_path(self) -> Path:
+        """Copy of the weights that training starts from; missing if these are random."""
+        return self.path / "initial" / self.weights_path.name
 
     @property
     def calibration_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,12 +32,21 @@ def load_model(run: RunDirectory, plan: TrainPlan, *, calibrated: bool = True) -
     ConfigError: as `build_model`.
     """
     temperature = read_calibration(run.calibration_path).temperature if calibrated else 1.0
-    model = build_model(plan.model)
-    check_weights_file(run.weights_path, model.count_params(), len(model.weights))
+    return scale_model(read_weights(build_model(plan.model), run.weights_path), temperature)
+
+
+def read_weights(model: tf_keras.Model, path: Path) -> tf_keras.Model:
+    """Read the weights of an uncompiled network from a file, which may come from another person; return the network.
+
+    Raises
+    ------
+    RunError: the weights do not fit the network, are not finite or are no plain arrays.
+    """
+    check_weights_file(path, model.count_params(), len(model.weights))
     try:
-        model.load_weights(run.weights_path)
+        model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.weights_path}: the weights do not fit plan.json ({error}); train again") from error
+        raise RunError(f"{path}: the weights do not fit plan.json ({error}); train again") from error
     if not all(np.isfinite(values).all() for values in model.get_weights()):
-        raise RunError(f"{run.weights_path}: has weights that are not finite; train again")
-    return scale_model(model, temperature)
+        raise RunError(f"{path}: has weights that are not finite; train again")
+    return model

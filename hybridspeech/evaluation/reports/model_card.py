@@ -202,6 +202,9 @@ def _limits(card: ModelCard) -> str:
 def _settings(plan: TrainPlan) -> list[tuple[str, str]]:
     records = {"network": plan.model, "features": plan.features, "training": plan.fit}
     rows = [(name, _text(listed(to_json(record)))) for name, record in records.items()]
+    if start := plan.init_from:
+        source = f"a run on {len(start.labels)} labels ({', '.join(start.labels)}), digest {start.digest or 'unknown'}"
+        rows.append(("initial weights", _text(f"{source}; checksum {start.checksum}")))
     return [*rows, ("versions", _text(listed(plan.versions)))]
 
 
