@@ -8,6 +8,7 @@ shards. A task makes one shard from its clips. It may run twice, in parallel, or
       manifest.parquet                            all clips of the source, in order
       rejects.jsonl                               clips that can't be used, with the reason
       noise/{split}/{name}.wav                    waveform shards: background noise for training and evaluation
+      dataset_info.json, features.json, label.labels.txt    description of uncompressed shards, for TFDS
       index.json                                  written last: its presence means that all other files are there
       _progress/                                  records of the shards and of their source files, for --resume
 """
@@ -48,12 +49,16 @@ from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, 
 from hybridspeech.shards.job import PreprocessJob
 from hybridspeech.shards.plan import choose_num_shards
 from hybridspeech.shards.rejects import check_max_rejects
+from hybridspeech.shards.tfds import TFDS_NAMES
 from hybridspeech.storage.filesystems import untested_note
 from hybridspeech.storage.locations import is_url, normalized
 from hybridspeech.storage.output import CheckClaim, claim_output
 from hybridspeech.training.recipes import resolve_sound
 
-OUTPUT_NAMES = (INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, "*.tfrecord", "*.tfrecord.gz", "noise/*", f"{PROGRESS_NAME}/*")
+OUTPUT_NAMES = (
+    *(INDEX_NAME, MANIFEST_NAME, REJECTS_NAME, *TFDS_NAMES),
+    *("*.tfrecord", "*.tfrecord.gz", "noise/*", f"{PROGRESS_NAME}/*"),
+)
 """Patterns of the names that this verb writes."""
 
 

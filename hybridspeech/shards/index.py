@@ -4,6 +4,7 @@ OUT/
   {split}-{i:05d}-of-{n:05d}.tfrecord[.gz]   the shards
   noise/{split}/{name}.wav                   waveform shards: background noise, PCM 16, no file in two splits
   manifest.parquet, rejects.jsonl            all clips, and those that can't be used
+  dataset_info.json, features.json, label.labels.txt    the description of the shards for TFDS (see `tfds`)
   index.json                                 written last: its presence means that preprocessing has finished
 
 Knows nothing of engines and of how shards are made.
@@ -24,8 +25,9 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.checksums import SHA256, XXH3, checksum_of, is_intact
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
+from hybridspeech.shards.tfds import TFDS_NAMES, tfds_files
 from hybridspeech.storage.locations import is_url, join
-from hybridspeech.storage.objects import list_files, list_names, read_bytes, read_many, write_bytes
+from hybridspeech.storage.objects import is_file, list_files, list_names, read_bytes, read_many, write_bytes
 
 FORMAT_VERSION = 2
 """Version that is written. Version 1, which has SHA-256 instead of XXH3, is read and verified too."""
@@ -123,6 +125,18 @@ class ShardIndex:
         """Return the paths of the noise recordings that may be used in a split."""
         return tuple(join(folder, noise.name) for noise in self.noises if split in noise.splits)
 
+    @property
+    def tfds_files(self) -> dict[str, str]:
+        """Content of the files for TensorFlow Datasets by name; empty if the shards are compressed."""
+        return tfds_files(self.features, self.shards_config, self.labels, self.shards, self.digest)
+
+    def save_tfds_files(self, folder: str | Path) -> None:
+        """Write the files for TensorFlow Datasets, where they are missing or differ."""
+        for name, content in self.tfds_files.items():
+            path = join(folder, name)
+            if not is_file(path) or read_bytes(path) != content.encode():
+                write_bytes(path, content)
+
     def save(self, folder: str | Path) -> None:
         """Write index.json atomically: the commit mark of a finished preprocessing."""
         counts = {"num_clips": self.num_clips, "splits": self.splits, "digest": self.digest}
@@ -175,7 +189,10 @@ class ShardIndex:
         ]
 
     def verify(self, folder: str | Path) -> list[str]:
-        """Return a sentence for each shard that is missing or extra, or has another size or content."""
+        """Return a sentence for each file that is missing or extra, or has another size or content.
+
+        Shards without any file for TensorFlow Datasets are those of an earlier version.
+        """
         files: list[ShardInfo | NoiseInfo] = [*self.shards, *self.noises]
         if is_url(folder):
             contents = read_many((join(folder, file.name) for file in files), in_flight=VERIFIED_IN_FLIGHT)
@@ -184,8 +201,22 @@ class ShardIndex:
             checks = (_check_shard(Path(folder) / file.name, file) for file in files)
         problems = [problem for found in checks for problem in found]
         expected = {shard.name for shard in self.shards}
-        extra = [name for name in list_names(str(folder)) if ".tfrecord" in name and name not in expected]
+        names = list_names(str(folder))
+        problems += self._verify_tfds_files(folder, [name for name in names if name in TFDS_NAMES])
+        extra = [name for name in names if ".tfrecord" in name and name not in expected]
         return problems + [f"{join(folder, name)}: not in {INDEX_NAME}; remove it" for name in extra]
+
+    def _verify_tfds_files(self, folder: str | Path, there: Sequence[str]) -> list[str]:
+        files = self.tfds_files
+        extra = [f"{join(folder, name)}: TFDS can't read compressed shards; remove it" for name in there if not files]
+        problems = []
+        for name, expected in files.items() if there else ():
+            path = join(folder, name)
+            if name not in there:
+                problems.append(f"{path}: missing; run preprocessing again with --resume")
+            elif read_bytes(path) != expected.encode():
+                problems.append(f"{path}: does not agree with {INDEX_NAME}; run preprocessing again with --resume")
+        return problems + extra
 
 
 def _why_no_index(folder: str) -> str:

@@ -41,6 +41,7 @@ from hybridspeech.shards.plan import ShardTask, group_tasks, plan_shards
 from hybridspeech.shards.rejects import Rejects
 from hybridspeech.shards.shared_storage import SharedStorage, probed_storage, wait_until_complete
 from hybridspeech.shards.sources import file_versions, with_versions
+from hybridspeech.shards.tfds import TFDS_NAMES
 from hybridspeech.shards.worker import ShardMaker, hash_or_reason
 from hybridspeech.shards.write_errors import translate_write_errors
 from hybridspeech.storage.locations import is_url, join, normalized, parent_and_name
@@ -132,6 +133,8 @@ class PreprocessJob:
         self.finished = {shard.record.info.name: shard for shard in self._read_finished(folder)}
         self._report_changes(index)
         if index and not index.incomplete(self.out) and self._is_of_this_source() and self._is_unchanged(index):
+            with translate_write_errors(self.out):
+                index.save_tfds_files(self.out)
             return index
         self.sweep()
         with translate_write_errors(self.out):
@@ -141,6 +144,7 @@ class PreprocessJob:
     def _mark_unfinished(self, folder: str) -> None:
         make_folder(folder)
         delete_files([join(self.out, INDEX_NAME)])
+        delete_files(join(self.out, name) for name in TFDS_NAMES)
         write_bytes(join(folder, SETTINGS_NAME), json.dumps(self.settings))
         write_bytes(join(self.out, MANIFEST_NAME), to_parquet(self.manifest))
 
@@ -353,6 +357,7 @@ class PreprocessJob:
             delete_files(join(self.out, PROGRESS_NAME, f"{name}.json") for name in old)
             wait_until_complete(index, records, self.out)
             check_claim()
+            index.save_tfds_files(self.out)
             index.save(self.out)
         return index
 

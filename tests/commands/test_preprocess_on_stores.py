@@ -81,7 +81,7 @@ def test_shards_from_store_to_store_have_the_local_digest(
     out = join(s3_url, "shards")
     assert same(preprocess(source, out, **settings), expected)
     assert sizes_in(out) == sizes_in(expected.out)
-    for name in ("manifest.parquet", "rejects.jsonl", "index.json"):
+    for name in ("manifest.parquet", "rejects.jsonl", "index.json", "dataset_info.json", "features.json"):
         assert read_bytes(join(out, name)) == read_bytes(join(expected.out, name))
     assert hs.inspect(out, verify=True).problems == ()
 

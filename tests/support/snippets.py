@@ -70,6 +70,12 @@ def snippets(page: Path) -> Iterator[Snippet]:
             kind, reason = "quick", ""
 
 
+def titled(page: Path, title: str) -> str:
+    """The code of the block with this title."""
+    (code,) = [block.code for block in snippets(page) if block.title == title]
+    return code
+
+
 def script(blocks: Sequence[Snippet]) -> str:
     """Return a bash script that runs the blocks in order, as in one terminal. Background jobs end with it."""
     lines = ["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
