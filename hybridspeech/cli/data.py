@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Optional
 
 from hybridspeech.cli.app import Command, data_app
 from hybridspeech.cli.options import INPUT, argument, option, with_settings
@@ -21,29 +21,68 @@ Out = Annotated[Path, argument("OUT", "Folder to create: one folder of WAV files
 def synthesize_command(
     out: Out,
     *,
+    words: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer evaluates it
+        option(
+            "File with a word or phrase per line, and after a tab its label, if that differs.",
+            INPUT,
+            metavar="FILE",
+            default="30 English words",
+        ),
+    ] = None,
+    language: Annotated[
+        str, option("Language of espeak-ng, e.g. de, or several with commas; en has seven accents.", INPUT)
+    ] = "en",
+    negatives: Annotated[
+        int,
+        option(
+            "Number of near misses of each word: texts that sound nearly like it. They get the label _unknown_, and each "
+            "a tenth of the clips of a word.",
+            INPUT,
+        ),
+    ] = 0,
+    variety: Annotated[
+        Literal["similar", "varied"] | None,
+        option("Spread of rate, pitch, echo and noise of the speakers.", INPUT, default="similar, with --words varied"),
+    ] = None,
     clips_per_word: Annotated[int, option("Number of clips per word.", INPUT)] = 50,
     num_speakers: Annotated[
         int | None, option("Number of synthetic speakers.", INPUT, default="one per clip of a word")
     ] = None,
+    clip_duration_ms: Annotated[
+        int, option("Longest duration of a clip, in ms. Give the same one to preprocess.", INPUT)
+    ] = 1_000,
     seed: Annotated[int, option("Random seed.", INPUT)] = 0,
     num_workers: Annotated[int | None, option("Number of processes.", INPUT, default="number of cores")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Synthesize the 30 words of Speech Commands with eSpeak NG (extra: demo)."""
+    """Synthesize words with eSpeak NG (extra: demo): the 30 words of Speech Commands, or your own in any of its languages."""
     from hybridspeech.commands.synthesize import synthesize
+    from hybridspeech.corpora.synthesis import WORDS
 
     with ProgressReporter() as report:
         result = synthesize(
             out,
+            words=words or WORDS,
+            language=language,
+            negatives=negatives,
+            variety=variety,
             clips_per_word=clips_per_word,
             num_speakers=num_speakers,
+            clip_duration_ms=clip_duration_ms,
             seed=seed,
             num_workers=num_workers,
             overwrite=overwrite,
             on_progress=report,
         )
-    return print_json(result) if json else print_text(f"{counted(result.num_clips, 'clip')} in {result.out}")
+    if json:
+        return print_json(result)
+    near = f", and {counted(len(result.negatives), 'near miss', 'near misses')}" if result.negatives else ""
+    return print_text(
+        f"{counted(result.num_clips, 'clip')} of {counted(result.num_words, 'word')}{near}, by "
+        f"{counted(result.num_speakers, 'synthetic speaker')}, in {result.out}"
+    )
 
 
 @data_app.command("download", cls=Command, short_help="Download a published data set.")

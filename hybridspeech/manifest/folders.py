@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hybridspeech.audio.formats import AUDIO_SUFFIXES, converted_originals, is_recording, is_supported, remedy
 from hybridspeech.errors import ManifestError
+from hybridspeech.manifest.config import UNKNOWN
 from hybridspeech.manifest.text import valid_text
 from hybridspeech.storage.locations import is_url
 from hybridspeech.storage.objects import list_files
@@ -62,13 +63,18 @@ def list_words(source: str, ignored: list[str]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def is_word(folder: str) -> bool:
+    """Whether the clips of a folder of a source belong to the label of its name; other folders hold noise, or are hidden."""
+    return folder == UNKNOWN or not folder.startswith(("_", "."))
+
+
 def _words_of_folder(folder: Path, ignored: list[str]) -> tuple[dict[str, list[str]], bool]:
     """Return the clips of each word folder, and whether the data set is unfinished."""
     if (folder / UNFINISHED_NAME).is_dir():
         return {}, True
     words: dict[str, list[str]] = {}
     for item in _listing(folder):
-        if item.is_dir(follow_symlinks=False) and not item.name.startswith(("_", ".")):
+        if item.is_dir(follow_symlinks=False) and is_word(item.name):
             words[item.name] = list(_walk(item.path, f"{item.name}/", ignored))
         elif item.is_symlink() or is_recording(item.name):
             ignored.append(valid_text(item.name))
@@ -85,7 +91,7 @@ def _words_of_store(url: str, ignored: list[str]) -> tuple[dict[str, list[str]],
             return {}, True
         if not below:
             ignored += [name] if is_recording(name) else []
-        elif not word.startswith(("_", ".")):
+        elif is_word(word):
             clips = words.setdefault(word, [])
             first_hidden = next((depth for depth, part in enumerate(below, 1) if part.startswith(".")), None)
             if first_hidden is not None:

@@ -1,7 +1,8 @@
 """Selects the labels of a task, and adds ``_unknown_``, ``_silence_`` and augmented copies: a manifest to a manifest.
 
 ``_unknown_`` and ``_silence_`` follow TensorFlow's speech_commands example (``input_data.py``): in each split their number
-is a percentage of the clips of the chosen words. ``_unknown_`` is a sample of the other words; ``_silence_`` consists of
+is a percentage of the clips of the chosen words. ``_unknown_`` is a sample of the other words, besides all clips that have
+this label in the source; ``_silence_`` consists of
 excerpts of background noise at a volume from 0 to 1. A seeded hash of ids draws both, so that nothing depends on the
 order of a listing. Knows nothing of sound and shards.
 """
@@ -42,10 +43,11 @@ def select_task(manifest: Manifest, config: ManifestConfig, noises: Sequence[Noi
     found = chosen[0].coded("split").counts()
     sizes = {split: found[split] for split in SPLITS}
     if UNKNOWN in config.words:
-        others = manifest.clips.where("label_name", set(manifest.clips.coded("label_name").used()) - set(words))
-        if not len(others):
+        own = manifest.clips.where("label_name", [UNKNOWN])
+        others = manifest.clips.where("label_name", set(manifest.clips.coded("label_name").used()) - {*words, UNKNOWN})
+        if not len(others) and not len(own):
             raise ManifestError(f"{manifest.source}: no other word is left for {UNKNOWN}; leave it out of the task")
-        chosen.append(_draw_unknown(others, sizes, config))
+        chosen += [own, _draw_unknown(others, sizes, config)]
     if SILENCE in config.words:
         chosen.append(ClipTable.of(_cut_silence(noises, sizes, config)))
     labels = tuple(sorted(set(config.words)))

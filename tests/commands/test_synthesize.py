@@ -7,7 +7,10 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +21,13 @@ from hypothesis import strategies as st
 from hybridspeech.commands.synthesize import synthesize
 from hybridspeech.config import Progress
 from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ, Voice, speak
-from hybridspeech.corpora.speakers import VOICES, Speaker, make_speakers
+from hybridspeech.corpora.speakers import VOICES, Speaker, make_speakers, synthesize_words
 from hybridspeech.corpora.synthesis import WORDS
 from hybridspeech.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.splits import split_by_hash
+from hybridspeech.manifest.tasks import select_task
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -177,6 +181,106 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
     assert [(progress.done, progress.total) for progress in seen] == [(2, 6), (4, 6), (6, 6)]
 
 
+# Words of a user
+
+
+@pytest.fixture(scope="module")
+def own_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two words, one of them with two spellings, and near misses. Read only."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "words.txt").write_text("Schlüssel\nLicht an\tan\nmach das Licht an\tan\n", encoding="utf-8")
+    synthesize(
+        *(folder / "out",),
+        words=folder / "words.txt",
+        language="de",
+        negatives=2,
+        clips_per_word=20,
+        num_speakers=15,
+        clip_duration_ms=1_800,
+        num_workers=1,
+    )
+    return folder
+
+
+def test_each_label_and_the_near_misses_have_a_folder_that_preprocess_takes(own_words: Path) -> None:
+    found = read_manifest(own_words / "out")
+    assert found.labels == ("Schlüssel", "_unknown_", "an")
+    assert found.split_rule == "lists"
+    assert [len(list((own_words / "out" / label).iterdir())) for label in found.labels] == [20, 8, 20]
+    speakers = {clip.speaker: clip.split for clip in found.clips}
+    assert len(speakers) == 15
+    written = json.loads((own_words / "out/synthesis.json").read_text(encoding="utf-8"))
+    assert written["texts"] == {"an": ["Licht an", "mach das Licht an"]}
+    assert len(written["negatives"]) == 4
+    assert written["num_clips"] == 48 == len(found.clips)
+
+
+def test_the_near_misses_are_all_taken_when_a_task_names_unknown(own_words: Path) -> None:
+    config = ManifestConfig(task="words:an,_unknown_", unknown_percentage=25)
+    chosen = select_task(read_manifest(own_words / "out"), config, ())
+    counts = Counter((clip.label_name, clip.clip_id.partition("/")[0]) for clip in chosen.clips)
+    assert counts == {("an", "an"): 20, ("_unknown_", "_unknown_"): 8, ("_unknown_", "Schlüssel"): 6}
+
+
+def test_words_of_a_user_have_the_same_bytes_for_any_number_of_processes(own_words: Path, tmp_path: Path) -> None:
+    again = synthesize(
+        *(tmp_path / "out",),
+        words=str(own_words / "words.txt"),
+        language="de",
+        negatives=2,
+        clips_per_word=20,
+        num_speakers=15,
+        clip_duration_ms=1_800,
+        num_workers=2,
+    )
+    assert digest(tmp_path / "out") == digest(own_words / "out")
+    assert again.splits == read_manifest(tmp_path / "out").counts()
+
+
+def test_phrases_are_spoken_to_their_end(own_words: Path) -> None:
+    for path in (own_words / "out/an").iterdir():
+        samples, _ = soundfile.read(path)
+        assert samples.size <= 28_800
+        if samples.size == 28_800:  # not one of those that are cut after the word
+            levels = samples.reshape(-1, 400).std(axis=1)
+            assert levels[-1] < 0.2 * levels.max()
+
+
+def test_a_slow_voice_speaks_a_long_word_faster() -> None:
+    (slow,) = (replace(each, voice=replace(each.voice, rate_wpm=80)) for each in make_speakers(1, seed=0))
+    (clip,) = synthesize_words(slow, 0, ["happy birthday"], seed=0)
+    levels = np.resize(clip, 16_000).reshape(-1, 400).std(axis=1)
+    assert levels[-1] < 0.2 * levels.max()
+
+
+def test_a_word_list_of_several_blocks_is_complete(tmp_path: Path) -> None:
+    words = [f"number {i}" for i in range(70)]
+    result = synthesize(tmp_path / "out", words=words, clips_per_word=1, num_workers=1, clip_duration_ms=1_500)
+    assert result.num_clips == 70
+    assert sorted(path.parent.name for path in (tmp_path / "out").rglob("*_nohash_0.wav")) == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("turn on the light in the kitchen", {}, r"takes 1\.\d s, and a clip has 1000 ms; give --clip-duration-ms \d"),
+        ("yes", {"language": "german"}, r"'german' is unknown to espeak-ng; the nearest of \d+ are de \(German\)"),
+        ("yes", {"language": "de,xx"}, "'xx' is unknown"),
+        ("日本", {}, "can't be spoken by the voice of language 'en-us', which names its letters"),
+        ("hello", {"language": "ru"}, "language 'ru', which speaks it as language 'en'"),
+        ("?!", {}, "has no letter or digit"),
+        ("yes", {"negatives": -1}, "negatives is -1"),
+        ("yes", {"clip_duration_ms": 50}, "clip duration is 50 ms"),
+    ],
+)
+def test_a_word_that_can_not_be_spoken_is_refused(
+    tmp_path: Path, text: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        synthesize(tmp_path / "out", words=[text], **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 # Existing and unfinished outputs
 
 
@@ -223,7 +327,7 @@ def test_a_killed_synthesis_is_not_taken_for_complete(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"words": []}, "expected one or more"),
-        ({"words": ["yes", "yes"]}, "each once"),
+        ({"words": ["yes", "yes"]}, "'yes' is there already, in word 1"),
         ({"words": ["_yes"]}, "'_yes' can't be the name"),
         ({"words": ["a/b"]}, "'a/b' can't be the name"),
         ({"words": [".."]}, "'..' can't be the name"),
