@@ -53,7 +53,7 @@ NEGLIGIBLE_S = 0.01
 """A clip that is longer than the clip duration by less than this does not count as cut: encoders pad their last frame."""
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 _BLOCK_VALUES = 1 << 22
-_RESAMPLING_MARGIN_S = 0.1  # samples behind the cut that the resampling filter may still use
+RESAMPLING_MARGIN_S = 0.1  # samples behind the cut that the resampling filter may still use
 _SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it may be MP3, but no frame of it can be decoded
 _SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": only a bad sample rate leads to it
 
@@ -124,6 +124,18 @@ def _opened(path: str | Path) -> Iterator[int]:
         with _in_memory(data) as descriptor:
             yield descriptor
         return
+    with opened_file(path) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def opened_file(path: str | Path) -> Iterator[int]:
+    """Give a descriptor of a local file.
+
+    Raises
+    ------
+    AudioError: it is missing, unreadable, or no regular file.
+    """
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise AudioError("not-a-file", f"{path}: a folder, pipe or device; expected a regular file")
@@ -154,7 +166,7 @@ def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
     """
     with _opened(path) as descriptor:
         wave, rate_hz, _ = _decode(descriptor, os.fstat(descriptor).st_size, MAX_DURATION_S, str(path))
-        return _resampled(wave, rate_hz, str(path), sample_rate_hz)
+        return resampled(wave, rate_hz, str(path), sample_rate_hz)
 
 
 def load_decoder() -> None:
@@ -181,7 +193,7 @@ def _in_memory(data: bytes) -> Iterator[int]:
 def _canonical(head: bytes, size: int, config: FeatureConfig, name: str, start_ms: int) -> DecodedClip:
     """Return the clip of a canonical WAV file of `size` bytes that begins with `head`."""
     num_samples = (size - WAV_HEADER_BYTES) // 2
-    _check_length(name, num_samples, 1, config.sample_rate_hz)
+    check_length(name, num_samples, 1, config.sample_rate_hz)
     start = _start(config, start_ms)
     wave = canonical_samples(head, start + config.num_samples)[start:]
     return DecodedClip(wave, _cut_s(num_samples / config.sample_rate_hz, config, start_ms))
@@ -209,15 +221,32 @@ def _read(descriptor: int, config: FeatureConfig, name: str, start_ms: int) -> D
     head = os.pread(descriptor, wanted, 0)
     if len(head) == wanted and is_canonical(head, size, config.sample_rate_hz):
         return _canonical(head, size, config, name, start_ms)
-    wanted_s = (start_ms + config.clip_duration_ms) / 1000 + _RESAMPLING_MARGIN_S
+    wanted_s = (start_ms + config.clip_duration_ms) / 1000 + RESAMPLING_MARGIN_S
     decoded, rate_hz, num_frames = _decode(descriptor, size, wanted_s, name)
-    wave = _resampled(decoded, rate_hz, name, config.sample_rate_hz)[start:]
+    return clip_of(resampled(decoded, rate_hz, name, config.sample_rate_hz), num_frames / rate_hz, config, start_ms)
+
+
+def clip_of(wave: np.ndarray, duration_s: float, config: FeatureConfig, start_ms: int) -> DecodedClip:
+    """Return the clip that begins `start_ms` after the start of a recording, zero-padded or cut.
+
+    Parameters
+    ----------
+    wave : float32 [shape=(num_samples,)], the first part of the recording, at config.sample_rate_hz
+    duration_s : duration of the recording, in seconds
+    """
+    wave = wave[_start(config, start_ms) :]
     clip = np.zeros(config.num_samples, np.float32)
     clip[: wave.size] = wave[: clip.size]
-    return DecodedClip(clip, _cut_s(num_frames / rate_hz, config, start_ms))
+    return DecodedClip(clip, _cut_s(duration_s, config, start_ms))
 
 
-def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.ndarray:
+def resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.ndarray:
+    """Return a waveform, float32 [shape=(num_samples,)], at another sample rate.
+
+    Raises
+    ------
+    AudioError: it is too loud for that.
+    """
     if rate_hz == wanted_hz:
         return wave
     import soxr
@@ -230,15 +259,32 @@ def _resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.
 
 def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, int]:
     """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its number of samples."""
-    import soundfile
-
     if kind := unsupported_kind(os.pread(descriptor, NUM_SIGNATURE_BYTES, 0)):
         if kind not in ffmpeg.FORMATS or not ffmpeg.is_installed():
             raise AudioError("unsupported", f"{name}: {kind}; {remedy()}")
         return _decode_with_ffmpeg(descriptor, kind, wanted_s, name)
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
+    with opened_sound(descriptor, name) as sound:
+        if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
+            raise AudioError("truncated", f"{name}: {missing} are missing; expected a complete file")
+        if sound.frames == 0:
+            raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
+        check_length(name, sound.frames, sound.channels, sound.samplerate)
+        return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, sound.frames
+
+
+@contextmanager
+def opened_sound(source: Any, name: str) -> Iterator[Any]:
+    """Give the open `soundfile.SoundFile` of a descriptor, or of a seekable file.
+
+    Raises
+    ------
+    AudioError: libsndfile does not know the file, or can't decode it.
+    """
+    import soundfile
+
     try:
-        sound = soundfile.SoundFile(descriptor, closefd=False)
+        sound = soundfile.SoundFile(source, closefd=False)
     except soundfile.LibsndfileError as error:
         raise _not_opened(error, name) from error
     with sound:
@@ -246,13 +292,8 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
             raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3; {CONVERT}")
         if sound.samplerate > MAX_RATE_HZ:
             raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")
-        if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
-            raise AudioError("truncated", f"{name}: {missing} are missing; expected a complete file")
-        if sound.frames == 0:
-            raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
-        _check_length(name, sound.frames, sound.channels, sound.samplerate)
         try:
-            return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, sound.frames
+            yield sound
         except soundfile.LibsndfileError as error:
             detail = f"{name}: {sound.frames} samples are declared, but can't be decoded: {error.error_string}"
             raise AudioError("truncated", detail) from error
@@ -267,8 +308,8 @@ def _decode_with_ffmpeg(descriptor: int, kind: str, wanted_s: float, name: str) 
         kept: list[np.ndarray] = []
         missing = int(sound.samplerate * wanted_s) + 1
         for block in sound.blocks():
-            _check_length(name, sound.num_frames, sound.channels, sound.samplerate)
-            kept.append(_mean(block, name)[:missing])
+            check_length(name, sound.num_frames, sound.channels, sound.samplerate)
+            kept.append(mean_channel(block, name)[:missing])
             missing -= len(kept[-1])
         if sound.num_frames == 0:
             raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
@@ -277,7 +318,8 @@ def _decode_with_ffmpeg(descriptor: int, kind: str, wanted_s: float, name: str) 
         sound.close()
 
 
-def _check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
+def check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
+    """Raise AudioError if a recording is longer than MAX_DURATION_S or has more than MAX_VALUES."""
     if frames > MAX_DURATION_S * rate_hz or frames * channels > MAX_VALUES:
         detail = f"{name}: {frames} samples of {channels} channels at {rate_hz} Hz are declared"
         raise AudioError("too-long", f"{detail}; expected at most {MAX_DURATION_S} s and {MAX_VALUES} values")
@@ -291,15 +333,20 @@ def _mono(sound: Any, keep: int, name: str) -> np.ndarray:
         block = sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
         if len(block) == 0:
             raise AudioError("truncated", f"{name}: {done} samples; its header declares {sound.frames}")
-        mono = _mean(block, name)
+        mono = mean_channel(block, name)
         if done < keep:
             kept.append(mono[: keep - done])
         done += len(block)
     return np.concatenate(kept)
 
 
-def _mean(block: np.ndarray, name: str) -> np.ndarray:
-    """Return the channel mean of a block, float32 [shape=(num_samples, channels)]."""
+def mean_channel(block: np.ndarray, name: str) -> np.ndarray:
+    """Return the channel mean of a block, float32 [shape=(num_samples, channels)].
+
+    Raises
+    ------
+    AudioError: a value is not finite.
+    """
     with np.errstate(over="ignore"):
         mono: np.ndarray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
     if not (np.isfinite(block).all() and np.isfinite(mono).all()):

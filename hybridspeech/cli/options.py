@@ -45,6 +45,7 @@ class Setting:
     name : parameter name of the option, if it is not that of the field
     default : description of the default, where the field is None
     flags : the option's names, if they do not follow from `name`
+    metavar : stands for the value in the help. A mapping whose metavar has a comma takes several pairs, with commas
     """
 
     help: str
@@ -52,6 +53,7 @@ class Setting:
     name: str | None = None
     default: str | None = None
     flags: tuple[str, ...] = ()
+    metavar: str | None = None
 
 
 Settings = Mapping[type, Mapping[str, Setting]]
@@ -116,7 +118,7 @@ def with_settings(
             made = {
                 parameter: record(
                     **{
-                        field: _value(record, field, values.pop(setting.name or field))
+                        field: _value(record, field, values.pop(setting.name or field), setting)
                         for field, setting in used[record].items()
                     }
                 )
@@ -138,9 +140,9 @@ def _parameter(record: type, field: str, setting: Setting, choices: Mapping[str,
     name, flags = setting.name or field, setting.flags
     kind: Any = Literal[choices[name]] if name in choices else typing.get_type_hints(record)[field]
     default = _default_of(record, field)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"metavar": setting.metavar} if setting.metavar else {}
     if _is_mapping(record, field):
-        kind, default, more = list[str], None, {"metavar": "NAME=VALUE"}
+        kind, default, more = list[str], None, {"metavar": setting.metavar or "NAME=VALUE"}
     elif kind is bool:
         default = bool(default)
         flags = flags or (f"--{name.replace('_', '-')}",)  # no --no-... beside it
@@ -165,14 +167,21 @@ def _is_mapping(record: type, field: str) -> bool:
     return typing.get_origin(typing.get_type_hints(record)[field]) is collections.abc.Mapping
 
 
-def _value(record: type, field: str, value: Any) -> Any:
+def _value(record: type, field: str, value: Any, setting: Setting) -> Any:
     """Return what a field gets for the value of its option: a flag that was not given leaves the field's default."""
     if _is_mapping(record, field):
-        return _pairs(value or [])
+        name = (setting.name or field).replace("_", "-")
+        items = value or []
+        if setting.metavar and "," in setting.metavar:
+            items = [part.strip() for item in items for part in item.split(",") if part.strip()]
+        return _pairs(items, name)
     return _default_of(record, field) if value is False else value
 
 
-def _pairs(items: Sequence[str]) -> dict[str, str]:
+_EXAMPLES = {"conf": "spark.local.dir=/data/tmp", "columns": "path=file,label=word"}
+
+
+def _pairs(items: Sequence[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE items as a mapping.
 
     Raises
@@ -183,7 +192,7 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
     for item in items:
         name, separator, value = item.partition("=")
         if not separator or not name:
-            raise ConfigError(f"--conf {item!r}: expected NAME=VALUE, e.g. --conf spark.local.dir=/data/tmp")
+            raise ConfigError(f"--{option} {item!r}: expected NAME=VALUE, e.g. --{option} {_EXAMPLES[option]}")
         pairs[name] = value
     return pairs
 

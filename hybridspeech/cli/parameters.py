@@ -8,7 +8,12 @@ from typing import Annotated, Optional
 from hybridspeech.cli.options import INPUT, OUTPUT, argument, option
 
 Source = Annotated[
-    Path, argument("SOURCE", "Folder with one folder of clips per label, or a CSV, JSONL or Parquet table.")
+    Path,
+    argument(
+        "SOURCE",
+        "Folder with one folder of clips per label; a CSV, TSV, JSONL or Parquet table; or a published data set (see "
+        "--source-format).",
+    ),
 ]
 Shards = Annotated[Path, argument("SHARDS", "Folder written by preprocess.")]
 Run = Annotated[Path, argument("RUN", "Run directory of a finished training.")]

@@ -79,6 +79,17 @@ SETTINGS: Settings = {
             "or -), parent (folder below the word), or a regular expression with a group.",
             INPUT,
         ),
+        "source_format": Setting(
+            "Form of SOURCE: words (a folder per word), speakers (SPEAKER/WORD/clip), table, nemo, common-voice, mswc "
+            "(Multilingual Spoken Words), audio-folder (Hugging Face), or auto: recognised by names of files and columns.",
+            INPUT,
+            metavar="FORMAT",
+        ),
+        "columns": Setting(
+            "Columns of a table, where they have other names: path, label, speaker, split, start, duration, end (in s).",
+            INPUT,
+            metavar="path=NAME,label=NAME,...",
+        ),
         "on_long": Setting(
             "Recordings longer than the clip duration: cut their end, split them into consecutive clips, or reject them.",
             INPUT,

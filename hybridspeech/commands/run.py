@@ -184,7 +184,10 @@ def source_data(clips: ClipSource) -> TrainingData:
     settings = [to_json(clips.features), to_json(clips.shards), clips.labels]
     if clips.on_long != "cut":  # the digest of a run without this setting stays the same
         settings.append(clips.on_long)
-    named = [[task.name, *task.clips.values("clip_id", "label", "path", "excerpt")] for task in clips.tasks]
+    names: tuple[str, ...] = ("clip_id", "label", "path", "excerpt")
+    if any(task.clips.has_segments for task in clips.tasks):
+        names = (*names, "segment")
+    named = [[task.name, *task.clips.values(*names)] for task in clips.tasks]
     return TrainingData(
         summary=DataSummary(features=clips.features),
         shards="",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hybridspeech.config import SPLITS
+
+WHOLE = (math.nan, math.nan)
+"""Start and duration of a clip that is all of its file."""
 
 if TYPE_CHECKING:
     from hybridspeech.manifest.columns.clip_table import ClipTable
@@ -20,8 +24,9 @@ class Clip:
     the manifest's labels; `speaker` is '' if unknown; `split` is one of ``config.SPLITS``. `copy` is 0 for the recorded
     clip and k for its k-th augmented copy. A clip of silence is an excerpt of a long recording (of digital silence if
     `path` is ''): `excerpt` holds its relative position and its volume, both from 0 to 1. `version` stands for size and
-    modification time of the file when a job began; '' if it was not requested. A part of a long recording begins `start_ms`
-    after the start of the file.
+    modification time of the file when a job began; '' if it was not requested. `segment` holds start and duration, in
+    seconds, of a clip that is cut out of its file; the duration may be infinite. A part of a long recording begins `start_ms`
+    after the start of the file, or of the segment.
     """
 
     clip_id: str
@@ -34,6 +39,7 @@ class Clip:
     excerpt: tuple[float, float] | None = None
     version: str = ""
     start_ms: int = 0
+    segment: tuple[float, float] | None = None
 
     @property
     def recorded_id(self) -> str:
@@ -52,6 +58,11 @@ def part_of(clip_id: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
+def segment_suffix(start_s: float) -> str:
+    """Return the ending of the id of a segment: its start in ms; '' for one that starts with its file."""
+    return f"@{1000 * start_s:.4f}".rstrip("0").rstrip(".") + "ms" if start_s > 0 else ""
+
+
 def copy_suffix(copy: int) -> str:
     """Return the ending of the id of augmented copy number `copy`."""
     return f"#{copy}"
@@ -61,9 +72,9 @@ def copy_suffix(copy: int) -> str:
 class Manifest:
     """All clips of a source, sorted by `clip_id`, and its labels, sorted.
 
-    `split_rule` is the rule that was used (lists, hash, column or none). `ignored` holds the paths, relative to the
-    source, that were left out: no audio suffix, hidden, not a regular file, or a link to a folder. `notes` are
-    sentences for the user.
+    `source` is the source as given, `folder` the folder or URL that ids are relative to. `split_rule` is the rule that was
+    used (lists, hash, column or none). `ignored` holds the paths, relative to the source, that were left out: no audio
+    suffix, hidden, not a regular file, or a link to a folder. `notes` are sentences for the user.
     """
 
     clips: ClipTable
@@ -72,6 +83,7 @@ class Manifest:
     split_rule: str
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folder: str = ""
 
     def of_split(self, split: str) -> ClipTable:
         """Return the clips of one split, sorted by `clip_id`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hybridspeech.config import check, check_choice
@@ -11,6 +12,11 @@ from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 """Labels of the usual Speech Commands task: ten words, all other words, and silence (arXiv:1804.03209)."""
+
+SOURCE_FORMATS = ("auto", "words", "speakers", "table", "nemo", "common-voice", "mswc", "audio-folder")
+"""Forms of a source; see `formats.table_format`."""
+COLUMNS = ("path", "label", "speaker", "split", "start", "duration", "end", "valid")
+"""What a column of a table may hold; start, duration and end in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,8 @@ class ManifestConfig:
     their numbers are `unknown_percentage` and `silence_percentage` of the clips of the chosen words; `seed` draws them.
     `speaker_pattern` is a name in ``speakers.PRESETS`` or a regular expression that finds the speaker in the path of a clip,
     relative to the source; a column `speaker` takes precedence. `on_long` decides about clips that are longer than the clip
-    duration: "cut" keeps their start, "split" makes consecutive clips of them, "reject" leaves them out.
+    duration: "cut" keeps their start, "split" makes consecutive clips of them, "reject" leaves them out. `source_format` is
+    the form of the source; "auto" recognises it. `columns` gives the column of a table for any of COLUMNS.
 
     Raises
     ------
@@ -40,6 +47,10 @@ class ManifestConfig:
     seed: int = 0
     on_long: Literal["cut", "split", "reject"] = "cut"
     speaker_pattern: str = SPEECH_COMMANDS
+    source_format: Literal["auto", "words", "speakers", "table", "nemo", "common-voice", "mswc", "audio-folder"] = (
+        "auto"
+    )
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("on_long", self.on_long, ("cut", "split", "reject"))
@@ -53,6 +64,10 @@ class ManifestConfig:
             f"task is {self.task!r}; choose all, 12, or words: with two words or more, such as words:yes,no,_unknown_",
         )
         speaker_finder(self.speaker_pattern)
+        check_choice("source_format", self.source_format, SOURCE_FORMATS)
+        for name, column in self.columns.items():
+            check(name in COLUMNS, f"columns has {name!r}; expected {', '.join(COLUMNS)}, such as path=file,label=word")
+            check(bool(column), f"columns gives no column for {name!r}; expected {name}=NAME")
 
     @property
     def words(self) -> tuple[str, ...] | None:

@@ -14,6 +14,9 @@ from hybridspeech.manifest.columns.text_columns import CHUNK, FILE_NAME, chunks_
 from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.storage.locations import is_url
 
+NEGLIGIBLE_OVERLAP_S = 0.001
+"""Two segments that share no more than this do not overlap: their times are rounded."""
+
 
 def find_same_files(rows: SourceRows) -> Iterator[tuple[int, int, str]]:
     """Yield (first place, second place, path) of each row whose file has occurred before.
@@ -23,19 +26,49 @@ def find_same_files(rows: SourceRows) -> Iterator[tuple[int, int, str]]:
     folder_of = cache(_read_folder)
     if rows.path is None and (is_url(rows.root) or _has_no_links(rows, folder_of)):
         return  # different ids are different files
-    hashes = np.concatenate(
-        [
-            np.array([xxhash.xxh3_64_intdigest(_real_path(path, folder_of)) for path in paths], np.uint64)
-            for first in range(0, len(rows), CHUNK)
-            if (paths := rows.encoded_paths(first, CHUNK))
-        ]
-    )
+    hashes = _path_hashes(rows, folder_of)
     seen: dict[bytes, int] = {}
     for place in _repeated(hashes).tolist():
         path = _real_path(rows.encoded_paths(place, 1)[0], folder_of)
         first = seen.setdefault(path, place)
         if first != place:
             yield first, place, path.decode(*FILE_NAME)
+
+
+def find_overlaps(rows: SourceRows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of segments that overlap with an earlier one of the same file, and the places of these.
+
+    Each segment is compared with the one that ends last among those that begin before it: if any two segments in
+    different splits overlap, then such a pair is found. A clip that is all of its file overlaps with all its segments.
+
+    Returns
+    -------
+    int64 [shape=(num_overlaps,)], twice
+    """
+    assert rows.segment is not None
+    start, duration = (rows.segment[name] for name in ("start_s", "duration_s"))
+    start, end = np.nan_to_num(start), np.nan_to_num(start) + np.nan_to_num(duration, nan=np.inf)
+    _, file = np.unique(_path_hashes(rows, cache(_read_folder)), return_inverse=True)
+    order = np.lexsort((end, start, file))
+    rank = np.empty(len(order), np.int64)
+    rank[np.lexsort((end, file))] = np.arange(len(order))  # of the end, higher in every later file
+    by_rank = np.argsort(rank)
+    last = by_rank[np.maximum.accumulate(rank[order])]  # the segment of this file that ends last so far
+    earlier, later = last[:-1], order[1:]
+    overlap_s = np.minimum(end[earlier], end[later]) - start[later]
+    is_found = (file[earlier] == file[later]) & (overlap_s > NEGLIGIBLE_OVERLAP_S)
+    return later[is_found], earlier[is_found]
+
+
+def _path_hashes(rows: SourceRows, folder_of: Callable[[bytes], _Folder]) -> np.ndarray:
+    """Return a hash of the real path of each row: uint64 [shape=(num_rows,)]."""
+    return np.concatenate(
+        [
+            np.array([xxhash.xxh3_64_intdigest(_real_path(path, folder_of)) for path in paths], np.uint64)
+            for first in range(0, len(rows), CHUNK)
+            if (paths := rows.encoded_paths(first, CHUNK))
+        ]
+    )
 
 
 def _repeated(hashes: np.ndarray) -> np.ndarray:

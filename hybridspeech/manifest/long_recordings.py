@@ -5,6 +5,7 @@ The driver reads the duration of every recording. Those on an object store are d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -61,8 +62,11 @@ def _duration_ms(clip: Clip) -> float:
     """Return the duration of a recording; 0 for one that can't be decoded, and for silence."""
     if clip.excerpt is not None:
         return 0.0
+    start_s, segment_s = clip.segment or (0.0, math.inf)
+    if segment_s < math.inf:
+        return 1000 * segment_s
     try:
-        return 1000 * duration_s(clip.path)
+        return 1000 * max(0.0, duration_s(clip.path) - start_s)
     except AudioError:
         return 0.0
 

@@ -23,15 +23,13 @@ from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
 from hybridspeech.manifest.columns.text_columns import FILE_NAME, last_bytes
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.entries import Entries, make_entries
-from hybridspeech.manifest.folders import list_words
-from hybridspeech.manifest.identity import find_same_files
+from hybridspeech.manifest.formats.read_source import read_source
+from hybridspeech.manifest.identity import find_overlaps, find_same_files
 from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 from hybridspeech.manifest.splits import choose_rule, split_entries
-from hybridspeech.manifest.tables.read_table import read_table
-from hybridspeech.manifest.tables.source_rows import RowsBuilder, SourceRows
+from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.manifest.text import normal_text
-from hybridspeech.storage.locations import is_url, normalized
-from hybridspeech.storage.objects import is_file
+from hybridspeech.storage.locations import normalized
 
 
 def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig()) -> Manifest:  # noqa: B008 - frozen
@@ -46,13 +44,8 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     place = normalized(source)
     ignored: list[str] = []
     notes: list[str] = []
-    if is_file(place):
-        rows = read_table(place)
-        _check_speaker_column(place, rows)
-    elif is_url(place) or Path(place).is_dir():
-        rows = _folder_rows(place, ignored)
-    else:
-        raise ManifestError(f"{source}: no such folder or file; expected a folder with one folder per word, or a table")
+    rows = read_source(place, config, ignored, notes)
+    _check_speaker_column(place, rows)
     notes += _normalisation_notes(rows)
     entries = make_entries(rows, speaker_finder(config.speaker_pattern))
     del rows  # the entries share what did not change
@@ -76,14 +69,8 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
         split_rule=rule,
         ignored=tuple(sorted(ignored)),
         notes=tuple(notes),
+        folder=folder,
     )
-
-
-def _folder_rows(folder: str, ignored: list[str]) -> SourceRows:
-    rows = RowsBuilder(folder.rstrip("/"))
-    for word, names in list_words(folder, ignored):
-        rows.extend_folder(names, word)
-    return rows.finish()
 
 
 def _normalisation_notes(rows: SourceRows) -> list[str]:
@@ -137,22 +124,49 @@ def _check_speaker_pattern(place: str, pattern: str, entries: Entries) -> None:
 
 def _check_same_files(place: str, entries: Entries, splits: CodedTexts) -> list[str]:
     """Raise ManifestError for a file that is listed twice, or that has two labels or splits; else return notes."""
+    if entries.rows.segment is not None:
+        return _check_overlaps(place, entries, splits)
     num_same = 0
     for first, second, path in find_same_files(entries.rows):
-        rows = [entries.rows.row(i) for i in (first, second)]
-        names = [
-            f"{entries.clip_id(i)!r}{f' ({row})' if row else ''}" for i, row in zip((first, second), rows, strict=True)
-        ]
-        given = [(entries.label(i), str(splits.names[splits.codes[i]])) for i in (first, second)]
-        if given[0] != given[1]:
-            each = [
-                f"{name} with label {label!r} in {split}" for name, (label, split) in zip(names, given, strict=True)
-            ]
-            raise ManifestError(f"{place}: one file, {path}, is there as {' and as '.join(each)}; keep one")
-        if rows[1]:
-            raise ManifestError(f"{place}: {' and '.join(names)} are one file, {path}; list each clip once")
+        _check_same_clip(place, entries, splits, (first, second), path)
         num_same += 1
     return [f"{num_same} clips are links to the file of another clip"] if num_same else []
+
+
+def _check_same_clip(place: str, entries: Entries, splits: CodedTexts, both: tuple[int, int], path: str) -> None:
+    """Raise ManifestError for two clips of a table that are all of one file, or two with another label or split."""
+    rows = [entries.rows.row(i) for i in both]
+    names = [f"{entries.clip_id(i)!r}{f' ({row})' if row else ''}" for i, row in zip(both, rows, strict=True)]
+    given = [(entries.label(i), _split_of(splits, i)) for i in both]
+    if given[0] != given[1]:
+        each = [f"{name} with label {label!r} in {split}" for name, (label, split) in zip(names, given, strict=True)]
+        raise ManifestError(f"{place}: one file, {path}, is there as {' and as '.join(each)}; keep one")
+    if rows[1]:
+        raise ManifestError(f"{place}: {' and '.join(names)} are one file, {path}; list each clip once")
+
+
+def _split_of(splits: CodedTexts, clip: int) -> str:
+    return str(splits.names[splits.codes[clip]])
+
+
+def _check_overlaps(place: str, entries: Entries, splits: CodedTexts) -> list[str]:
+    """Raise ManifestError for segments of one file that overlap and are in two splits; else return notes."""
+    later, earlier = find_overlaps(entries.rows)
+    segment = entries.rows.segment
+    assert segment is not None
+    is_whole = np.isnan(segment["start_s"])
+    are_whole = is_whole[later] & is_whole[earlier]
+    for pair in zip(earlier[are_whole].tolist(), later[are_whole].tolist(), strict=True):
+        _check_same_clip(place, entries, splits, pair, entries.rows.path_of(pair[1]))
+    is_other = splits.codes[later] != splits.codes[earlier]
+    if is_other.any():
+        both = [int(places[np.argmax(is_other)]) for places in (earlier, later)]
+        each = [f"{entries.clip_id(i)!r} ({entries.rows.row(i)}) in {_split_of(splits, i)}" for i in both]
+        raise ManifestError(
+            f"{place}: {' and '.join(each)} overlap; a network would be tested on sound that it was trained with. Put them "
+            "into one split"
+        )
+    return [f"{counted(len(later), 'segment')} overlap with another one of the same file"] if len(later) else []
 
 
 def _to_clips(entries: Entries, labels: tuple[str, ...], splits: CodedTexts) -> ClipTable:
@@ -168,6 +182,7 @@ def _to_clips(entries: Entries, labels: tuple[str, ...], splits: CodedTexts) -> 
             label_name=CodedTexts(label, name_array(labels)),
             speaker=entries.speaker,
             split=splits,
+            segment=entries.rows.segment,
         )
     )
 

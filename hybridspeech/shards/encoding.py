@@ -13,6 +13,7 @@ import numpy as np
 
 from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
+from hybridspeech.audio.segments import decode_segment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -54,6 +55,8 @@ def read_local(clip: Clip, config: FeatureConfig) -> DecodedClip:
     ------
     AudioError: the clip can't be used.
     """
+    if clip.segment is not None:
+        return decode_segment(clip.path, config, clip.segment, clip.start_ms)
     if clip.excerpt is None:
         return decode_file(clip.path, config, clip.start_ms)
     num_samples, (position, volume) = config.num_samples, clip.excerpt
@@ -95,7 +98,7 @@ def read_ahead(clips: Iterable[Clip], config: FeatureConfig, on_long: str) -> Ca
 
 
 def _is_stored(clip: Clip) -> bool:
-    return clip.excerpt is None and is_url(clip.path)
+    return clip.excerpt is None and clip.segment is None and is_url(clip.path)
 
 
 def encode_clips(

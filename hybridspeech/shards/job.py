@@ -191,6 +191,8 @@ class PreprocessJob:
     @cached_property
     def _source(self) -> str:
         """The folder or URL of the clips."""
+        if self.manifest.folder:
+            return self.manifest.folder
         place = normalized(self.manifest.source)
         return parent_and_name(place)[0] if is_file(place) else place
 

@@ -176,7 +176,9 @@ class ShardMaker:
 
     def key_of(self, task: ShardTask) -> str:
         """Return a hash of all that decides the bytes of a shard, apart from the audio."""
-        names = ("clip_id", "label", "label_name", "speaker", "path", "copy", "excerpt")
+        names: tuple[str, ...] = ("clip_id", "label", "label_name", "speaker", "path", "copy", "excerpt")
+        if task.clips.has_segments:  # the keys of other shards stay those of earlier versions
+            names = (*names, "segment")
         clips = [(*values[:4], self._below(values[4]), *values[5:]) for values in task.clips.values(*names)]
         noises = [self._below(path) for path, _ in self.noises] if self.augment.needs_noise else ()
         return hashlib.sha256(json.dumps([self.key, task.name, clips, noises]).encode()).hexdigest()

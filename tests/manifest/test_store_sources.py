@@ -48,7 +48,7 @@ def stored(local: Path) -> str:
 
 def with_local_paths(manifest: Manifest, url: str, local: Path) -> Manifest:
     clips = ClipTable.of(replace(clip, path=clip.path.replace(url, str(local))) for clip in manifest.clips)
-    return replace(manifest, clips=clips, source=str(local))
+    return replace(manifest, clips=clips, source=str(local), folder=str(local))
 
 
 def test_a_folder_on_a_store_has_the_local_manifest(local: Path, stored: str) -> None:

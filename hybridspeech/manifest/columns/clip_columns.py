@@ -19,16 +19,20 @@ from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
 from hybridspeech.manifest.columns.text_columns import FILE_NAME, concat_columns
 
 EXCERPT = np.dtype([("position", np.float64), ("volume", np.float64)])
+SEGMENT = np.dtype([("start_s", np.float64), ("duration_s", np.float64)])
 CODED = ("label_name", "speaker", "split")
 NUMBERS: dict[str, np.dtype[Any]] = {
     "label": np.dtype(np.int32),
     "copy": np.dtype(np.int32),
     "start_ms": np.dtype(np.int64),
     "excerpt": EXCERPT,
+    "segment": SEGMENT,
 }
-ABSENT: dict[str, Any] = {"copy": 0, "start_ms": 0, "excerpt": None, "version": ""}
+PAIRS = ("excerpt", "segment")
+"""Columns of two numbers, which are NaN where a clip has none."""
+ABSENT: dict[str, Any] = {"copy": 0, "start_ms": 0, "excerpt": None, "segment": None, "version": ""}
 """Value of a clip in a column that is absent."""
-NO_EXCERPT = (np.nan, np.nan)
+NO_PAIR = (np.nan, np.nan)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +45,7 @@ class ClipColumns:
     path : encoded path of each clip, None where it is ``root/recorded_id``; None: of all clips
     label, copy, start_ms : integers
     excerpt : EXCERPT; NaN where a clip is no excerpt
+    segment : SEGMENT; NaN where a clip is all of its file
     """
 
     root: str | None
@@ -54,6 +59,7 @@ class ClipColumns:
     excerpt: np.ndarray | None = None
     version: Any = None
     start_ms: np.ndarray | None = None
+    segment: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -71,7 +77,7 @@ class ClipColumns:
         if name == "path":
             return self._paths(rows)
         column = getattr(self, name)
-        if name == "excerpt":
+        if name in PAIRS:
             found = [] if column is None else column.take(rows).tolist()
             return [None if value[0] != value[0] else value for value in found] or [None] * len(rows)
         if column is None:
@@ -123,7 +129,8 @@ class ClipColumns:
         clips = list(clips)
         values = {name: [getattr(clip, name) for clip in clips] for name in Clip.__slots__}
         is_absent = {name: all(each == value for each in values[name]) for name, value in ABSENT.items()}
-        values["excerpt"] = [NO_EXCERPT if each is None else each for each in values["excerpt"]]
+        for name in PAIRS:
+            values[name] = [NO_PAIR if each is None else each for each in values[name]]
         columns: dict[str, Any] = {name: CodedTexts.of(values[name]) for name in CODED}
         columns |= {name: np.array(values[name], kind) for name, kind in NUMBERS.items()}
         columns |= {name: name_array(values[name]) for name in ("clip_id", "version")}
@@ -154,7 +161,7 @@ def _joined_numbers(name: str, parts: Sequence[ClipColumns]) -> np.ndarray | Non
     columns = [getattr(part, name) for part in parts]
     if all(column is None for column in columns):
         return None
-    fill = np.array([NO_EXCERPT if name == "excerpt" else 0], NUMBERS[name])
+    fill = np.array([NO_PAIR if name in PAIRS else 0], NUMBERS[name])
     return np.concatenate(
         [fill.repeat(len(part)) if column is None else column for part, column in zip(parts, columns, strict=True)]
     )

@@ -127,6 +127,16 @@ class ClipTable(Sequence[Clip]):
         """Tell whether there are augmented copies."""
         return self.num_recorded < len(self)
 
+    @property
+    def has_segments(self) -> bool:
+        """Tell whether there are clips that are cut out of their files."""
+        segments = self._columns.segment
+        return segments is not None and not bool(np.isnan(segments["start_s"].take(self._rows)).all())
+
+    def segments(self) -> np.ndarray | None:
+        """Return SEGMENT [shape=(num_clips,)]; None if there are none."""
+        return self._columns.segment.take(self._rows) if self._columns.segment is not None else None
+
     def ids(self) -> Any:
         """Return the ids as an Arrow column."""
         import pyarrow
