@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +33,16 @@ class Noise:
     splits: tuple[str, ...]
 
 
-def find_noises(source: str | Path, seed: int = 0) -> tuple[Noise, ...]:
+def find_noises(source: str | Path | Any, seed: int = 0) -> tuple[Noise, ...]:
     """Find the background noise of a source (a folder, or a table with the folder beside it), sorted by name.
+
+    A DataFrame has none.
 
     A seeded hash of the names decides the splits: one in five (at least one) for testing, as many for validation, the
     rest for training. Of two recordings one is for training and one for both other splits; a single one is for training.
     """
+    if not isinstance(source, (str, Path)):
+        return ()
     place = normalized(source)
     is_table = is_file(place) if is_url(place) else not Path(place).is_dir()
     folder = join(parent_and_name(place)[0] if is_table else place, NOISE_FOLDER)

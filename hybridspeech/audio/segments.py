@@ -12,8 +12,11 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,8 @@ from hybridspeech.errors import AudioError
 from hybridspeech.storage.locations import is_url
 from hybridspeech.storage.ranges import RangeFile
 
+IN_FLIGHT = 16
+"""Segments of an object store that are read at the same time: each takes two requests or more, one after the other."""
 TOLERANCE_S = 0.1
 """A segment may end this much after its recording: times are rounded, and encoders pad."""
 _TINY = 1e-3
@@ -63,6 +68,38 @@ def decode_segment(
         decoded, rate_hz, num_frames = _decode(file, segment, wanted_s, str(path))
     wave = resampled(decoded, rate_hz, str(path), config.sample_rate_hz)
     return clip_of(wave, num_frames / rate_hz, config, start_ms)
+
+
+def read_segments(
+    segments: Iterable[tuple[str, tuple[float, float], int]], config: FeatureConfig
+) -> Iterator[DecodedClip | Exception]:
+    """Decode segments of recordings on an object store, up to IN_FLIGHT at the same time.
+
+    Parameters
+    ----------
+    segments : path, segment and start in milliseconds of each clip, as in `decode_segment`
+
+    Yields
+    ------
+    The clips, in order; or the error of a clip.
+    """
+    ahead = iter(segments)
+    reads: deque[Future[DecodedClip]] = deque()
+    with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="hybridspeech-segments") as pool:
+        try:
+            while True:
+                for path, segment, start_ms in islice(ahead, IN_FLIGHT - len(reads)):
+                    reads.append(pool.submit(decode_segment, path, config, segment, start_ms))
+                if not reads:
+                    return
+                read = reads.popleft()
+                error = read.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield error or read.result()
+        finally:
+            for read in reads:
+                read.cancel()
 
 
 def frames_of(segment: tuple[float, float], rate_hz: int, total: int, name: str) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, Noise, find_noises
 from hybridspeech.audio.long_clips import CUT_REMEDY, describe_cut
@@ -43,6 +44,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.long_recordings import split_long
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.source_warnings import source_warnings
+from hybridspeech.manifest.tables.data_frames import is_location
 from hybridspeech.manifest.tasks import add_copies, select_task
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, ShardIndex
@@ -91,7 +93,7 @@ class PreprocessResult:
 
 
 def preprocess(
-    source: str | Path,
+    source: str | Path | Any,
     out: str | Path,
     *,
     features: FeatureConfig | None = None,
@@ -110,7 +112,8 @@ def preprocess(
 
     Parameters
     ----------
-    source : path or URL of a folder with one folder per word, or of a CSV, JSON lines or Parquet table
+    source : path or URL of a folder with one folder per word, of a CSV, TSV, JSON lines or Parquet table, or of a published
+        data set (see `ManifestConfig.source_format`); or a DataFrame of pandas, Spark, polars or Arrow with such columns
     out : output folder or URL; it must be empty or missing unless `overwrite` or `resume`. Every worker must reach both
     augment : augmentation of the copies; a field that is None has the value of `training.recipes.SOUND`
     augment_copies : number of augmented copies of each training clip (stft, logmel); `train` augments waveform shards itself
@@ -161,9 +164,11 @@ def _named_session(engine: str | Engine, config: EngineConfig | None) -> tuple[s
     return engine.name, nullcontext(engine)
 
 
-def _untested_notes(source: str | Path, out: str) -> list[str]:
+def _untested_notes(source: str | Path | Any, out: str) -> list[str]:
     """Return a note for each kind of URL that was never tested."""
-    notes = [untested_note(normalized(location)) for location in (source, out) if is_url(location)]
+    notes = [
+        untested_note(normalized(location)) for location in (source, out) if is_location(location) and is_url(location)
+    ]
     return list(dict.fromkeys(note for note in notes if note))
 
 

@@ -66,7 +66,7 @@ class RunResult(TrainResult):
 
 
 def run(
-    source: str | Path,
+    source: str | Path | Any,
     run: str | Path,
     *,
     features: FeatureConfig | None = None,
@@ -135,7 +135,7 @@ def run(
 
 
 def make_source(
-    source: str | Path,
+    source: str | Path | Any,
     features: FeatureConfig,
     manifest: ManifestConfig,
     shards: ShardConfig,
@@ -160,11 +160,11 @@ def make_source(
     tasks = tuple(task for task in plan_shards(found.clips, shards) if task.split in FED_SPLITS)
     counts = Counter(task.split for task in tasks)
     if not counts["training"]:
-        raise ConfigError(f"{source}: has no clips for training; use other splits")
+        raise ConfigError(f"{found.source}: has no clips for training; use other splits")
     for split, count in counts.items():
         if count < num_workers:
             raise ConfigError(
-                f"{source}: {counted(num_workers, 'worker')} share {counted(found.counts()[split], 'clip')} of split "
+                f"{found.source}: {counted(num_workers, 'worker')} share {counted(found.counts()[split], 'clip')} of split "
                 f"{split!r} in {counted(count, 'part')}; each worker needs one or more: "
                 f"use fewer workers, or --shards {num_workers}"
             )

@@ -14,6 +14,8 @@ from hybridspeech.manifest.columns.text_columns import CHUNK, FILE_NAME, chunks_
 from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.storage.locations import is_url
 
+WHOLE_FILE_S = 1e9
+"""Stands for the unknown duration of a file, in seconds."""
 NEGLIGIBLE_OVERLAP_S = 0.001
 """Two segments that share no more than this do not overlap: their times are rounded."""
 
@@ -35,15 +37,15 @@ def find_same_files(rows: SourceRows) -> Iterator[tuple[int, int, str]]:
             yield first, place, path.decode(*FILE_NAME)
 
 
-def find_overlaps(rows: SourceRows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of segments that overlap with an earlier one of the same file, and the places of these.
+def find_overlaps(rows: SourceRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of segments that overlap with an earlier one of the same file, the places of these, and how much.
 
     Each segment is compared with the one that ends last among those that begin before it: if any two segments in
     different splits overlap, then such a pair is found. A clip that is all of its file overlaps with all its segments.
 
     Returns
     -------
-    int64 [shape=(num_overlaps,)], twice
+    int64 [shape=(num_overlaps,)], twice; float64 [shape=(num_overlaps,)], the overlap as a fraction of the shorter one
     """
     assert rows.segment is not None
     start, duration = (rows.segment[name] for name in ("start_s", "duration_s"))
@@ -57,7 +59,10 @@ def find_overlaps(rows: SourceRows) -> tuple[np.ndarray, np.ndarray]:
     earlier, later = last[:-1], order[1:]
     overlap_s = np.minimum(end[earlier], end[later]) - start[later]
     is_found = (file[earlier] == file[later]) & (overlap_s > NEGLIGIBLE_OVERLAP_S)
-    return later[is_found], earlier[is_found]
+    later, earlier = later[is_found], earlier[is_found]
+    length = end - start
+    shorter = np.minimum(np.minimum(length[later], length[earlier]), WHOLE_FILE_S)
+    return later, earlier, np.minimum(overlap_s[is_found], WHOLE_FILE_S) / shorter
 
 
 def _path_hashes(rows: SourceRows, folder_of: Callable[[bytes], _Folder]) -> np.ndarray:

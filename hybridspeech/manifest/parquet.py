@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from hybridspeech.manifest.clips import Manifest
@@ -35,3 +36,17 @@ def to_parquet(manifest: Manifest) -> bytes:
                 columns |= {name: pyarrow.array(segments[name], from_pandas=True) for name in SEGMENT.names}
             writer.write_table(pyarrow.table(columns, schema=schema))
     return file.getvalue()
+
+
+def read_segment(path: Path, clip_id: str) -> tuple[float, float] | None:
+    """Return start and duration, in seconds, of a clip of a manifest; None if it is all of its file, or unknown."""
+    import pyarrow.parquet
+
+    try:
+        if SEGMENT.names is None or not set(SEGMENT.names) <= set(pyarrow.parquet.read_schema(path).names):
+            return None
+        table = pyarrow.parquet.read_table(path, columns=SEGMENT.names, filters=[("clip_id", "=", clip_id)])
+    except (OSError, pyarrow.ArrowException):
+        return None
+    found = [(row["start_s"], row["duration_s"]) for row in table.to_pylist()]
+    return found[0] if found and found[0][0] is not None else None

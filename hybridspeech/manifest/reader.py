@@ -11,6 +11,7 @@ space. Knows nothing of decoding, shards and engines.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,17 +24,21 @@ from hybridspeech.manifest.columns.coded_texts import CodedTexts, name_array
 from hybridspeech.manifest.columns.text_columns import FILE_NAME, last_bytes
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.entries import Entries, make_entries
-from hybridspeech.manifest.formats.read_source import read_source
+from hybridspeech.manifest.formats.read_source import read_in_memory, read_source
 from hybridspeech.manifest.identity import find_overlaps, find_same_files
 from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
 from hybridspeech.manifest.splits import choose_rule, split_entries
+from hybridspeech.manifest.tables.data_frames import NAME, is_location
 from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.manifest.text import normal_text
 from hybridspeech.storage.locations import normalized
 
+SAME_SOUND = 0.5
+"""Two segments of which the shorter one lies in the other to more than this share are the same sound."""
 
-def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig()) -> Manifest:  # noqa: B008 - frozen
-    """Read clips, labels and splits of a folder or table.
+
+def read_manifest(source: str | Path | Any, config: ManifestConfig = ManifestConfig()) -> Manifest:  # noqa: B008 - frozen
+    """Read clips, labels and splits of a folder, a table or a DataFrame.
 
     Raises
     ------
@@ -41,10 +46,14 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
         the table is incomplete; two clips have one id or are one file; only some rows have a speaker; the split rule can't
         be applied; a speaker is in two splits; a speaker pattern other than the default matches no path.
     """
-    place = normalized(source)
     ignored: list[str] = []
     notes: list[str] = []
-    rows = read_source(place, config, ignored, notes)
+    if is_location(source):
+        place = normalized(source)
+        rows = read_source(place, config, ignored, notes)
+    else:
+        place = NAME
+        rows = read_in_memory(source, config, notes)
     _check_speaker_column(place, rows)
     notes += _normalisation_notes(rows)
     entries = make_entries(rows, speaker_finder(config.speaker_pattern))
@@ -65,7 +74,7 @@ def read_manifest(source: str | Path, config: ManifestConfig = ManifestConfig())
     return Manifest(
         clips=clips,
         labels=labels,
-        source=str(source),
+        source=str(source) if is_location(source) else NAME,
         split_rule=rule,
         ignored=tuple(sorted(ignored)),
         notes=tuple(notes),
@@ -150,8 +159,8 @@ def _split_of(splits: CodedTexts, clip: int) -> str:
 
 
 def _check_overlaps(place: str, entries: Entries, splits: CodedTexts) -> list[str]:
-    """Raise ManifestError for segments of one file that overlap and are in two splits; else return notes."""
-    later, earlier = find_overlaps(entries.rows)
+    """Raise ManifestError for segments of one file that are the same sound in two splits; else return notes."""
+    later, earlier, share = find_overlaps(entries.rows)
     segment = entries.rows.segment
     assert segment is not None
     is_whole = np.isnan(segment["start_s"])
@@ -159,14 +168,19 @@ def _check_overlaps(place: str, entries: Entries, splits: CodedTexts) -> list[st
     for pair in zip(earlier[are_whole].tolist(), later[are_whole].tolist(), strict=True):
         _check_same_clip(place, entries, splits, pair, entries.rows.path_of(pair[1]))
     is_other = splits.codes[later] != splits.codes[earlier]
-    if is_other.any():
-        both = [int(places[np.argmax(is_other)]) for places in (earlier, later)]
+    is_same = is_other & (share > SAME_SOUND)
+    if is_same.any():
+        both = [int(places[np.argmax(is_same)]) for places in (earlier, later)]
         each = [f"{entries.clip_id(i)!r} ({entries.rows.row(i)}) in {_split_of(splits, i)}" for i in both]
         raise ManifestError(
-            f"{place}: {' and '.join(each)} overlap; a network would be tested on sound that it was trained with. Put them "
-            "into one split"
+            f"{place}: {' and '.join(each)} overlap by more than half; a network would be tested on sound that it was trained "
+            "with. Put them into one split, or remove one"
         )
-    return [f"{counted(len(later), 'segment')} overlap with another one of the same file"] if len(later) else []
+    if not len(later):
+        return []
+    num_other = int(np.count_nonzero(is_other))
+    across = f", {num_other:,} of them with one in another split" if num_other else ""
+    return [f"{counted(len(later), 'segment overlaps', 'segments overlap')} with another one of the same file{across}"]
 
 
 def _to_clips(entries: Entries, labels: tuple[str, ...], splits: CodedTexts) -> ClipTable:

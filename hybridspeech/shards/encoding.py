@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 
 from hybridspeech.audio.background_noise import excerpt, load_noises
 from hybridspeech.audio.decode import DecodedClip, decode_bytes, decode_file
-from hybridspeech.audio.segments import decode_segment
+from hybridspeech.audio.segments import decode_segment, read_segments
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.features.extractor import FeatureExtractor
@@ -73,7 +74,7 @@ def read_ahead(clips: Iterable[Clip], config: FeatureConfig, on_long: str) -> Ca
     a clip can't be used, with the reason "exceeds-duration" for one that is longer than the clip duration if `on_long` is
     "reject".
     """
-    contents = read_many(clip.path for clip in clips if _is_stored(clip))
+    contents = _from_store((clip for clip in clips if _is_stored(clip)), config)
 
     def read(clip: Clip) -> DecodedClip:
         decoded = decode_next(clip)
@@ -92,13 +93,24 @@ def read_ahead(clips: Iterable[Clip], config: FeatureConfig, on_long: str) -> Ca
             raise AudioError("missing", f"{clip.path}: no such file")
         if isinstance(content, Exception):
             raise content
+        if isinstance(content, DecodedClip):
+            return content
         return decode_bytes(content, config, clip.path, clip.start_ms)
 
     return read
 
 
 def _is_stored(clip: Clip) -> bool:
-    return clip.excerpt is None and clip.segment is None and is_url(clip.path)
+    return clip.excerpt is None and is_url(clip.path)
+
+
+def _from_store(clips: Iterable[Clip], config: FeatureConfig) -> Iterator[bytes | DecodedClip | Exception]:
+    """Yield the content of each file on an object store, or the decoded segment, or the error."""
+    for is_segment, group in groupby(clips, lambda clip: clip.segment is not None):
+        if is_segment:
+            yield from read_segments(((c.path, c.segment, c.start_ms) for c in group if c.segment), config)
+        else:
+            yield from read_many(clip.path for clip in group)
 
 
 def encode_clips(

@@ -51,7 +51,7 @@ def test_a_nemo_manifest_gives_the_clips_of_the_word_folders(words: Path) -> Non
     found = read_manifest(write_nemo(words, clips_of(words)))
     assert rows_of(found) == expected
     assert "read as a NeMo manifest: manifest.json; path from 'audio_filepath', label from 'command'" in found.notes[0]
-    assert found.notes[0] in read_manifest(words).notes
+    assert f"{found.notes[0]}; --source-format words reads its folders as words" in read_manifest(words).notes
 
 
 def test_nemo_manifests_of_a_folder_are_the_splits(words: Path) -> None:
@@ -260,14 +260,14 @@ def test_segments_of_one_file_are_clips_of_their_own(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         (
-            "day.wav,yes,0,2,train\nday.wav,no,1,3,test",
-            r"'day.wav' .line 2. in training and 'day.wav@1000ms' .line 3. in",
+            "day.wav,yes,0,2,train\nday.wav,no,0.9,3,test",
+            r"'day.wav' .line 2. in training and 'day.wav@900ms' .line 3. in",
         ),
         (
             "day.wav,yes,0,9,train\nday.wav,no,1,2,train\nday.wav,no,3,4,test",
             "in training and 'day.wav@3000ms'.* overlap",
         ),
-        ("day.wav,yes,,,train\nday.wav,no,3,4,test", "overlap; a network would be tested on sound"),
+        ("day.wav,yes,,,train\nday.wav,no,3,4,test", "overlap by more than half; a network would be tested"),
         ("day.wav,yes,1,2,train\nday.wav,yes,1,2,train", "'day.wav@1000ms' is there twice .line 2, line 3."),
         ("day.wav,yes,3,2,train", "line 2: the segment ends at 2 s and starts at 3 s; expected a duration above 0 s"),
     ],
@@ -279,7 +279,10 @@ def test_segments_that_contradict_each_other_are_refused(tmp_path: Path, rows: s
         read_manifest(tmp_path / "s.csv")
 
 
-def test_overlapping_segments_of_one_split_are_reported(tmp_path: Path) -> None:
+def test_overlapping_segments_are_reported(tmp_path: Path) -> None:
     tree(tmp_path, "day.wav")
     (tmp_path / "s.csv").write_text("path,label,start,end\nday.wav,a,0,1\nday.wav,b,0.9,2\nday.wav,b,2,3\n")
-    assert "1 segment overlap with another one of the same file" in " ".join(read_manifest(tmp_path / "s.csv").notes)
+    assert "1 segment overlaps with another one of the same file" in read_manifest(tmp_path / "s.csv").notes
+    (tmp_path / "s.csv").write_text("path,label,start,end,split\nday.wav,a,0,1,train\nday.wav,b,0.9,2,test\n")
+    found = read_manifest(tmp_path / "s.csv").notes
+    assert "1 segment overlaps with another one of the same file, 1 of them with one in another split" in found

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.audio.decode import decode_file
+from hybridspeech.audio.segments import decode_segment
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.evaluation.plots import spectrogram_png
 from hybridspeech.evaluation.reports.page import Html, element, image, joined
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.manifest.clips import part_of
-from hybridspeech.shards.index import ShardIndex
+from hybridspeech.manifest.clips import file_of_segment, part_of
+from hybridspeech.manifest.parquet import read_segment
+from hybridspeech.shards.index import MANIFEST_NAME, ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
 
 
@@ -72,12 +74,16 @@ def _player(source: ClipSource, example: Example) -> Html:
     elif source.audio is None:
         return _without_audio("the shards hold spectrograms; give the folder of the audio files to listen")
     else:
-        recording, start_ms = part_of(example.clip_id)
-        path = source.audio / recording
+        clip_id, start_ms = part_of(example.clip_id)
+        segment = read_segment(source.shards / MANIFEST_NAME, example.clip_id)
+        path = source.audio / (file_of_segment(clip_id) if segment else clip_id)
         if not path.resolve().is_relative_to(source.audio.resolve()):
             return _without_audio("the name of the clip is outside the folder of the audio files")
         try:
-            wave_ = decode_file(path, source.features, start_ms).wave
+            if segment:
+                wave_ = decode_segment(path, source.features, segment).wave
+            else:
+                wave_ = decode_file(path, source.features, start_ms).wave
         except AudioError as error:
             return _without_audio(str(error))
         samples = np.clip(wave_ * 32_768, -32_768, 32_767).astype("<i2")

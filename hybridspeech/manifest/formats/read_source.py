@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from hybridspeech.errors import ManifestError, counted
+from hybridspeech.errors import ManifestError, counted, reason_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
 from hybridspeech.manifest.formats.find_tables import SPLIT_NAMES, FoundTable, file_names, find_tables
@@ -29,8 +30,9 @@ from hybridspeech.manifest.formats.table_format import (
     TableFormat,
     format_of,
 )
+from hybridspeech.manifest.tables.data_frames import NAME, column_names, read_frame
 from hybridspeech.manifest.tables.first_rows import FirstRows, first_rows
-from hybridspeech.manifest.tables.read_table import READERS, Reader, read_tables
+from hybridspeech.manifest.tables.read_table import READERS, Reader, checked_rows, read_tables
 from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.manifest.tables.table_layout import TableLayout
 from hybridspeech.manifest.tables.text_batches import csv_batches
@@ -114,14 +116,34 @@ def _tables_of(folder: str, kind: str, config: ManifestConfig) -> list[FoundTabl
     return found if format_of(first_rows(join(folder, found[0].name)).columns) == kind else []
 
 
-def _read_found(
-    folder: str, kind: str, found: Sequence[FoundTable], config: ManifestConfig, notes: list[str]
-) -> SourceRows:
-    form, tables = FORMATS[kind], [join(folder, table.name) for table in found]
-    first = first_rows(tables[0])
-    base = TableLayout(
+def read_in_memory(frame: Any, config: ManifestConfig, notes: list[str]) -> SourceRows:
+    """Read all rows of a DataFrame; relative paths start at the working folder.
+
+    Raises
+    ------
+    ManifestError: it is no DataFrame, or has not the columns or rows of a table.
+    """
+    names = column_names(frame)
+    kind: str = config.source_format
+    if kind in (WORDS, SPEAKERS):
+        raise ManifestError(f"source_format {kind!r} needs a folder, and SOURCE is a DataFrame; leave it out")
+    if kind == AUTO:
+        kind = TABLE if "path" in config.columns else format_of(names)
+    layout = replace(_layout(FORMATS[kind], str(Path.cwd()).rstrip("/"), config), table=NAME)
+    try:
+        rows = checked_rows(read_frame(frame, layout), NAME)
+    except ValueError as error:
+        raise ManifestError(f"{NAME}: {reason_of(error)}") from error
+    if kind != TABLE or config.columns:
+        notes.append(f"read as {FORMATS[kind].title}: {_used(layout, names)}")
+    notes += _left_out(rows)
+    return rows
+
+
+def _layout(form: TableFormat, root: str, config: ManifestConfig) -> TableLayout:
+    return TableLayout(
         table="",
-        root=folder,
+        root=root,
         columns={**form.columns, **{name: (column,) for name, column in config.columns.items()}},
         required=frozenset(config.columns),
         suffix=form.suffix,
@@ -129,22 +151,44 @@ def _read_found(
         transcripts=form.transcripts,
         unknown_speaker=form.unknown_speaker,
     )
+
+
+def _read_found(
+    folder: str, kind: str, found: Sequence[FoundTable], config: ManifestConfig, notes: list[str]
+) -> SourceRows:
+    form, tables = FORMATS[kind], [join(folder, table.name) for table in found]
+    first = first_rows(tables[0])
+    base = _layout(form, folder, config)
     base = replace(base, root=_audio_root(folder, form, replace(base, prefix=found[0].prefix), first))
     layouts = [
         replace(base, table=table, split=each.split, prefix=each.prefix)
         for table, each in zip(tables, found, strict=True)
     ]
-    readers: Mapping[str, Reader] = (
-        READERS if form.has_quotes else {**READERS, ".tsv": partial(csv_batches, delimiter="\t", has_quotes=False)}
-    )
+    tab_separated = partial(csv_batches, delimiter="\t", has_quotes=False)
+    readers: Mapping[str, Reader] = READERS if form.has_quotes else {**READERS, ".tsv": tab_separated}
     rows = read_tables(layouts, readers)
     if kind == AUDIO_FOLDER and not any(rows.split.used()):
         rows = replace(rows, split=path_splits(rows))
     if kind != TABLE or config.columns:
-        notes.append(_described(form, found, base, first, folder))
-    total = len(rows) + sum(rows.left_out.values())
-    notes += [f"{count:,} of {counted(total, 'row')} left out: {reason}" for reason, count in rows.left_out.items()]
+        names = ", ".join(table.name for table in found)
+        below = base.root.removeprefix(folder).strip("/")
+        in_folder = f"; audio in {below}/" if below else ""
+        notes.append(f"read as {form.title}: {names}; {_used(base, first.columns)}{in_folder}")
+    notes += _left_out(rows)
     return rows
+
+
+def _left_out(rows: SourceRows) -> list[str]:
+    total = len(rows) + sum(rows.left_out.values())
+    return [f"{count:,} of {counted(total, 'row')} left out: {reason}" for reason, count in rows.left_out.items()]
+
+
+def _used(layout: TableLayout, present: Sequence[str]) -> str:
+    """Return which column is read as what."""
+    columns = {name: layout.column_of(name, present) for name in layout.columns}
+    if not columns.get("start"):  # then the other times describe the file
+        columns |= {"duration": None, "end": None}
+    return ", ".join(f"{name} from {column!r}" for name, column in columns.items() if column)
 
 
 def _audio_root(folder: str, form: TableFormat, layout: TableLayout, first: FirstRows) -> str:
@@ -157,14 +201,3 @@ def _audio_root(folder: str, form: TableFormat, layout: TableLayout, first: Firs
             if any(exists(join(root, layout.located(path))) for path in paths if not path.startswith("/")):
                 return root
     return roots[0]
-
-
-def _described(
-    form: TableFormat, found: Sequence[FoundTable], layout: TableLayout, first: FirstRows, folder: str
-) -> str:
-    """Return a sentence about how a source was read."""
-    names = ", ".join(table.name for table in found)
-    columns = {name: layout.column_of(name, first.columns) for name in layout.columns}
-    used = ", ".join(f"{name} from {column!r}" for name, column in columns.items() if column)
-    below = layout.root.removeprefix(folder).strip("/")
-    return f"read as {form.title}: {names}; {used}" + (f"; audio in {below}/" if below else "")

@@ -56,8 +56,8 @@ def parquet_batches(layout: TableLayout, local: Path) -> Iterator[TableBatch]:
         raise ValueError(str(error)) from error
 
 
-def arrow_batches(layout: TableLayout, table: Any) -> Iterator[TableBatch]:
-    """Yield the rows of an Arrow table.
+def arrow_batches(layout: TableLayout, table: Any, first: int = 1) -> Iterator[TableBatch]:
+    """Yield the rows of an Arrow table, whose first row has number `first`.
 
     Raises
     ------
@@ -66,11 +66,10 @@ def arrow_batches(layout: TableLayout, table: Any) -> Iterator[TableBatch]:
     check_columns(table.column_names)
     found = columns_of(layout, table.column_names)
     chosen = table.select(list(dict.fromkeys(found.values())))
-    yield from _batches(layout, chosen.to_batches(BATCH_ROWS), found)
+    yield from _batches(layout, chosen.to_batches(BATCH_ROWS), found, first)
 
 
-def _batches(layout: TableLayout, batches: Any, found: Mapping[str, str]) -> Iterator[TableBatch]:
-    first = 1
+def _batches(layout: TableLayout, batches: Any, found: Mapping[str, str], first: int = 1) -> Iterator[TableBatch]:
     for batch in batches:
         texts = {name: _text_column(batch, found.get(name), name in TEXTS) for name in TEXT_FIELDS}
         seconds = {name: _second_column(batch, found.get(name)) for name in SECOND_FIELDS}
@@ -111,7 +110,9 @@ def _text_column(batch: Any, name: str | None, is_coded: bool) -> Any:
         raise ValueError(NOT_UTF8) from error
     if types.is_dictionary(column.type):
         kind = column.type.value_type
-        return column if is_coded and (types.is_string(kind) or types.is_large_string(kind)) else None
+        if not (types.is_string(kind) or types.is_large_string(kind)):
+            return None
+        return column if is_coded else column.cast(pyarrow.large_string())
     if name and types.is_boolean(column.type):
         return None
     known = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
