@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from hybridspeech.evaluation.file_predictions import Prediction as Prediction
     from hybridspeech.manifest.config import ManifestConfig as ManifestConfig
     from hybridspeech.models.config import ModelConfig as ModelConfig
+    from hybridspeech.models.exported_stream import ExportedStream as ExportedStream
     from hybridspeech.shards.config import ShardConfig as ShardConfig
     from hybridspeech.training.config import FitConfig as FitConfig
 
@@ -84,6 +85,7 @@ _HOMES = {
     "EngineError": "errors",
     "EvaluateResult": "commands.evaluate",
     "ExportResult": "commands.export",
+    "ExportedStream": "models.exported_stream",
     "FeatureConfig": "config",
     "FetchConfig": "corpora.fetch",
     "FitConfig": "training.config",

@@ -34,6 +34,9 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 UNSET: Any = None
 """Default of a field that has no value of its own: the recipe, or the kind of features, decides it."""
 
+OMIT_DEFAULT: Mapping[str, bool] = {"omit_default": True}
+"""Metadata of a field that the JSON form has only if it differs from its default, so that earlier digests stay the same."""
+
 WINDOWS: Mapping[str, tuple[int, int]] = {"stft": (2048, 321), "logmel": (512, 160), "waveform": (2048, 321)}
 """Default (n_fft, hop_length) in samples of each kind of features. Those of a waveform have no effect."""
 
@@ -51,6 +54,8 @@ class FeatureConfig:
     top_db : dynamic range below the maximum of each clip, in dB; None: unlimited
     n_mels, fmin_hz, fmax_hz : number and range of the mel bands; "logmel" only
     kernel : "fast" (float32), or "reference" (librosa); they differ by at most 2e-3 dB
+    causal : frame t ends with sample (t + 1) * hop_length, so that it can be computed while the sound arrives; needs top_db
+        None. False: frame t is centred at sample t * hop_length, as in librosa
 
     Raises
     ------
@@ -67,6 +72,7 @@ class FeatureConfig:
     fmin_hz: float = 20.0
     fmax_hz: float = 7_600.0
     kernel: Literal["fast", "reference"] = "fast"
+    causal: bool = field(default=False, metadata=OMIT_DEFAULT)
 
     def __post_init__(self) -> None:
         check_choice("features", self.kind, tuple(WINDOWS))
@@ -87,6 +93,14 @@ class FeatureConfig:
             1 <= self.hop_length <= self.n_fft, f"hop_length is {self.hop_length}; expected 1 to n_fft ({self.n_fft})"
         )
         check(self.top_db is None or self.top_db > 0, f"top_db is {self.top_db}; expected more than 0 dB")
+        check(
+            not self.causal or self.top_db is None,
+            f"top_db is {self.top_db}; causal features need None, since the maximum of the sound is not known in advance",
+        )
+        check(
+            not self.causal or self.num_samples >= self.hop_length,
+            f"hop_length is {self.hop_length}; expected at most the {self.num_samples} samples of a clip",
+        )
         if self.kind == "logmel":
             check(1 <= self.n_mels <= 1 + self.n_fft // 2, f"n_mels is {self.n_mels}; expected 1 to 1 + n_fft // 2")
             check(
@@ -107,8 +121,15 @@ class FeatureConfig:
 
     @property
     def num_frames(self) -> int:
-        """Number of columns of a spectrogram (centred frames, as in librosa); number of samples of a waveform."""
-        return self.num_samples if self.kind == "waveform" else 1 + self.num_samples // self.hop_length
+        """Number of columns of a spectrogram; number of samples of a waveform."""
+        if self.kind == "waveform":
+            return self.num_samples
+        return self.num_samples // self.hop_length + (0 if self.causal else 1)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Number of zeros before and after a clip, from which the frames are cut."""
+        return (self.n_fft - self.hop_length, 0) if self.causal else (self.n_fft // 2, self.n_fft // 2)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -357,7 +378,11 @@ def silent(progress: Progress) -> None:
 def to_json(value: Any) -> Any:
     """Return the JSON-able form of a record (dataclass), of containers of records, of paths, or of NumPy-like scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {
+            item.name: to_json(getattr(value, item.name))
+            for item in dataclasses.fields(value)
+            if _is_stored(value, item)
+        }
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -365,6 +390,10 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value.item() if hasattr(value, "item") else value
+
+
+def _is_stored(record: Any, item: dataclasses.Field[Any]) -> bool:
+    return not item.metadata.get("omit_default") or getattr(record, item.name) != item.default
 
 
 def from_json(record: type[Record], data: Mapping[str, Any]) -> Record:

@@ -67,6 +67,14 @@ def test_a_record_is_unchanged_by_json(record: object) -> None:
     assert from_json(type(record), json.loads(json.dumps(to_json(record)))) == record
 
 
+def test_causal_features_are_stored_and_others_have_the_json_form_of_earlier_versions() -> None:
+    causal = FeatureConfig(kind="logmel", top_db=None, causal=True)
+    assert from_json(FeatureConfig, to_json(causal)) == causal
+    assert "causal" not in to_json(FeatureConfig())
+    with pytest.raises(ConfigError, match=r"top_db is 80\.0; causal features need None"):
+        FeatureConfig(causal=True)
+
+
 def test_a_field_of_another_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="no field 'loudness'"):
         from_json(FitConfig, {"epochs": 1, "loudness": 3})

@@ -146,15 +146,25 @@ def _print_predictions(run: Path, files: list[Path], top_k: int, model: str | No
         raise typer.Exit(1)
 
 
+ExportFormatName = Literal[
+    "savedmodel", "keras", "tflite", "tflite-int8", "onnx", "savedmodel-streaming", "tflite-streaming"
+]
+
+
 @app.command("export", cls=Command, short_help="Export a model that takes raw audio.")
 @with_settings(SETTINGS)
 def export_command(
     run: Run,
     out: Annotated[Path, argument("OUT", "Folder (savedmodel) or file (keras, tflite, onnx) to create.")],
     *,
-    format: Annotated[Literal["savedmodel", "keras", "tflite", "tflite-int8", "onnx"], option("Format.", OUTPUT)] = (
-        "savedmodel"
-    ),
+    format: Annotated[
+        ExportFormatName,
+        option(
+            "Format: savedmodel, keras, tflite, tflite-int8 or onnx; for streams, savedmodel-streaming or tflite-streaming.",
+            OUTPUT,
+            metavar="FORMAT",
+        ),
+    ] = "savedmodel",
     calibrate: Annotated[
         Path | None,
         option("Waveform shards whose training clips calibrate tflite-int8.", INPUT, metavar="SHARDS"),

@@ -178,6 +178,10 @@ SETTINGS: Settings = {
             MODEL,
             default="cnn clip, else none",
         ),
+        "causal": Setting(
+            "Use earlier frames only, in network and features, for the streaming formats of export (dscnn, bcresnet).",
+            MODEL,
+        ),
     },
     FitConfig: {
         "epochs": Setting("Number of epochs.", OPTIMIZATION, default=_by_recipe("epochs")),

@@ -1,9 +1,9 @@
 """The verb `export`: write a finished run as a model that takes raw audio and contains its labels.
 
-Every format maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, mono, at the sample rate of the
-run, to `probabilities`, float32 [shape=(batch, num_labels)]. The model computes the features itself; the caller pads
-shorter clips with zeros at the end. `hybridspeech.models.export_formats` describes the formats. Knows nothing of how the
-run was trained.
+Every format but those for streams maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, mono, at the
+sample rate of the run, to `probabilities`, float32 [shape=(batch, num_labels)]. The model computes the features itself; the
+caller pads shorter clips with zeros at the end. `hybridspeech.models.export_formats` and `streaming_formats` describe the
+formats. Knows nothing of how the run was trained.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig, OnProgress, Progress, silent
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.corpora.download_folder import DOWNLOAD_NAME
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
+from hybridspeech.evaluation.export_comparison import Agreement, check_agreement, compare
 from hybridspeech.evaluation.exported_model import Measured, measure
 from hybridspeech.evaluation.recordings import read_recordings, sample_waves
 from hybridspeech.evaluation.reports.model_card import ModelCard, read_json, write_model_card
 from hybridspeech.evaluation.shard_checks import check_fit, check_sound
 from hybridspeech.evaluation.summary import evaluation_files
-from hybridspeech.features.extractor import FeatureExtractor
-from hybridspeech.models.export_formats import FORMATS, OUTPUT_NAME, Classify, ExportSource
+from hybridspeech.models.export_formats import FORMATS
+from hybridspeech.models.export_source import OUTPUT_NAME, Classify, ExportSource
+from hybridspeech.models.export_target import check_target, check_url, publish, size_of
 from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.models.tensorflow_errors import disk_errors_translated
 from hybridspeech.processes.native_stderr import native_errors_muted
@@ -39,17 +41,10 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import fetched_split
 from hybridspeech.storage.copies import fetched, upload_files
 from hybridspeech.storage.locations import is_url, normalized, parent_and_name, refuse_urls
-from hybridspeech.storage.objects import delete_below, is_file, list_files, list_names
+from hybridspeech.storage.objects import delete_below, list_files
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory
 
-if TYPE_CHECKING:
-    import tf_keras
-
-TOLERANCE = 1e-3
-"""Largest allowed difference between a probability of the exported model and of `predict`; not for int8."""
-AGREEMENT = 0.99
-"""Least share of the calibration clips on which an int8 model must predict the same label as the run (docs/LOG.md)."""
 NUM_CALIBRATION = 256
 MEASURED_SPLIT = "testing"
 _BATCH_SIZE = 32
@@ -96,7 +91,7 @@ def export(
     ----------
     run : run directory of a finished training; a local path or a URL, as `out`, `calibrate` and `measure`
     out : folder (savedmodel) or file (*.keras, *.tflite, *.onnx) to write
-    format : savedmodel, keras, tflite, tflite-int8 or onnx
+    format : savedmodel, keras, tflite, tflite-int8, onnx, savedmodel-streaming or tflite-streaming
     calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
     measure : shards of waveforms; the exported model is measured on their testing clips
     card : Markdown file for a model card, with the accuracy of the last evaluation of the testing split
@@ -106,7 +101,8 @@ def export(
 
     Raises
     ------
-    RunError: the run is not finished, or the predictions of the export differ from those of the run.
+    RunError: the run is not finished, a streaming format is requested and its network is not causal, or the predictions of
+    the export differ from those of the run.
     OutputExistsError: `out` or `card` exists. ConfigError: the format is unknown, `out` has a wrong name, or the shards do
     not fit. ShardError: they are damaged.
     """
@@ -144,7 +140,8 @@ def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Req
     """Export from local folders to a local path."""
     directory, target, format = RunDirectory(run), Path(out).absolute(), request.format
     plan = directory.require_finished(request.model)
-    _check_target(target, format, request.overwrite)
+    check_target(target, format, request.overwrite)
+    _check_streaming(plan, directory.path, format)
     facts = _card_facts(directory, request)
     waves = _calibration_waves(plan, directory.path, format, clips.calibrate)
     measured_on = _measured_index(plan, directory.path, clips.measure)
@@ -156,25 +153,25 @@ def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Req
         with requires("train", "export"), _quiet(), native_errors_muted():
             written = staging / f"model{FORMATS[format].suffix}"
             with disk_errors_translated(target):
-                difference, agreement, classify = _write(directory, plan, format, waves, written)
+                agreement, input_shape, classify = _write(directory, plan, format, waves, written)
             if clips.measure:
                 message = f"measuring the export on split {MEASURED_SPLIT}"
                 request.on_progress(Progress(stage="measure", message=message))
             measured = _measured(classify, clips.measure, measured_on)
-        _publish(written, target, staging)
+        publish(written, target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     result = ExportResult(
         path=str(target),
         format=format,
-        num_bytes=_size(target),
+        num_bytes=size_of(target),
         labels=plan.labels,
         sample_rate_hz=plan.features.sample_rate_hz,
         input_name=INPUT_NAME,
-        input_shape=(None, plan.features.num_samples),
+        input_shape=input_shape,
         output_name=OUTPUT_NAME,
-        max_difference=difference,
-        agreement=agreement,
+        max_difference=agreement.max_difference,
+        agreement=agreement.share,
         measured=measured,
     )
     if request.card:
@@ -200,22 +197,13 @@ def _export_urls(run: str | Path, out: str | Path, clips: _Clips, request: _Requ
         if not is_url(out):
             return _export_local(local_run, out, clips, request)
         url = normalized(str(out))
-        _check_url(url, request.format, request.overwrite)
+        check_url(url, request.format, request.overwrite)
         target = Path(stack.enter_context(scratch_folder())) / Path(url).name
         result = _export_local(local_run, target, clips, request)
         delete_below(url)
         folder, names = (target, _names_below(target)) if target.is_dir() else (target.parent, [target.name])
         upload_files(folder, names, url if target.is_dir() else parent_and_name(url)[0])
         return replace(result, path=url)
-
-
-def _check_url(url: str, format: str, overwrite: bool) -> None:
-    """Check that a URL may be written; errors as `export`."""
-    existing = [url] if is_file(url) else list_names(url)
-    if existing and not overwrite:
-        raise OutputExistsError(f"{url}: exists already; choose another name, or add --overwrite")
-    if existing and existing != [url] and "saved_model.pb" not in existing:
-        raise ConfigError(f"{url}: is not a {format} export, so it is not overwritten; choose another name")
 
 
 def _names_below(folder: Path) -> list[str]:
@@ -236,19 +224,11 @@ def _model_card(result: ExportResult, plan: TrainPlan, metrics: dict[str, Any], 
     )
 
 
-def _check_target(target: Path, format: str, overwrite: bool) -> None:
-    if format not in FORMATS:
-        raise ConfigError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
-    suffix = FORMATS[format].suffix
-    if suffix and target.suffix != suffix:
-        raise ConfigError(f"{target}: a {format} export is a file whose name ends in {suffix}")
-    if not target.exists():
-        return
-    if not overwrite:
-        raise OutputExistsError(f"{target}: exists already; choose another name, or add --overwrite")
-    ours = target.is_file() if suffix else (target / "saved_model.pb").is_file()
-    if not ours:
-        raise ConfigError(f"{target}: is not a {format} export, so it is not overwritten; choose another name")
+def _check_streaming(plan: TrainPlan, run: Path, format: str) -> None:
+    if FORMATS[format].is_streaming and not (plan.model.causal and plan.features.causal):
+        raise RunError(
+            f"{run}: its network is not causal, so it can not be exported as {format}; train with --causal (dscnn or bcresnet)"
+        )
 
 
 def _calibration_waves(plan: TrainPlan, run: Path, format: str, shards: str | Path | None) -> np.ndarray:
@@ -279,8 +259,8 @@ def _measured_index(plan: TrainPlan, run: Path, shards: str | Path | None) -> Sh
 
 def _write(
     run: RunDirectory, plan: TrainPlan, format: str, waves: np.ndarray, path: Path
-) -> tuple[float, float, Classify]:
-    """Write a format and compare it with the run; the results are `max_difference`, `agreement` and the model.
+) -> tuple[Agreement, tuple[int | None, int], Classify]:
+    """Write a format and compare it with the run; the results are the agreement, the shape of the input, and the model.
 
     Raises
     ------
@@ -288,63 +268,19 @@ def _write(
     """
     from hybridspeech.training.trained_model import load_model
 
-    chosen, model = FORMATS[format], load_model(run, plan)
-    chosen.write(ExportSource(model=model, features=plan.features, labels=plan.labels, waves=waves), path)
+    chosen = FORMATS[format]
+    source = ExportSource(model=load_model(run, plan), features=plan.features, labels=plan.labels, waves=waves)
+    chosen.write(source, path)
     classify = chosen.read(path)
-    difference, agreement = _compare(model, classify, plan.features, waves if len(waves) else _signals(plan.features))
-    if chosen.is_quantized and not agreement >= AGREEMENT:
-        raise RunError(
-            f"{run.path}: the int8 model predicts the same label as the run for {100 * agreement:.1f} % of {len(waves)} "
-            f"training clips; expected at least {100 * AGREEMENT:g} %; nothing was written; export as tflite, in float"
-        )
-    if not chosen.is_quantized and not difference <= TOLERANCE:
-        raise RunError(
-            f"{run.path}: the probabilities of the {format} model differ by up to {difference:.2g} from those of the run; "
-            f"expected at most {TOLERANCE:g}; nothing was written; export as savedmodel, which computes in double precision"
-        )
-    return difference, agreement, classify
+    agreement = compare(source, classify)
+    check_agreement(agreement, format, chosen.is_quantized, run.path, len(waves))
+    return agreement, chosen.input_shape(source), classify
 
 
 def _measured(classify: Classify, shards: str | Path | None, index: ShardIndex | None) -> Measured | None:
     if shards is None or index is None:
         return None
     return measure(classify, read_recordings(shards, index, MEASURED_SPLIT, _BATCH_SIZE), MEASURED_SPLIT)
-
-
-def _publish(written: Path, target: Path, staging: Path) -> None:
-    """Rename the export to its final name. A folder can't be renamed over another, so an earlier one is moved away first."""
-    if target.is_dir():
-        target.rename(staging / "replaced")
-    written.replace(target)
-
-
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return sum(each.stat().st_size for each in files)
-
-
-def _signals(features: FeatureConfig) -> np.ndarray:
-    """Make noise, rising tones and silence: float32 [shape=(8, num_samples)]."""
-    generator = np.random.default_rng(0)
-    times = np.arange(features.num_samples) / features.sample_rate_hz
-    noises = 0.01 * generator.standard_normal((4, times.size))
-    sweeps = [0.5 * np.sin(2 * np.pi * pitch_hz * (1 + times) * times) for pitch_hz in (110, 440, 1200)]
-    return np.stack([*noises, *sweeps, 0 * times]).astype(np.float32)
-
-
-def _compare(
-    model: tf_keras.Model, classify: Classify, features: FeatureConfig, waves: np.ndarray
-) -> tuple[float, float]:
-    """Compare an export with `predict`: largest difference of a probability, and share of clips with the same label."""
-    extractor = FeatureExtractor(features)
-    differences, same = [], []
-    for first in range(0, len(waves), _BATCH_SIZE):
-        batch = waves[first : first + _BATCH_SIZE]
-        spectrograms = np.stack([extractor(wave).copy() for wave in batch])[..., np.newaxis]
-        exported, expected = classify(batch), model.predict_on_batch(spectrograms)
-        differences.append(np.abs(exported - expected).max())
-        same.append(exported.argmax(axis=1) == expected.argmax(axis=1))
-    return float(np.max(differences)), float(np.concatenate(same).mean())
 
 
 @contextmanager

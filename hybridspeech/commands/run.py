@@ -104,6 +104,8 @@ def run(
     cluster = cluster or ClusterConfig()
     start = find_initial_weights(init_from, run, resume=resume, model=model)
     features = features or (start.features if start else FeatureConfig())
+    if model and model.causal:
+        features = replace(features, top_db=None, causal=True)
     memory_bytes = parse_memory_size(memory_per_worker, "memory per worker")
     feed = FEEDS.load(backend)
     manifest, shards = manifest or ManifestConfig(), shards or ShardConfig()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.plan import TrainPlan
@@ -47,7 +46,7 @@ def _changed_features(plan: TrainPlan, index: ShardIndex) -> list[str]:
     rate_hz, duration_ms = stored.sample_rate_hz, stored.clip_duration_ms
     of_waveform = replace(plan.features, sample_rate_hz=rate_hz, clip_duration_ms=duration_ms)
     given = of_waveform if stored.kind == "waveform" else stored
-    ours, theirs = (to_json(replace(features, kernel="fast")) for features in (plan.features, given))
+    ours, theirs = (vars(replace(features, kernel="fast")) for features in (plan.features, given))
     return [f"{name} {ours[name]} / {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
 

@@ -21,12 +21,13 @@ from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.features.spec_augment import augment_spectrogram, changes_spectrograms, mixup_weights
 
 
-def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> FeatureConfig:
+def view_of(stored: FeatureConfig, features: FeatureConfig | None = None, *, causal: bool = False) -> FeatureConfig:
     """Return the features that a network takes: the stored ones, or what is computed from stored waveforms.
 
     Parameters
     ----------
     features : None: log-mel, for waveforms. Sample rate and clip duration are always those of the stored clips
+    causal : causal features, whatever `features` says on this: of stored waveforms, or as they are stored
 
     Raises
     ------
@@ -36,7 +37,13 @@ def view_of(stored: FeatureConfig, features: FeatureConfig | None = None) -> Fea
         features = features or FeatureConfig(kind="logmel")
         if features.kind == "waveform":
             raise ConfigError("features are 'waveform'; a network takes spectrograms: choose stft or logmel")
-        return replace(features, sample_rate_hz=stored.sample_rate_hz, clip_duration_ms=stored.clip_duration_ms)
+        features = replace(features, sample_rate_hz=stored.sample_rate_hz, clip_duration_ms=stored.clip_duration_ms)
+        return replace(features, top_db=None, causal=True) if causal else features
+    if causal and not stored.causal:
+        raise ConfigError(
+            f"a causal network needs causal features, and the data are {stored.kind} spectrograms of whole clips; preprocess "
+            "with --features waveform and train on these shards"
+        )
     if features in (None, stored, FeatureConfig(kind=stored.kind)):
         return stored
     raise ConfigError(

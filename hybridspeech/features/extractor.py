@@ -138,8 +138,8 @@ class _FastKernel:
         return spectra
 
     def __call__(self, wave: np.ndarray, out: np.ndarray) -> None:
-        half = self._config.n_fft // 2
-        self._padded[half : half + wave.size] = wave
+        before = self._config.padding[0]
+        self._padded[before : before + wave.size] = wave
         if self._mel is None:
             self._spectra(out)
         else:

@@ -14,7 +14,7 @@ MIN_POWER = 1e-10
 
 
 class ReferenceKernel:
-    """Calls librosa in float64, with its defaults: Hann window, centred frames, zero padding."""
+    """Calls librosa in float64, with its defaults: Hann window, zero padding; centred frames, or those of causal features."""
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config
@@ -23,8 +23,12 @@ class ReferenceKernel:
         import librosa
 
         config, samples = self._config, wave.astype(np.float64)
+        if config.causal:
+            samples = np.pad(samples, config.padding)
         if config.kind == "stft":
-            magnitudes = np.abs(librosa.stft(samples, n_fft=config.n_fft, hop_length=config.hop_length))
+            magnitudes = np.abs(
+                librosa.stft(samples, n_fft=config.n_fft, hop_length=config.hop_length, center=not config.causal)
+            )
             out[...] = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=1e-5, top_db=config.top_db)
             return
         powers = librosa.feature.melspectrogram(
@@ -35,6 +39,7 @@ class ReferenceKernel:
             n_mels=config.n_mels,
             fmin=config.fmin_hz,
             fmax=config.fmax_hz,
+            center=not config.causal,
         )
         out[...] = librosa.power_to_db(powers, ref=1.0, amin=MIN_POWER, top_db=config.top_db)
 

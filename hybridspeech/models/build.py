@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hybridspeech.errors import ConfigError
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.models.custom_network import build_custom_network, check_custom_network, is_custom
-from hybridspeech.models.networks import MODELS, SMALLEST_INPUT
+from hybridspeech.models.networks import CAUSAL, MODELS, SMALLEST_INPUT
 from hybridspeech.patches.tensorflow_autograph import write_no_bytecode
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.registry import requires
@@ -35,6 +35,8 @@ def _check_built_in(config: ModelConfig) -> None:
         raise ConfigError(
             f"model is {config.name!r}; choose one of {', '.join(MODELS)}, or module:function for your own network"
         )
+    if config.causal and config.name not in CAUSAL:
+        raise ConfigError(f"model {config.name!r} has no causal form; choose one of {', '.join(CAUSAL)}")
     smallest = SMALLEST_INPUT[config.name]
     if min(config.input_shape) < smallest:
         raise ConfigError(

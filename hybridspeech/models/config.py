@@ -20,6 +20,8 @@ class ModelConfig:
     width : factor of the number of channels
     standardize : "clip" (the first layer shifts and scales each spectrogram to mean 0 and variance 1) or "none"; built-in
         networks only. None, in a run of an earlier version, is "none"
+    causal : each output depends on earlier frames only, so that the network can be exported for streams; "dscnn" and
+        "bcresnet". Its features are causal, too (see FeatureConfig)
 
     Raises
     ------
@@ -32,10 +34,15 @@ class ModelConfig:
     dropout: float = UNSET
     width: float = UNSET
     standardize: Literal["clip", "none"] = UNSET
+    causal: bool = UNSET
 
     def __post_init__(self) -> None:
         if self.standardize is not None:
             check_choice("standardize", self.standardize, ("clip", "none"))
+        check(
+            not self.causal or self.standardize != "clip",
+            "standardize is 'clip', which needs the whole clip; a causal network needs 'none'",
+        )
         check(self.width is None or 0 < self.width <= 64, f"width is {self.width}; expected more than 0, at most 64")
         check(
             self.num_labels is None or self.num_labels >= 2,

@@ -7,81 +7,48 @@
 | tflite | a file of builtin operations | in the zip archive at its end | `tf.lite.Interpreter` |
 | tflite-int8 | tflite; the network computes in int8, the features in float32 | the same | the same |
 | onnx | a file of ONNX operations | in its metadata | `onnxruntime.InferenceSession` |
+| savedmodel-streaming, tflite-streaming | see `streaming_formats` | as above | as above |
 
-Every format maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to `probabilities`, float32
-[shape=(batch, num_labels)], by the signature `serving_default` (keras, onnx: by the model itself). `labels.txt` has one label
-per line; `deployment.json` has the labels, the sample rate, the number of samples, and the names of input and output. None
-needs this package. A TFLite file starts with a batch of 1; its signature runner accepts any batch size.
+Every format but those for streams maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to
+`probabilities`, float32 [shape=(batch, num_labels)], by the signature `serving_default` (keras, onnx: by the model itself).
+`labels.txt` has one label per line; `deployment.json` has the labels, the sample rate, the number of samples, and the names
+of input and output. None needs this package. A TFLite file starts with a batch of 1; its signature runner accepts any batch
+size, but not that of tflite-streaming.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig
-from hybridspeech.models.frontend import FRONT_END_NAME, INPUT_NAME, front_end
+from hybridspeech.models.export_source import (
+    METADATA_SIGNATURE,
+    OUTPUT_NAME,
+    SIGNATURE,
+    Classify,
+    ExportFormat,
+    ExportSource,
+    append_assets,
+)
+from hybridspeech.models.frontend import FRONT_END_NAME, INPUT_NAME, Precision, Transform, front_end, transform_for
 from hybridspeech.models.quantization import to_int8
+from hybridspeech.models.streaming_formats import (
+    read_savedmodel_streaming,
+    read_tflite_streaming,
+    write_savedmodel_streaming,
+    write_tflite_streaming,
+)
 from hybridspeech.registry import requires
 
-if TYPE_CHECKING:
-    import tf_keras
-
-LABELS_NAME, DEPLOYMENT_NAME = "labels.txt", "deployment.json"
-OUTPUT_NAME, SIGNATURE, METADATA_SIGNATURE = "probabilities", "serving_default", "metadata"
 MODEL_NAME = "classifier"
 ONNX_OPSET = 18
 
-Precision = Literal["float32", "float64"]
-Classify = Callable[[np.ndarray], np.ndarray]
-"""float32 [shape=(batch, num_samples)] -> float32 [shape=(batch, num_labels)]."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ExportSource:
-    """A network, its input features and its labels; `waves` are the calibration clips of an int8 format."""
-
-    model: tf_keras.Model
-    features: FeatureConfig
-    labels: tuple[str, ...]
-    waves: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-
-    def assets(self) -> dict[str, str]:
-        """Return the text files that every format contains, by name."""
-        deployment = {
-            "labels": self.labels,
-            "sample_rate_hz": self.features.sample_rate_hz,
-            "num_samples": self.features.num_samples,
-            "input": INPUT_NAME,
-            "output": OUTPUT_NAME,
-        }
-        return {
-            LABELS_NAME: "".join(f"{label}\n" for label in self.labels),
-            DEPLOYMENT_NAME: json.dumps(deployment, indent=2, ensure_ascii=False) + "\n",
-        }
-
-
-@dataclass(frozen=True)
-class ExportFormat:
-    """How a format is written and read. `suffix` is that of the file, '' for a folder.
-
-    The predictions of a format that `is_quantized` are close to those of the run, not equal within rounding.
-    """
-
-    suffix: str
-    write: Callable[[ExportSource, Path], None]
-    read: Callable[[Path], Classify]
-    is_quantized: bool = False
-
-
-def _classifier(source: ExportSource, precision: Precision, transform: Literal["fft", "matrix"] = "fft") -> Any:
+def _classifier(source: ExportSource, precision: Precision, transform: Transform = "fft") -> Any:
     """Join front-end and network: waveform in, probabilities out."""
     import tf_keras
 
@@ -148,7 +115,7 @@ def _write_keras(source: ExportSource, path: Path) -> None:
     with zipfile.ZipFile(uncompressed) as saved, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in saved.namelist():
             archive.writestr(name, saved.read(name))
-    _append_assets(path, source)
+    append_assets(path, source.assets())
 
 
 def _read_keras(path: Path) -> Classify:
@@ -162,9 +129,7 @@ def _write_graph(source: ExportSource, folder: Path) -> None:
     """Write the SavedModel that a converter to another format reads: float32, with a static number of samples."""
     import tensorflow as tf
 
-    n_fft = source.features.n_fft
-    has_fft = n_fft & (n_fft - 1) == 0  # TFLite's RFFT2D takes powers of two only
-    classifier = _classifier(source, "float32", "fft" if has_fft else "matrix")
+    classifier = _classifier(source, "float32", transform_for(source.features))
     module = tf.Module()
     module.weights = list(classifier.variables)
     spec = tf.TensorSpec((None, source.features.num_samples), tf.float32, name=INPUT_NAME)
@@ -182,14 +147,14 @@ def _write_tflite(source: ExportSource, path: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     path.write_bytes(converter.convert())
-    _append_assets(path, source)
+    append_assets(path, source.assets())
 
 
 def _write_tflite_int8(source: ExportSource, path: Path) -> None:
     folder = path.with_name("graph")
     _write_graph(source, folder)
     path.write_bytes(to_int8(folder, SIGNATURE, INPUT_NAME, f"{MODEL_NAME}/{FRONT_END_NAME}/", source.waves))
-    _append_assets(path, source)
+    append_assets(path, source.assets())
 
 
 def _read_tflite(path: Path) -> Classify:
@@ -235,11 +200,6 @@ FORMATS = {
     "tflite": ExportFormat(".tflite", _write_tflite, _read_tflite),
     "tflite-int8": ExportFormat(".tflite", _write_tflite_int8, _read_tflite, is_quantized=True),
     "onnx": ExportFormat(".onnx", _write_onnx, _read_onnx),
+    "savedmodel-streaming": ExportFormat("", write_savedmodel_streaming, read_savedmodel_streaming, is_streaming=True),
+    "tflite-streaming": ExportFormat(".tflite", write_tflite_streaming, read_tflite_streaming, is_streaming=True),
 }
-
-
-def _append_assets(path: Path, source: ExportSource) -> None:
-    """Add the assets to the zip archive that a .keras file is, or to one at the end of a file, as in TFLite's metadata."""
-    with zipfile.ZipFile(path, "a") as archive:
-        for name, text in source.assets().items():
-            archive.writestr(name, text)

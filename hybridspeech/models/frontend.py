@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 INPUT_NAME = "waveform"
 FRONT_END_NAME = "spectrogram"
+Precision = Literal["float32", "float64"]
+Transform = Literal["fft", "matrix"]
 
 
 def front_end(
     features: FeatureConfig,
     *,
-    precision: Literal["float32", "float64"] = "float64",
-    transform: Literal["fft", "matrix"] = "fft",
+    precision: Precision = "float64",
+    transform: Transform = "fft",
 ) -> tf_keras.Model:
     """Build the transform from waveforms to spectrograms in dB.
 
@@ -42,17 +44,48 @@ def front_end(
     transform : "matrix" multiplies by the matrix of the transform, for runtimes without a Fourier transform of this length
     """
     import tensorflow as tf
-    from tf_keras import Input, Model, layers
+    from tf_keras import Input, Model
 
     waveform = Input((features.num_samples,), name=INPUT_NAME)
-    margin = features.n_fft // 2
-    centred = tf.pad(tf.cast(waveform, precision), [[0, 0], [margin, margin]])
-    power = _fft_power(centred, features) if transform == "fft" else _matrix_power(centred, features, precision)
+    padded = tf.pad(tf.cast(waveform, precision), [[0, 0], list(features.padding)])
+    return Model(waveform, _spectrogram(padded, features, precision, transform), name=FRONT_END_NAME)
+
+
+def streaming_front_end(
+    features: FeatureConfig, num_frames: int, *, precision: Precision = "float64", transform: Transform = "fft"
+) -> tf_keras.Model:
+    """Build the transform from a part of a stream to the next frames in dB, without padding.
+
+    Its input is float32 [shape=(batch, n_fft + (num_frames - 1) * hop_length)]: the last n_fft - hop_length samples of the
+    part before, and the new ones. Its output is float32 [shape=(batch, num_bins, num_frames, 1)].
+
+    Parameters
+    ----------
+    features : causal settings
+    precision, transform : as `front_end`
+    """
+    import tensorflow as tf
+    from tf_keras import Input, Model
+
+    waveform = Input((features.n_fft + (num_frames - 1) * features.hop_length,), name=INPUT_NAME)
+    samples = tf.cast(waveform, precision)
+    return Model(waveform, _spectrogram(samples, features, precision, transform), name=FRONT_END_NAME)
+
+
+def transform_for(features: FeatureConfig) -> Transform:
+    """Return the transform that TFLite can compute: its RFFT2D takes powers of two only."""
+    return "fft" if features.n_fft.bit_count() == 1 else "matrix"
+
+
+def _spectrogram(samples: Any, features: FeatureConfig, precision: Precision, transform: Transform) -> Any:
+    import tensorflow as tf
+    from tf_keras import layers
+
+    power = _fft_power(samples, features) if transform == "fft" else _matrix_power(samples, features, precision)
     if features.kind == "logmel":
         power = _fixed(mel_filters_float64(features).T, precision, "mel")(power)
     decibels = tf.cast(_decibels(power, features.top_db), tf.float32)
-    spectrogram = layers.Reshape((*features.shape, 1))(layers.Permute((2, 1))(decibels))
-    return Model(waveform, spectrogram, name=FRONT_END_NAME)
+    return layers.Reshape((features.num_bins, power.shape[1], 1))(layers.Permute((2, 1))(decibels))
 
 
 def _fft_power(waves: Any, features: FeatureConfig) -> Any:

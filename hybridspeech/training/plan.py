@@ -37,7 +37,7 @@ RECORDED_PACKAGES = (
 FIXED_FOR_A_RESUME = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
 """Fields of FitConfig that must not change when a training is resumed: the loss curve depends on them."""
 
-MODEL_OF_EARLIER_VERSIONS = ModelConfig(standardize="none")
+MODEL_OF_EARLIER_VERSIONS = ModelConfig(standardize="none", causal=False)
 """Fields of a network that plans of earlier versions do not have."""
 
 

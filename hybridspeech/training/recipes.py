@@ -95,7 +95,7 @@ FINE_TUNING_RATE = 1 / 3
 FINE_TUNING_EPOCHS = 30
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """Default network of each kind of features."""
-USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none")
+USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none", causal=False)
 MODELS: Mapping[str, ModelConfig] = {
     "cnn": replace(USUAL_MODEL, dropout=0.1, standardize="clip"),
     "bcresnet": replace(USUAL_MODEL, dropout=0.1),
@@ -162,10 +162,12 @@ def resolve(
     of_report = name == "report"
     if of_report and data.features.kind == "waveform":
         features = features or FeatureConfig(kind="stft")
-    features = view_of(data.features, features)
     model, fit = model or ModelConfig(), fit or FitConfig()
+    features = view_of(data.features, features, causal=bool(model.causal))
     network = model.name or ("cnn" if of_report else MODEL_OF[features.kind])
     usual_model = USUAL_MODEL if of_report else MODELS.get(network, USUAL_MODEL)
+    if model.causal:
+        usual_model = replace(usual_model, standardize="none")
     usual = REPORT if of_report else RECIPES.get(network, COMPACT)
     if is_fine_tuning and not of_report:
         usual = _for_fine_tuning(usual)

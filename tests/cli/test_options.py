@@ -22,7 +22,13 @@ from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS
 
-NOT_OPTIONS = {"ModelConfig.input_shape", "ModelConfig.num_labels", "ManifestConfig.seed", "FitConfig.augment"}
+NOT_OPTIONS = {
+    "ModelConfig.input_shape",
+    "ModelConfig.num_labels",
+    "FeatureConfig.causal",
+    "ManifestConfig.seed",
+    "FitConfig.augment",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

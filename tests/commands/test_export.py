@@ -182,7 +182,7 @@ def test_invalid_names_and_formats_are_refused(run: Path, tmp_path: Path) -> Non
 def test_an_export_with_other_predictions_is_not_published(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridspeech.commands.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("hybridspeech.evaluation.export_comparison.TOLERANCE", -1.0)
     with pytest.raises(RunError, match="nothing was written"):
         export(run, tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -277,7 +277,7 @@ def test_a_run_from_spectrograms_can_be_exported_as_int8(
 def test_int8_with_other_predictions_is_not_published(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridspeech.commands.export.AGREEMENT", 1.1)
+    monkeypatch.setattr("hybridspeech.evaluation.export_comparison.AGREEMENT", 1.1)
     with pytest.raises(
         RunError, match=r"predicts the same label as the run for .* nothing was written; export as tflite"
     ):

@@ -22,6 +22,7 @@ from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.features.extractor import FeatureExtractor, spectrogram
 
 STFT, LOGMEL = FeatureConfig(), FeatureConfig(kind="logmel")
+CAUSAL = FeatureConfig(kind="logmel", top_db=None, causal=True)
 MAX_ERROR_DB = 1e-4  # documented: 2e-3
 NUM_SAMPLES = 16_000
 TIMES = np.arange(NUM_SAMPLES) / NUM_SAMPLES
@@ -81,7 +82,7 @@ def test_the_reference_is_the_published_formula() -> None:
     np.testing.assert_array_equal(result, expected.astype(np.float32))
 
 
-@pytest.mark.parametrize("config", [STFT, LOGMEL, replace(STFT, top_db=None), replace(LOGMEL, top_db=120.0)])
+@pytest.mark.parametrize("config", [STFT, LOGMEL, replace(STFT, top_db=None), replace(LOGMEL, top_db=120.0), CAUSAL])
 @pytest.mark.parametrize("name", WAVES)
 def test_the_fast_kernel_equals_librosa(name: str, config: FeatureConfig) -> None:
     assert_equals_librosa(WAVES[name], config)
@@ -130,6 +131,16 @@ def test_any_sum_of_tones_and_noise_equals_librosa(
 def test_real_clips_equal_librosa(speech_commands: Path) -> None:
     for path in sorted(speech_commands.glob("[a-z]*/*.wav"))[::10]:
         assert_equals_librosa(read_clip(path, STFT), STFT)
+
+
+def test_a_causal_frame_ends_with_its_hop() -> None:
+    """The first 50 frames depend on the first 8,000 samples, and on nothing that follows."""
+    wave = random_wave()
+    half = np.where(np.arange(NUM_SAMPLES) < 8_000, wave, 0)
+    frames, of_half = spectrogram(wave, CAUSAL).copy(), spectrogram(half, CAUSAL)
+    assert frames.shape == (64, 100)
+    np.testing.assert_array_equal(frames[:, :50], of_half[:, :50])
+    assert (np.abs(frames[:, 50] - of_half[:, 50]) > 0.1).any()
 
 
 def test_silence_is_at_the_floor() -> None:

@@ -47,8 +47,9 @@ def test_front_end_is_within_a_thousandth_of_a_db_on_real_clips(
         FeatureConfig(n_fft=512, hop_length=512, top_db=None),
         FeatureConfig(n_fft=1024, sample_rate_hz=8_000, clip_duration_ms=300),
         FeatureConfig(kind="logmel", n_fft=400, n_mels=40, fmin_hz=0.0, fmax_hz=8_000.0),
+        FeatureConfig(kind="logmel", top_db=None, causal=True),
     ],
-    ids=["n_fft-600", "no-top_db", "8-kHz", "40-bands"],
+    ids=["n_fft-600", "no-top_db", "8-kHz", "40-bands", "causal"],
 )
 def test_front_end_uses_every_setting(features: FeatureConfig) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((3, features.num_samples)).astype(np.float32)

@@ -111,6 +111,26 @@ def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> 
     return save_run(RunDirectory(path), plan, build_model(config))
 
 
+def causal_run(path: Path, name: str, width: float = 0.25) -> Path:
+    """Make a run with an untrained causal network for log-mel features and four labels, whose outputs differ widely."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    features = FeatureConfig(kind="logmel", top_db=None, causal=True)
+    sizes = {"input_shape": features.shape, "num_labels": 4, "dropout": 0.2, "width": width}
+    config = ModelConfig(name=name, standardize="none", causal=True, **sizes)  # type: ignore[arg-type]
+    model, generator = build_model(config), np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    levels = generator.uniform(-90, 0, (16, 64, 10, 1)).repeat(10, axis=2) + generator.normal(0, 5, (16, 64, 100, 1))
+    model(levels.astype(np.float32), training=True)  # for the means and variances of BatchNorm
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([3 * kernel, bias])
+    plan = TrainPlan(shards="none", run=str(path), labels=("bed", "cat", "no", "wow"), features=features, model=config)
+    return save_run(RunDirectory(path), plan, model)
+
+
 def save_run(run: RunDirectory, plan: TrainPlan, model: object) -> Path:
     """Write the files of a finished training that the later verbs read."""
     run.create(plan)

@@ -34,6 +34,17 @@ def test_the_default_network_depends_on_the_features(
     assert (recipe.features.kind, recipe.model.name) == expected
 
 
+def test_a_causal_network_takes_causal_features_of_the_sound() -> None:
+    recipe = resolve(WAVEFORM, features=FeatureConfig(kind="logmel", n_mels=40), model=ModelConfig(causal=True))
+    assert (recipe.model.name, recipe.model.causal, recipe.features.n_mels) == ("dscnn", True, 40)
+    assert (recipe.features.causal, recipe.features.top_db) == (True, None)
+    assert not resolve(WAVEFORM).features.causal
+    with pytest.raises(ConfigError, match="needs causal features, and the data are logmel spectrograms of whole clips"):
+        resolve(LOGMEL, model=ModelConfig(causal=True))
+    stored = DataSummary(features=recipe.features)
+    assert resolve(stored, model=ModelConfig(causal=True)).features == recipe.features
+
+
 def test_a_resolved_recipe_has_no_field_that_is_none() -> None:
     recipe = resolve(NOISY, model=ModelConfig(name="bcresnet"))
     assert None not in vars(recipe.fit).values()
@@ -45,7 +56,7 @@ def test_a_resolved_recipe_has_no_field_that_is_none() -> None:
 def test_the_recipe_of_the_report_has_its_features_its_network_and_its_settings(data: DataSummary) -> None:
     recipe = resolve(data, name="report")
     assert (recipe.features.kind, recipe.fit) == ("stft", REPORT)
-    assert recipe.model == ModelConfig(name="cnn", dropout=0.2, width=1.0, standardize="none")
+    assert recipe.model == ModelConfig(name="cnn", dropout=0.2, width=1.0, standardize="none", causal=False)
 
 
 def test_the_network_of_the_report_has_a_recipe_that_works_by_default() -> None:

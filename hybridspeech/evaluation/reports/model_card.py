@@ -25,6 +25,8 @@ LIBRARIES = {
     "tflite": "tflite",
     "tflite-int8": "tflite",
     "onnx": "onnx",
+    "savedmodel-streaming": "tensorflow",
+    "tflite-streaming": "tflite",
 }
 """Name of the library on model hubs, by export format."""
 UNKNOWN_LICENSE = "not known to hybridspeech; state it before you publish the model"
