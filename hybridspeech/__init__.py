@@ -8,6 +8,7 @@ The verbs are functions, and commands of the same name:
     train                    shards -> run directory
     run                      recordings -> run directory, without shards on disk
     evaluate, predict        measure a trained network, or apply it to audio files (many: predict_table, predict_udf)
+    listen                   find words in continuous sound
     export                   run directory -> SavedModel, Keras or TFLite
     demo                     all of it on synthetic speech
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from hybridspeech.commands.export import export as export
     from hybridspeech.commands.inspect import InspectResult as InspectResult
     from hybridspeech.commands.inspect import inspect as inspect
+    from hybridspeech.commands.listen import listen as listen
+    from hybridspeech.commands.listen import load_listener as load_listener
     from hybridspeech.commands.predict import predict as predict
     from hybridspeech.commands.predict_table import PredictTableResult as PredictTableResult
     from hybridspeech.commands.predict_table import predict_table as predict_table
@@ -48,6 +51,10 @@ if TYPE_CHECKING:
     from hybridspeech.config import FeatureConfig as FeatureConfig
     from hybridspeech.config import Progress as Progress
     from hybridspeech.corpora.fetch import FetchConfig as FetchConfig
+    from hybridspeech.detection.config import DetectionConfig as DetectionConfig
+    from hybridspeech.detection.config import Thresholds as Thresholds
+    from hybridspeech.detection.listener import Event as Event
+    from hybridspeech.detection.listener import Listener as Listener
     from hybridspeech.errors import AudioError as AudioError
     from hybridspeech.errors import BackendError as BackendError
     from hybridspeech.errors import ConfigError as ConfigError
@@ -79,11 +86,13 @@ _HOMES = {
     "ClusterConfig": "config",
     "ConfigError": "errors",
     "DemoResult": "commands.demo",
+    "DetectionConfig": "detection.config",
     "DownloadError": "errors",
     "DownloadResult": "commands.download",
     "EngineConfig": "config",
     "EngineError": "errors",
     "EvaluateResult": "commands.evaluate",
+    "Event": "detection.listener",
     "ExportResult": "commands.export",
     "ExportedStream": "models.exported_stream",
     "FeatureConfig": "config",
@@ -92,6 +101,7 @@ _HOMES = {
     "HybridspeechError": "errors",
     "InspectResult": "commands.inspect",
     "JavaError": "errors",
+    "Listener": "detection.listener",
     "ManifestConfig": "manifest.config",
     "ManifestError": "errors",
     "MissingExtraError": "errors",
@@ -107,6 +117,7 @@ _HOMES = {
     "ShardError": "errors",
     "StorageError": "errors",
     "SynthesizeResult": "commands.synthesize",
+    "Thresholds": "detection.config",
     "TooManyRejectsError": "errors",
     "TrainResult": "commands.train",
     "WorkerError": "errors",
@@ -115,6 +126,8 @@ _HOMES = {
     "evaluate": "commands.evaluate",
     "export": "commands.export",
     "inspect": "commands.inspect",
+    "listen": "commands.listen",
+    "load_listener": "commands.listen",
     "predict": "commands.predict",
     "predict_table": "commands.predict_table",
     "predict_udf": "commands.predict_udf",

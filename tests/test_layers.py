@@ -15,6 +15,7 @@ ROWS = [
     {"commands"},
     {"feeds"},
     {"engines", "backends"},
+    {"detection"},
     {"evaluation"},
     {"training"},
     {"models", "shards"},

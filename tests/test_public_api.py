@@ -15,7 +15,19 @@ import pytest
 
 import hybridspeech as hs
 
-VERBS = ["preprocess", "train", "run", "evaluate", "predict", "export", "inspect", "synthesize", "download", "demo"]
+VERBS = [
+    "preprocess",
+    "train",
+    "run",
+    "evaluate",
+    "predict",
+    "listen",
+    "export",
+    "inspect",
+    "synthesize",
+    "download",
+    "demo",
+]
 HEAVY = [
     "tensorflow",
     "tf_keras",

@@ -265,17 +265,24 @@ def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.
         return _decode_with_ffmpeg(descriptor, kind, wanted_s, name)
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
     with opened_sound(descriptor, name) as sound:
-        if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
-            raise AudioError("truncated", f"{name}: {missing} are missing; expected a complete file")
-        if sound.frames == 0:
-            raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
+        check_complete(descriptor, sound, size, name)
         check_length(name, sound.frames, sound.channels, sound.samplerate)
         return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, sound.frames
 
 
+def check_complete(descriptor: int, sound: Any, size: int, name: str) -> None:
+    """Raise AudioError if an open file of `size` bytes has no sample, or does not hold those that it declares."""
+    if missing := missing_part(lambda at, length: os.pread(descriptor, length, at), size):
+        raise AudioError("truncated", f"{name}: {missing} are missing; expected a complete file")
+    if sound.frames == 0:
+        raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
+
+
 @contextmanager
-def opened_sound(source: Any, name: str) -> Iterator[Any]:
+def opened_sound(source: Any, name: str, more_formats: tuple[str, ...] = ()) -> Iterator[Any]:
     """Give the open `soundfile.SoundFile` of a descriptor, or of a seekable file.
+
+    It does not seek by itself: soundfile seeks after each block, and the decoder of MP3 starts anew with every seek.
 
     Raises
     ------
@@ -283,12 +290,16 @@ def opened_sound(source: Any, name: str) -> Iterator[Any]:
     """
     import soundfile
 
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc]
+        def seekable(self) -> bool:
+            return False
+
     try:
-        sound = soundfile.SoundFile(source, closefd=False)
+        sound = Sequential(source, closefd=False)
     except soundfile.LibsndfileError as error:
         raise _not_opened(error, name) from error
     with sound:
-        if sound.format not in _FORMATS:
+        if sound.format not in (*_FORMATS, *more_formats):
             raise AudioError("unsupported", f"{name}: {sound.format_info}; expected WAV, FLAC, Ogg or MP3; {CONVERT}")
         if sound.samplerate > MAX_RATE_HZ:
             raise AudioError("bad-rate", f"{name}: {sound.samplerate} Hz; expected 1 to {MAX_RATE_HZ} Hz")

@@ -6,7 +6,7 @@ Results are printed on stdout, progress and errors on stderr. Exit codes: 0 done
 
 from __future__ import annotations
 
-from hybridspeech.cli import data, demo, deployment, preprocess, results, train  # noqa: F401
+from hybridspeech.cli import data, demo, deployment, listen, preprocess, results, train  # noqa: F401
 from hybridspeech.cli.app import Commands, app, main
 
 __all__ = ["Commands", "app", "main"]

@@ -19,7 +19,20 @@ from hybridspeech.processes.standard_streams import open_closed_streams
 EPILOG = (
     "Every command has --help and --json. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."
 )
-ORDER = ("demo", "data", "preprocess", "inspect", "train", "run", "evaluate", "predict", "export", "doctor", "pack")
+ORDER = (
+    "demo",
+    "data",
+    "preprocess",
+    "inspect",
+    "train",
+    "run",
+    "evaluate",
+    "predict",
+    "listen",
+    "export",
+    "doctor",
+    "pack",
+)
 """Order of the commands in --help: that of their use."""
 
 FILE_ERRORS = {
@@ -31,7 +44,13 @@ FILE_ERRORS = {
 """System errors that any command may meet, and the remedy."""
 
 RESUME = "finished work is kept; the same command with --resume continues"
-INTERRUPTED = {"preprocess": RESUME, "train": RESUME, "run": RESUME, "demo": "start again with --overwrite"}
+INTERRUPTED = {
+    "listen": "the events so far are printed",
+    "preprocess": RESUME,
+    "train": RESUME,
+    "run": RESUME,
+    "demo": "start again with --overwrite",
+}
 
 
 class Terminated(KeyboardInterrupt):

@@ -20,13 +20,14 @@ import typer
 from hybridspeech.cli.config_file import read_config
 from hybridspeech.errors import ConfigError
 
-COMMON, INPUT, FEATURES, MODEL, OPTIMIZATION, AUGMENTATION, CLUSTER, FAULTS, OUTPUT = PANELS = (
+COMMON, INPUT, FEATURES, MODEL, OPTIMIZATION, AUGMENTATION, DETECTION, CLUSTER, FAULTS, OUTPUT = PANELS = (
     "Options",
     "Input",
     "Features",
     "Model",
     "Optimization",
     "Augmentation",
+    "Detection",
     "Cluster",
     "Fault tolerance",
     "Output",

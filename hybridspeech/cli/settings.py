@@ -5,6 +5,7 @@ from __future__ import annotations
 from hybridspeech.cli.options import (
     AUGMENTATION,
     CLUSTER,
+    DETECTION,
     FAULTS,
     FEATURES,
     INPUT,
@@ -15,6 +16,7 @@ from hybridspeech.cli.options import (
     Settings,
 )
 from hybridspeech.config import AugmentConfig, ClusterConfig, EngineConfig, FeatureConfig
+from hybridspeech.detection.config import DetectionConfig
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
@@ -163,6 +165,16 @@ SETTINGS: Settings = {
         "environment": _ENVIRONMENT,
         "verbose": _VERBOSE,
         "stall_timeout_s": Setting("Maximum time without progress, in seconds.", FAULTS, name="stall_timeout"),
+    },
+    DetectionConfig: {
+        "hop_ms": Setting("Time between the starts of two windows, in ms.", DETECTION),
+        "smoothing_ms": Setting(
+            "The probabilities of windows that begin within this time are averaged, in ms.", DETECTION
+        ),
+        "lookahead_ms": Setting(
+            "Time in which a later window with a higher score replaces an event, in ms.", DETECTION
+        ),
+        "suppression_ms": Setting("Time after an event without another event, in ms.", DETECTION),
     },
     ModelConfig: {
         "name": Setting(

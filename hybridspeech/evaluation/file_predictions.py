@@ -86,9 +86,7 @@ class TrainedRun:
         RunError: a probability is not finite.
         """
         inputs = [self._extractor(clip.wave).copy() for clip in clips if isinstance(clip, DecodedClip)]
-        probabilities = self.network.predict_on_batch(np.stack(inputs)[..., np.newaxis]) if inputs else np.empty(0)
-        if not np.isfinite(probabilities).all():
-            raise RunError(f"{self.run}: the network gives probabilities that are not finite; train again")
+        probabilities = self.probabilities(np.stack(inputs)) if inputs else np.empty(0)
         answers: Iterator[np.ndarray] = iter(probabilities)
         return [
             Prediction(path=path, error=str(clip))
@@ -96,6 +94,22 @@ class TrainedRun:
             else replace(self._prediction(path, next(answers), top_k), cut_s=clip.cut_s)
             for path, clip in zip(paths, clips, strict=True)
         ]
+
+    def probabilities(self, spectrograms: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the labels, float32 [shape=(batch, num_labels)].
+
+        Parameters
+        ----------
+        spectrograms : float32 [shape=(batch, num_bins, num_frames)], dB
+
+        Raises
+        ------
+        RunError: a probability is not finite.
+        """
+        probabilities: np.ndarray = self.network.predict_on_batch(spectrograms[..., np.newaxis])
+        if not np.isfinite(probabilities).all():
+            raise RunError(f"{self.run}: the network gives probabilities that are not finite; train again")
+        return probabilities
 
     def _prediction(self, path: str, probabilities: np.ndarray, top_k: int) -> Prediction:
         best = np.argsort(-probabilities, kind="stable")[:top_k]

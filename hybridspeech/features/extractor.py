@@ -66,11 +66,16 @@ class FeatureExtractor:
         elif out.shape != self.config.shape or out.dtype != np.float32 or not out.flags.carray:
             given = f"{out.dtype} {out.shape}"
             raise ConfigError(f"out is {given}; expected writable float32 {self.config.shape} in C order")
-        peak = max(float(wave.max()), -float(wave.min()))
-        if not peak <= _MAX_PEAK:  # true for NaN too
-            raise AudioError("not-finite", f"the largest sample is {peak}; expected full scale 1.0")
+        check_peak(wave)
         self._transform(wave, out)
         return out
+
+
+def check_peak(wave: np.ndarray) -> None:
+    """Raise AudioError if a sample is not finite, or so large that its power is not."""
+    peak = max(float(wave.max()), -float(wave.min()))
+    if not peak <= _MAX_PEAK:  # true for NaN too
+        raise AudioError("not-finite", f"the largest sample is {peak}; expected full scale 1.0")
 
 
 def _transform_of(config: FeatureConfig) -> Callable[[np.ndarray, np.ndarray], None]:
@@ -113,7 +118,8 @@ class _FastKernel:
         self._config = config
         self._padded = np.zeros(config.num_samples + config.n_fft, np.float32)
         is_own = kernels.MIN_FFT <= config.n_fft <= kernels.MAX_FFT and config.n_fft.bit_count() == 1
-        self._spectra = self._own_spectra() if is_own else self._scipy_spectra()
+        self.own_spectra = self._own_spectra() if is_own else None
+        self._spectra = self._scipy_spectra() if self.own_spectra is None else self._padded_spectra
         self._mel = mel_filters(config) if config.kind == "logmel" else None
         if self._mel is not None:
             self._powers = np.empty((config.n_fft // 2 + 1, config.num_frames), np.float32)
@@ -121,9 +127,13 @@ class _FastKernel:
             self._starts = is_used.argmax(axis=1)
             self._stops = np.where(is_used.any(axis=1), is_used.shape[1] - is_used[:, ::-1].argmax(axis=1), 0)
 
-    def _own_spectra(self) -> Callable[[np.ndarray], None]:
+    def _own_spectra(self) -> Callable[[np.ndarray, np.ndarray], None]:
         spectra, tables = self._kernels.power_spectra(self._config.n_fft), self._kernels.tables(self._config.n_fft)
-        return lambda out: spectra(self._padded, self._config.hop_length, *tables, out)
+        return lambda samples, out: spectra(samples, self._config.hop_length, *tables, out)
+
+    def _padded_spectra(self, out: np.ndarray) -> None:
+        assert self.own_spectra is not None
+        self.own_spectra(self._padded, out)
 
     def _scipy_spectra(self) -> Callable[[np.ndarray], None]:
         import scipy.fft
@@ -145,6 +155,61 @@ class _FastKernel:
         else:
             self._spectra(self._powers)
             self._kernels.banded(self._mel, self._starts, self._stops, self._powers, out)
+        self.to_decibels(out)
+
+    def frames(self, samples: np.ndarray, count: int) -> np.ndarray:
+        """Return the power of `count` frames, the first of which begins at samples[0]; float32 [shape=(num_bins, count)]."""
+        assert self.own_spectra is not None
+        powers = np.empty((self._config.n_fft // 2 + 1, count), np.float32)
+        self.own_spectra(samples, powers)
+        if self._mel is None:
+            return powers
+        bands = np.empty((len(self._mel), count), np.float32)
+        self._kernels.banded(self._mel, self._starts, self._stops, powers, bands)
+        return bands
+
+    def to_decibels(self, out: np.ndarray) -> None:
         top_db = self._config.top_db
         lowest = 0.0 if top_db is None else float(out.max()) * 10 ** (-top_db / 10)
         self._kernels.decibels(out.reshape(-1), np.float32(max(MIN_POWER, lowest)))
+
+
+class SharedFrames:
+    """Computes the spectrograms of overlapping windows with the compiled kernels; see `sliding`. It has buffers.
+
+    Frames `first` to `end` - 1 of a window see no zero padding; they are frames of the sound.
+    """
+
+    def __init__(self, kernel: _FastKernel, config: FeatureConfig) -> None:
+        half, step = config.n_fft // 2, config.hop_length
+        self._kernel, self._config = kernel, config
+        self.first = -(-half // step)
+        self.end = 1 + (config.num_samples - half) // step
+        self._left = np.zeros((self.first - 1) * step + config.n_fft, np.float32)
+        self._right = np.zeros(max(0, config.num_frames - 1 - self.end) * step + config.n_fft, np.float32)
+
+    def __call__(self, sound: np.ndarray, hop: int, out: np.ndarray) -> None:
+        """Write the spectrogram, in dB, of each window k that begins at k * hop, a multiple of the hop length, to out[k]."""
+        config, first, end = self._config, self.first, self.end
+        half, step, length = config.n_fft // 2, config.hop_length, config.num_samples
+        shared = self._kernel.frames(sound[first * step - half :], (len(out) - 1) * (hop // step) + end - first)
+        num_right = length - (end * step - half)
+        for number, spectrogram in enumerate(out):
+            window = sound[number * hop : number * hop + length]
+            self._left[half:] = window[: self._left.size - half]
+            at = number * (hop // step)
+            spectrogram[:, :first] = self._kernel.frames(self._left, first)
+            spectrogram[:, first:end] = shared[:, at : at + end - first]
+            if end < config.num_frames:
+                self._right[:num_right] = window[length - num_right :]
+                spectrogram[:, end:] = self._kernel.frames(self._right, config.num_frames - end)
+            self._kernel.to_decibels(spectrogram)
+
+
+def shared_frames(extractor: FeatureExtractor) -> SharedFrames | None:
+    """Return the computation for overlapping windows; None if the kernel has none, or every frame sees the padding."""
+    config, kernel = extractor.config, extractor._transform
+    if not isinstance(kernel, _FastKernel) or kernel.own_spectra is None:
+        return None
+    shared = SharedFrames(kernel, config)
+    return shared if shared.first < shared.end else None

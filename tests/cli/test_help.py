@@ -19,7 +19,7 @@ BANNED = (
 )
 COMMANDS = [
     *(["demo"], ["data"], ["data", "synthesize"], ["data", "download"], ["preprocess"], ["inspect"], ["train"]),
-    *(["run"], ["evaluate"], ["predict"], ["export"], ["doctor"], ["pack"], []),
+    *(["run"], ["evaluate"], ["predict"], ["listen"], ["export"], ["doctor"], ["pack"], []),
 ]
 
 

@@ -14,7 +14,13 @@ from support.snippets import KINDS, LANGUAGES, ROOT, pages, script, snippets
 from hybridspeech.processes.supervision import GuardedProcess
 
 SNIPPETS = {str(page.relative_to(ROOT)): list(snippets(page)) for page in pages()}
-NOT_RUN = {"installs packages": 2, "runs the tests": 2, "needs a cloud": 12, "needs a bucket": 5}
+NOT_RUN = {
+    "installs packages": 2,
+    "runs the tests": 2,
+    "needs a cloud": 12,
+    "needs a bucket": 5,
+    "needs a microphone": 1,
+}
 """Blocks that are not run, by reason."""
 SLOW = ("docs/format.md", "docs/how-to/benchmark.md", "docs/how-to/read-shards.md")
 """Pages whose quick blocks import TensorFlow or measure."""

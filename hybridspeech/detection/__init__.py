@@ -1,0 +1,1 @@
+"""Words in continuous sound: posteriors of overlapping windows, the decoder that finds events, and their measurement."""
