@@ -230,6 +230,6 @@ def _check_speakers(entries: Entries, splits: CodedTexts) -> None:
         name, each = speaker.names[speaker.codes[other]], [splits.names[splits.codes[i]] for i in (one, other)]
         raise ManifestError(
             f"speaker {name!r} is in two splits: {entries.clip_id(one)!r} is in {each[0]}, {entries.clip_id(other)!r} "
-            f"in {each[1]}; the test accuracy would be too high. Correct the splits or the speaker pattern, or add "
-            "--allow-speaker-overlap"
+            f"in {each[1]}; the test accuracy would be too high. Correct the splits or the speaker pattern, give "
+            "--split hash for new splits, or add --allow-speaker-overlap"
         )

@@ -20,6 +20,7 @@ NOT_RUN = {
     "needs a cloud": 12,
     "needs a bucket": 5,
     "needs a microphone": 1,
+    "needs a published data set": 4,
 }
 """Blocks that are not run, by reason."""
 SLOW = ("docs/format.md", "docs/how-to/benchmark.md", "docs/how-to/read-shards.md")

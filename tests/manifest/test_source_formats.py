@@ -26,6 +26,7 @@ from hybridspeech.errors import ConfigError, ManifestError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.reader import read_manifest
+from hybridspeech.storage.locations import normalized
 
 WORDS = ManifestConfig(source_format="words")
 SPLIT_WORDS = {"training": ("train", "TRAIN"), "validation": ("dev", "DEV"), "testing": ("test", "TEST")}
@@ -208,6 +209,7 @@ def test_columns_of_any_name_are_read_if_they_are_given(tmp_path: Path) -> None:
             "no column 'command'; it has audio_filepath, duration.*--columns",
         ),
         ('{"audio_filepath": "a.wav", "label": "x"}\n{"audio_filepath": \n', "line 2: Expecting value"),
+        ('[\n {"audio_filepath": "a.wav", "label": "x"}\n]', "line 1: expected one JSON object a line, and no array"),
         ('{"audio_filepath": "a.wav", "label": "x", "offset": -1}\n', "line 1: the segment starts at -1 s; expected 0"),
         (
             '{"audio_filepath": "a.wav", "label": "x", "offset": 1, "duration": 0}\n',
@@ -286,3 +288,24 @@ def test_overlapping_segments_are_reported(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("path,label,start,end,split\nday.wav,a,0,1,train\nday.wav,b,0.9,2,test\n")
     found = read_manifest(tmp_path / "s.csv").notes
     assert "1 segment overlaps with another one of the same file, 1 of them with one in another split" in found
+
+
+def test_a_csv_file_of_a_spreadsheet_may_have_semicolons(tmp_path: Path) -> None:
+    tree(tmp_path, "a.wav")
+    (tmp_path / "t.csv").write_bytes("\ufeffPath;Label;Note\r\na.wav;ja;1,5\r\n".encode())
+    assert rows_of(read_manifest(tmp_path / "t.csv"))[0][:2] == ("a.wav", "ja")
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://bucket/a/b.wav", "s3://bucket//a/b.wav", "memory://x/./a/b.wav", "file:///a/b.wav"]
+)
+def test_urls_in_a_batch_are_those_of_rows_by_themselves(tmp_path: Path, path: str) -> None:
+    rows = [{"path": "a.wav", "label": "no"}, {"path": path, "label": "no"}]
+    tree(tmp_path, "a.wav")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    if "/./" in path:
+        with pytest.raises(ConfigError, match=r"without '\.' and '\.\.'"):
+            read_manifest(tmp_path / "t.parquet")
+        return
+    found = {clip.clip_id: clip.path for clip in read_manifest(tmp_path / "t.parquet").clips}
+    assert found == {path: normalized(path), "a.wav": str(tmp_path / "a.wav")}

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +25,30 @@ class TabSeparated(csv.excel_tab):
     """A TSV file in which quotes are characters like others, as in Common Voice."""
 
     quoting = csv.QUOTE_NONE
+
+
+class SemicolonSeparated(csv.excel):
+    """A CSV file of a spreadsheet in a language with decimal commas."""
+
+    delimiter = ";"
+
+
+def dialect_of(header: str, delimiter: str, has_quotes: bool = True) -> type[csv.Dialect]:
+    """Return the dialect of a table from its first line.
+
+    Parameters
+    ----------
+    delimiter : "," or a tab; it counts unless the header has no comma
+    has_quotes : whether fields of a TSV file may be quoted
+    """
+    if delimiter == "," and "," not in header:
+        if ";" in header:
+            return SemicolonSeparated
+        if "\t" in header:
+            return csv.excel_tab
+    if delimiter == ",":
+        return csv.excel
+    return csv.excel_tab if has_quotes else TabSeparated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +75,9 @@ def first_rows(table: str) -> FirstRows:
 
 
 def _of_csv(lines: io.TextIOWrapper, delimiter: str) -> FirstRows:
-    dialect: type[csv.Dialect] = TabSeparated if delimiter == "\t" else csv.excel
-    reader: csv.DictReader[str] = csv.DictReader(lines, dialect=dialect)
+    header = lines.readline()
+    dialect = dialect_of(header, delimiter, has_quotes=False)
+    reader: csv.DictReader[str] = csv.DictReader(chain([header], lines), dialect=dialect)
     rows = tuple(islice(reader, NUM_ROWS))
     return FirstRows(columns=tuple(reader.fieldnames or ()), rows=rows)
 

@@ -20,6 +20,9 @@ from hybridspeech.manifest.tables.source_rows import TEXTS, RowsBuilder
 from hybridspeech.manifest.tables.table_layout import INVALID, SECOND_FIELDS, TableLayout
 from hybridspeech.manifest.tables.table_row import TableRow, checked_row, checked_segment, is_utf8
 
+_PLAIN_URL = r"^(s3|s3a|gs|gcs|abfs|abfss|az|memory)://[^/@:?#]+/[^/]"
+"""A URL that `normalized` does not change, if its path has no empty part, '.' or '..'."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableBatch:
@@ -210,11 +213,15 @@ def _plain_paths(given: Any, root: str) -> tuple[Any, Any, np.ndarray]:
     ids = given
     if pc.any(is_below).as_py():
         ids = pc.if_else(is_below, pc.utf8_slice_codeunits(given, len(root) + 1), given)
-    is_absolute = pc.and_not(pc.starts_with(given, "/"), is_below)
+    is_url = pc.match_substring_regex(given, _PLAIN_URL)
+    is_absolute = pc.and_not(pc.or_(pc.starts_with(given, "/"), is_url), is_below)
     paths = None
     if pc.any(is_absolute).as_py():
         paths = pc.if_else(is_absolute, given, pyarrow.scalar(None, given.type)).cast(pyarrow.large_binary())
-    is_plain = _is_plain(ids, is_absolute.to_numpy(zero_copy_only=False))
+    checked = ids
+    if pc.any(is_url).as_py():  # apart from its scheme, a URL is checked as a path is
+        checked = pc.if_else(is_url, pc.replace_substring(ids, "://", "/", max_replacements=1), ids)
+    is_plain = _is_plain(checked, is_absolute.to_numpy(zero_copy_only=False))
     return ids.cast(pyarrow.large_binary()), paths, is_plain
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hybridspeech.manifest.columns.text_columns import CHUNK
 from hybridspeech.manifest.tables.arrow_batches import columns_of
-from hybridspeech.manifest.tables.first_rows import TabSeparated
+from hybridspeech.manifest.tables.first_rows import dialect_of
 from hybridspeech.manifest.tables.table_batch import TableBatch
 from hybridspeech.manifest.tables.table_layout import FIELDS, SECOND_FIELDS, TEXT_FIELDS, TableLayout
 from hybridspeech.manifest.tables.table_row import check_columns
@@ -28,15 +28,16 @@ def csv_batches(
 ) -> Iterator[TableBatch]:
     """Yield the rows of a CSV or TSV file; all values stay text: a label may be 01, null or NA.
 
+    Semicolons or tabs separate the fields of a CSV file whose header has no comma.
+
     Raises
     ------
     ManifestError: a column is missing. ValueError, csv.Error: a line is damaged.
     """
     csv.field_size_limit(LARGEST_FIELD)
-    dialect: type[csv.Dialect] = csv.excel if delimiter == "," else csv.excel_tab
-    if not has_quotes:
-        dialect = TabSeparated
     with local.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        dialect = dialect_of(file.readline(), delimiter, has_quotes)
+        file.seek(0)
         reader = csv.reader(file, dialect, strict=has_quotes)
         header = next((row for row in reader if row), None)
         if header is None:
@@ -75,6 +76,8 @@ def json_batches(layout: TableLayout, local: Path) -> Iterator[TableBatch]:
 
 
 def _parsed(number: int, line: str) -> dict[str, Any]:
+    if line.lstrip().startswith("["):
+        raise ValueError(f"line {number}: expected one JSON object a line, and no array around them")
     try:
         row = json.loads(line, object_pairs_hook=_unique_columns)
     except RecursionError:
