@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,15 @@ from hybridspeech.cli import Commands
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.terminal import print_table, print_text
 
+if TYPE_CHECKING:
+    from benchmarks.records import Results
+
 RESULTS = Path("docs/benchmarks.json")
 RESULTS_PATTERN = "benchmarks*.json"
 DOCUMENT = Path("docs/benchmarks.md")
 MODELS, MODELS_DOCUMENT = Path("docs/models.json"), Path("docs/models.md")
+FINE_TUNING = Path("docs/models-fine-tuning.json")
+OUT_OF_ONE_CASE = {"accuracy": MODELS, "finetune": FINE_TUNING}
 
 app = typer.Typer(
     name="benchmarks",
@@ -53,16 +58,18 @@ def run(
         int | None, typer.Option(min=1, help="Repeats of each peer.  [default: that of the size]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help=f"JSON file to write.  [default: {RESULTS}; accuracy alone: {MODELS}]")
+        Path | None,
+        typer.Option(
+            help=f"JSON file to write.  [default: {RESULTS}; accuracy or finetune alone: {MODELS}, {FINE_TUNING}]"
+        ),
     ] = None,
 ) -> None:
-    """Measure. Exit code 1 if a peer failed or its output is wrong. The case accuracy also writes docs/models.md."""
-    from benchmarks.models import write_models
+    """Measure. Exit code 1 if a peer failed or its output is wrong. Cases accuracy and finetune also write docs/models.md."""
     from benchmarks.registry import select
     from benchmarks.runner import RunSettings, run
 
-    out = out or (MODELS if list(select(case or ())) == ["accuracy"] else RESULTS)
-
+    chosen = [*select(case or ())]
+    out = out or (OUT_OF_ONE_CASE.get(chosen[0], RESULTS) if len(chosen) == 1 else RESULTS)
     settings = RunSettings(size=size, data=data, task=task, repeats=repeats, out=out)
     try:
         with ProgressReporter() as report:
@@ -71,9 +78,8 @@ def run(
         sys.stderr.write(f"interrupted; the finished cases are in {out}\n")
         raise typer.Exit(130) from None
     print_text(str(out))
-    if any(measured.name == "accuracy" for measured in results.cases):
-        write_models(results, out.with_name(MODELS_DOCUMENT.name))
-        print_text(str(out.with_name(MODELS_DOCUMENT.name)))
+    if {"accuracy", "finetune"} & {measured.name for measured in results.cases}:
+        _write_models(out, results)
     if any(peer.problem for case in results.cases for peer in case.peers):
         raise typer.Exit(1)
 
@@ -86,13 +92,28 @@ def models(
     """Write the table of docs/models.md from several runs: of each network, the last one that measured it."""
     from functools import reduce
 
-    from benchmarks.models import merge, write_models
+    from benchmarks.models import merge
     from benchmarks.records import Results
 
     merged = reduce(merge, map(Results.load, files))
     merged.save(out)
-    write_models(merged, out.with_name(MODELS_DOCUMENT.name))
-    print_text(str(out))
+    _write_models(out, merged)
+
+
+def _write_models(out: Path, results: Results) -> None:
+    """Write docs/models.md next to `out`, from results of the cases accuracy and finetune, or else the files there."""
+    from benchmarks.models import write_models
+    from benchmarks.records import Results
+
+    def of_case(name: str, file: Path) -> Results | None:
+        if any(case.name == name for case in results.cases):
+            return results
+        return Results.load(out.with_name(file.name)) if out.with_name(file.name).exists() else None
+
+    document = out.with_name(MODELS_DOCUMENT.name)
+    if accuracy := of_case("accuracy", MODELS):
+        write_models(accuracy, document, of_case("finetune", FINE_TUNING))
+        print_text(str(document))
 
 
 @app.command()

@@ -43,6 +43,15 @@ Sources: arXiv:2106.04140 (BC-ResNet), arXiv:2005.06720 (kws_streaming), arXiv:2
 `--task 12`, the testing split has the size of the published test set: the clips of the ten words in `testing_list.txt`, and a
 tenth as many of `_unknown_` and of `_silence_`. The papers draw other clips of these two labels.
 """
+_FINE_TUNING = """
+## Words that nobody has recorded
+
+This section is written by `python -m benchmarks run -k finetune{data}`. A network is trained on synthetic voices
+(`data synthesize --words`) and fine-tuned on recordings (`train --init-from`); the last row has the same recordings without
+synthetic voices. All are measured on the testing split of the real clips; neither its speakers nor its clips are in the
+training. The recordings are drawn from the training split, no speaker twice for a word; each seed has its own voices and
+recordings, and the 95 % interval is that of the seed with the median accuracy after fine-tuning.
+"""
 _COLUMNS = (
     "network",
     "shards",
@@ -57,9 +66,10 @@ _COLUMNS = (
 )
 
 
-def write_models(results: Results, path: Path) -> None:
-    """Write the table of the case `accuracy` of a run."""
-    write_atomically(path, "\n".join(_lines(_accuracy(results), results)) + "\n")
+def write_models(results: Results, path: Path, fine_tuning: Results | None = None) -> None:
+    """Write the tables of the case `accuracy` of a run, and that of the case `finetune` of another one."""
+    more = _fine_tuning(fine_tuning) if fine_tuning else ()
+    write_atomically(path, "\n".join([*_lines(_accuracy(results), results), *more]) + "\n")
 
 
 def merge(earlier: Results, later: Results) -> Results:
@@ -118,6 +128,43 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
             yield f"`{peer.name}` was measured earlier: {peer.measured}."
     if results.task.startswith("words:"):
         yield _PUBLISHED.rstrip("\n")
+
+
+def _fine_tuning(results: Results) -> Iterator[str]:
+    """Yield the section on words without recordings."""
+    (case,) = (case for case in results.cases if case.name == "finetune")
+    yield _FINE_TUNING.format(data=results.data_options)
+    for peer in case.peers:
+        if not peer.counts:
+            yield f"{peer.name}: {peer.skipped or f'**failed**: {peer.problem}'}"
+            continue
+        facts = _median(peer)
+        yield (
+            f"`{peer.name}` on {len(facts['labels'])} labels ({', '.join(facts['labels'])}) of {results.source}; tested on "
+            f"{facts['num_clips']:,} clips of {facts['num_speakers'] or 'unknown'} speakers.\n"
+        )
+        yield "| training clips per word | test accuracy | seeds | 95 % interval | training | epochs |"
+        yield "|---|---:|---:|---:|---:|---:|"
+        yield from (_start_row(peer, name, facts) for name in facts["starts"])
+    machine = results.machine
+    yield (
+        f"\nMeasured on {results.date}: {machine['cpu']}, {machine['cores']} cores; load average at the start: "
+        f"{machine['load_average']}; revision {machine['revision']}."
+    )
+
+
+def _start_row(peer: PeerResult, name: str, median: Mapping[str, Any]) -> str:
+    synthetic, recorded = f"{median['clips_per_word']} synthetic", f"{median['recordings_per_word']} recordings"
+    title = {"synthetic": synthetic, "fine-tuned": f"{synthetic}, then {recorded}", "recorded": recorded}[name]
+    found = [run.outcome.facts["starts"][name] for run in peer.runs]
+    values = [100 * each["accuracy"] for each in found]
+    low, high = (100 * bound for bound in median["starts"][name]["interval"])
+    cells = (
+        *(title, f"**{statistics.mean(values):.1f} %** ({min(values):.1f} to {max(values):.1f})", f"{len(values)}"),
+        *(f"{low:.1f} to {high:.1f}", f"{100 * statistics.mean(each['training_accuracy'] for each in found):.1f} %"),
+        f"{median['starts'][name]['epochs']}",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:

@@ -40,6 +40,10 @@ def _network(
     return Peer({"network": network}, ("tensorflow", "tf_keras"), shards=f"{shards}-shards")
 
 
+def _fine_tuning(clips_per_word: int, recordings_per_word: int, epochs: Mapping[str, int]) -> dict[str, Any]:
+    return {"clips_per_word": clips_per_word, "recordings_per_word": recordings_per_word, "epochs": epochs}
+
+
 def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
     return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
 
@@ -372,6 +376,31 @@ CASES: Mapping[str, Case] = {
             "dscnn-1.5": _network("logmel", "dscnn", width=1.5),
             "bcresnet-2": _network("logmel", "bcresnet", width=2.0),
             "bcresnet": _network("logmel", "bcresnet"),
+        },
+        seeded=True,
+    ),
+    "finetune": Case(
+        title="Words without recordings: what ten recordings of each add",
+        about="Accuracy on real clips of speakers that are not in training: of a network trained on synthetic voices only, of "
+        "the same network fine-tuned on ten recordings of each word, and of one trained on these recordings only. Every "
+        "repeat has its own seed, voices and recordings. The table is in docs/models.md.",
+        target="benchmarks.cases.fine_tuning:measure",
+        unit="accuracy",
+        input="waveform-shards",
+        sizes=_sizes(
+            Size(
+                36,
+                repeats=1,
+                timeout_s=240,
+                settings=_fine_tuning(2, 1, {"synthetic": 1, "fine-tuned": 1, "recorded": 1}),
+            ),
+            Size(0, repeats=2, timeout_s=7_200, settings=_fine_tuning(200, 10, {"synthetic": 20})),
+            Size(0, repeats=5, timeout_s=86_400, settings=_fine_tuning(1_000, 10, {})),
+        ),
+        peers={
+            "dscnn": Peer(
+                {"network": {"features": "logmel", "model": "dscnn", "width": None}}, ("tensorflow", "tf_keras")
+            )
         },
         seeded=True,
     ),

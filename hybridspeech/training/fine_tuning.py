@@ -136,20 +136,17 @@ def _shapes(model: tf_keras.Model) -> list[tuple[int, ...]]:
 
 
 def _of_resumed_run(init_from: str | Path | None, run: str | Path) -> InitialWeights | None:
-    before = None
-    with (
-        fetched(normalized(run), PLAN_NAME) as folder,
-        contextlib.suppress(RunError),
-    ):  # reported when the run is opened
-        before = RunDirectory(folder).read_plan().init_from
-        if init_from is None or (before and before.run == normalized(init_from)):
-            return before
-    if init_from is not None:
-        raise RunError(
-            f"{run}: was started {f'from the weights of {before.run}' if before else 'from random weights'}; resume it "
-            "without --init-from, or start again with --overwrite"
-        )
-    return None
+    with fetched(normalized(run), PLAN_NAME) as folder:
+        try:
+            before = RunDirectory(folder).read_plan().init_from
+        except RunError:  # reported when the run is opened
+            return None
+    if init_from is None or (before and before.run == normalized(init_from)):
+        return before
+    raise RunError(
+        f"{run}: was started {f'from the weights of {before.run}' if before else 'from random weights'}; resume it "
+        "without --init-from, or start again with --overwrite"
+    )
 
 
 @contextlib.contextmanager

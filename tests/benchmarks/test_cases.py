@@ -37,7 +37,13 @@ SLOW = [
 
 TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1"]
 """Cases that run in this process too."""
-LONG = ["storage-training/s3", "handoff/run-tfos", "stft-stage/ray-data", "train-throughput-logmel/bare-2"]
+LONG = [
+    "finetune/dscnn",
+    "storage-training/s3",
+    "handoff/run-tfos",
+    "stft-stage/ray-data",
+    "train-throughput-logmel/bare-2",
+]
 """Cases that take half a minute and are covered by other tests."""
 
 

@@ -81,6 +81,25 @@ def test_networks_that_were_measured_earlier_only_keep_their_rows_with_the_date(
     assert "`cnn-stft` was" not in text
 
 
+def test_the_fine_tuning_has_a_row_for_each_start(tmp_path: Path) -> None:
+    start = {"accuracy": 0.5, "interval": [0.4, 0.6], "epochs": 20, "training_accuracy": 0.9}
+    facts = {
+        **{"labels": ["no", "yes"], "num_clips": 165, "num_speakers": 86},
+        **{"clips_per_word": 200, "recordings_per_word": 10},
+        "starts": {
+            "synthetic": start,
+            "fine-tuned": {**start, "accuracy": 0.75},
+            "recorded": {**start, "accuracy": 0.25},
+        },
+    }
+    accuracy = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
+    write_models(accuracy, tmp_path / "models.md", results("finetune", [peer("dscnn", 0.75, 0.75, facts=facts)]))
+    text = (tmp_path / "models.md").read_text()
+    assert "| 200 synthetic | **50.0 %** (50.0 to 50.0) | 2 | 40.0 to 60.0 | 90.0 % | 20 |" in text
+    assert "| 200 synthetic, then 10 recordings | **75.0 %**" in text
+    assert "| 10 recordings | **25.0 %**" in text
+
+
 def test_results_of_other_clips_are_not_merged() -> None:
     one = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
     with pytest.raises(ConfigError, match="task 'all' and 'words:yes,no'; merge only results of the same clips"):
