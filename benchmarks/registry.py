@@ -394,7 +394,7 @@ CASES: Mapping[str, Case] = {
                 timeout_s=240,
                 settings=_fine_tuning(2, 1, {"synthetic": 1, "fine-tuned": 1, "recorded": 1}),
             ),
-            Size(0, repeats=2, timeout_s=7_200, settings=_fine_tuning(200, 10, {"synthetic": 20})),
+            Size(0, repeats=2, timeout_s=7_200, settings=_fine_tuning(200, 10, {"synthetic": 15})),
             Size(0, repeats=5, timeout_s=86_400, settings=_fine_tuning(1_000, 10, {})),
         ),
         peers={

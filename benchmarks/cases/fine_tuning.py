@@ -26,6 +26,7 @@ from hybridspeech.shards.content import read_checked
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example
 from hybridspeech.training.config import FitConfig
+from hybridspeech.training.recipes import FINE_TUNING_BATCH
 
 
 def measure(
@@ -65,6 +66,8 @@ def measure(
         if not shards.exists():
             make_shards(clips, shards, split="auto" if clips == synthetic else "none")
         settings: dict[str, Any] = {"epochs": epochs.get(name), "seed": seed}
+        if clips == recorded:  # a batch of the recipe would be half of the recordings
+            settings["batch_size"] = FINE_TUNING_BATCH
         result = train(
             shards,
             run,

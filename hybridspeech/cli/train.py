@@ -20,7 +20,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.recipes import FINE_TUNING_EPOCHS
+from hybridspeech.training.recipes import FINE_TUNING_BATCH, FINE_TUNING_EPOCHS
 
 if TYPE_CHECKING:
     from hybridspeech.commands.train import TrainResult
@@ -33,8 +33,8 @@ InitFrom = Annotated[
     Optional[Path],  # noqa: UP045 - Typer evaluates it
     option(
         "Fine-tune: start from the weights of this finished run (path or URL), which has the same network and features. "
-        "The output layer is new if the labels differ. The recipe then has a third of the learning rate, and at most "
-        f"{FINE_TUNING_EPOCHS} epochs.",
+        "The output layer is new if the labels differ. The recipe then has a third of the learning rate, at most "
+        f"{FINE_TUNING_EPOCHS} epochs, and a batch size of at most {FINE_TUNING_BATCH}.",
         MODEL,
         metavar="RUN",
         default="random weights",

@@ -92,7 +92,8 @@ RECIPES: Mapping[str, FitConfig] = {"cnn": WIDE, "dscnn": COMPACT, "bcresnet": S
 RECIPE_NAMES = ("default", "report")
 FINE_TUNING_RATE = 1 / 3
 """Factor of the learning rate of a recipe, for a training that starts from the weights of a run."""
-FINE_TUNING_EPOCHS = 30
+FINE_TUNING_EPOCHS, FINE_TUNING_BATCH = 30, 16
+"""Most epochs, and largest batch size: a few recordings would be two batches of 64, and an epoch two steps."""
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """Default network of each kind of features."""
 USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none", causal=False)
@@ -196,7 +197,12 @@ def resolve_sound(augment: AugmentConfig | None, has_noise: bool) -> AugmentConf
 
 def _for_fine_tuning(fit: FitConfig) -> FitConfig:
     """Return the settings of a recipe for a training that starts from trained weights; no layer is frozen."""
-    return replace(fit, learning_rate=fit.learning_rate * FINE_TUNING_RATE, epochs=min(fit.epochs, FINE_TUNING_EPOCHS))
+    return replace(
+        fit,
+        learning_rate=fit.learning_rate * FINE_TUNING_RATE,
+        epochs=min(fit.epochs, FINE_TUNING_EPOCHS),
+        batch_size=min(fit.batch_size, FINE_TUNING_BATCH),
+    )
 
 
 def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:

@@ -176,6 +176,7 @@ def test_the_recipe_of_a_fine_tuning_has_a_lower_learning_rate_and_fewer_epochs(
     fit = resolve(data, is_fine_tuning=True).fit
     assert fit.learning_rate == pytest.approx(COMPACT.learning_rate / 3)
     assert fit.epochs < COMPACT.epochs
+    assert fit.batch_size < COMPACT.batch_size
     assert resolve(data, name="report", is_fine_tuning=True).fit == REPORT
     assert resolve(data, fit=FitConfig(learning_rate=0.5), is_fine_tuning=True).fit.learning_rate == 0.5
 
