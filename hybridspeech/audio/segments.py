@@ -1,8 +1,7 @@
 """Decodes a segment of a recording: only that part of the file is read, however long the recording is.
 
-The segment is cut at the sample rate of the file and then resampled, so that it equals the clip of a file that holds this
-part alone: to the bit for WAV and FLAC. A decoder of MP3, Vorbis or Opus that begins within a file has another history
-than one that begins with it, which changes the first samples a little.
+The segment is cut at the sample rate of the file and then resampled, so that it equals this part of the decoded file: to the
+bit, or within 1e-6 for MP3, whose decoder needs some frames before the segment to have the same state.
 
 Reasons of an AudioError are those of `decode`, and "outside": the segment begins or ends after the end of its recording.
 """
@@ -12,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,11 +38,15 @@ from hybridspeech.audio.decode import (
 from hybridspeech.audio.formats import NUM_SIGNATURE_BYTES, remedy, unsupported_kind
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
+from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.storage.locations import is_url
 from hybridspeech.storage.ranges import RangeFile
 
 IN_FLIGHT = 16
 """Segments of an object store that are read at the same time: each takes two requests or more, one after the other."""
+MP3_PREROLL_S = 0.5
+"""Part before a segment that is decoded and dropped: a frame refers to data of the frames before it."""
+_muting = threading.Lock()
 TOLERANCE_S = 0.1
 """A segment may end this much after its recording: times are rounded, and encoders pad."""
 _TINY = 1e-3
@@ -163,11 +167,23 @@ def _decode(file: Any, segment: tuple[float, float], wanted_s: float, name: str)
         first, count = frames_of(segment, sound.samplerate, sound.frames, name)
         check_length(name, count, sound.channels, sound.samplerate)
         keep = min(count, int(sound.samplerate * wanted_s) + 1)
-        sound.seek(first)
-        block = sound.read(keep, dtype="float32", always_2d=True)
+        block = _read_part(sound, first, keep)
         if len(block) < keep:
             raise AudioError("truncated", f"{name}: {first + len(block)} samples; its header declares {sound.frames}")
         return mean_channel(block, name), sound.samplerate, count
+
+
+def _read_part(sound: Any, first: int, count: int) -> np.ndarray:
+    """Return some frames of an open sound: float32 [shape=(count, channels)], fewer if the file ends before."""
+    if sound.format != "MP3":
+        sound.seek(first)
+        block: np.ndarray = sound.read(count, dtype="float32", always_2d=True)
+        return block
+    before = min(first, int(MP3_PREROLL_S * sound.samplerate))
+    with _muting, native_errors_muted():  # mpg123 complains of frames that refer to data before them
+        sound.seek(first - before)
+        block = sound.read(before + count, dtype="float32", always_2d=True)
+    return block[before:]
 
 
 def _decode_with_ffmpeg(

@@ -309,3 +309,12 @@ def test_urls_in_a_batch_are_those_of_rows_by_themselves(tmp_path: Path, path: s
         return
     found = {clip.clip_id: clip.path for clip in read_manifest(tmp_path / "t.parquet").clips}
     assert found == {path: normalized(path), "a.wav": str(tmp_path / "a.wav")}
+
+
+def test_the_folder_above_a_published_data_set_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "corpus/en/clips/a.mp3")
+    write_common_voice(tmp_path / "corpus" / "en", {"validated": [common_voice_row(Path("a"), "yes")]})
+    with pytest.raises(ManifestError, match="Common Voice is in the folder 'en' below; give that folder"):
+        read_manifest(tmp_path / "corpus")
+    with pytest.raises(ManifestError, match="is not a NeMo manifest: none of its tables is in this folder"):
+        read_manifest(tmp_path / "corpus", ManifestConfig(source_format="nemo"))

@@ -39,6 +39,7 @@ from hybridspeech.manifest.tables.text_batches import csv_batches
 from hybridspeech.storage.locations import is_url, join, parent_and_name
 from hybridspeech.storage.objects import exists, is_file
 
+NUM_FOLDERS_PROBED = 3
 IN_FOLDERS = (COMMON_VOICE, MSWC, AUDIO_FOLDER, NEMO)
 """Formats of tables that are looked for in a folder, in this order."""
 
@@ -63,14 +64,29 @@ def read_source(place: str, config: ManifestConfig, ignored: list[str], notes: l
     for kind in IN_FOLDERS if config.source_format == AUTO else (config.source_format,):
         if kind in IN_FOLDERS and (found := _tables_of(place, kind, config)):
             rows = _read_found(place, kind, found, config, notes)
-            notes[:1] = [f"{notes[0]}; --source-format words reads its folders as words"] if notes else []
+            if kind in (AUDIO_FOLDER, NEMO):
+                notes[0] += "; --source-format words reads its folders as words"
             return rows
     if config.source_format in (COMMON_VOICE, MSWC, NEMO, TABLE):
         title = FORMATS[config.source_format].title
         raise ManifestError(
-            f"{place}: no table of {title} in this folder; give the table itself, or another --source-format"
+            f"{place}: is not {title}: none of its tables is in this folder; give the table itself, or another --source-format"
         )
+    if config.source_format == AUTO and not is_url(place):
+        _check_no_data_set_below(place, config)
     return _read_folders(place, config, ignored, notes)
+
+
+def _check_no_data_set_below(place: str, config: ManifestConfig) -> None:
+    """Raise ManifestError for a folder of published data sets: their own folders, such as ``en``, are no words."""
+    folders = [item for item in sorted(Path(place).iterdir()) if item.is_dir() and not item.name.startswith((".", "_"))]
+    for folder in folders[:NUM_FOLDERS_PROBED]:
+        for kind in (COMMON_VOICE, MSWC):
+            if _tables_of(str(folder), kind, config):
+                raise ManifestError(
+                    f"{place}: {FORMATS[kind].title} is in the folder {folder.name!r} below; give that folder, or "
+                    "--source-format words"
+                )
 
 
 def _read_folders(place: str, config: ManifestConfig, ignored: list[str], notes: list[str]) -> SourceRows:
