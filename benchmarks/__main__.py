@@ -85,6 +85,26 @@ def run(
 
 
 @app.command()
+def audit(
+    data: Annotated[Path, typer.Option(help="Folder of real clips, one folder per word.")],
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed of the planted faults; may be repeated.  [default: 0]")
+    ] = None,
+    check_labels: Annotated[bool, typer.Option(help="Measure doubted labels too, which trains networks.")] = True,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for the planted clips and the tables.  [default: a temporary one]")
+    ] = None,
+) -> None:
+    """Plant faults in a copy of real clips, and measure how many of them `inspect --audit` finds."""
+    from benchmarks.audit import HEADER, measure_audit
+    from hybridspeech.processes.scratch import scratch_folder
+
+    with scratch_folder() as scratch, ProgressReporter() as report:
+        scores = measure_audit(data, keep or Path(scratch), seed or [0], check_labels, report)
+    print_table(HEADER, [score.row() for score in scores])
+
+
+@app.command()
 def models(
     files: Annotated[list[Path], typer.Argument(help="JSON files of runs with the case accuracy, the earliest first.")],
     out: Annotated[Path, typer.Option(help="JSON file to write; the table is written next to it.")] = MODELS,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import AUGMENTATION, CLUSTER, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.options import AUGMENTATION, CLUSTER, INPUT, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Audio, Json, MaxRejects, Overwrite, Report, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
@@ -42,6 +42,10 @@ def preprocess_command(
     augment_copies: Annotated[
         int, option("Number of augmented copies of each training clip (stft, logmel).", AUGMENTATION)
     ] = 0,
+    exclude: Annotated[
+        str | None,
+        option("CSV file of clips to leave out, as inspect --audit writes it.", INPUT, metavar="FILE"),
+    ] = None,
     max_rejects: MaxRejects = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -64,6 +68,7 @@ def preprocess_command(
             augment_copies=augment_copies,
             engine=engine,
             engine_config=engine_config,
+            exclude=exclude,
             max_rejects=math.inf if max_rejects is None else max_rejects,
             overwrite=overwrite,
             resume=resume,
@@ -84,7 +89,7 @@ def preprocess_command(
     )
 
 
-@app.command("inspect", cls=Command, short_help="Describe shards, and verify them.")
+@app.command("inspect", cls=Command, short_help="Describe, verify and audit shards.")
 @with_settings(SETTINGS)
 def inspect_command(
     shards: Shards,
@@ -93,14 +98,35 @@ def inspect_command(
         bool, option("Compute the checksum of every shard; exit code 1 if one differs.", OUTPUT, "--verify")
     ] = False,
     plot: Annotated[Path | None, option("PNG file for spectrograms of some clips.", OUTPUT)] = None,
+    audit: Annotated[
+        Path | None,
+        option("CSV file for faults of the clips (waveform shards), for preprocess --exclude.", OUTPUT, metavar="FILE"),
+    ] = None,
+    check_labels: Annotated[
+        bool, option("Train networks that doubt labels, for --audit; takes minutes.", OUTPUT)
+    ] = True,
     report: Report = None,
     audio: Audio = None,
     json: Json = False,
 ) -> None:
-    """Show counts, settings, rejects and the digest of shards."""
+    """Show counts, settings, rejects and the digest of shards.
+
+    With --audit, list duplicates, silence, clipping, words that are cut off, clips recorded at 8 kHz, and labels that
+    cross-validated networks doubt.
+    """
     from hybridspeech.commands.inspect import inspect
 
-    result = inspect(shards, verify=verify, plot=plot, report=report, audio=audio)
+    with ProgressReporter() as progress:
+        result = inspect(
+            shards,
+            verify=verify,
+            plot=plot,
+            report=report,
+            audio=audio,
+            audit=audit,
+            check_labels=check_labels,
+            on_progress=progress,
+        )
     if json:
         print_json(result)
     else:

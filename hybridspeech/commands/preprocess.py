@@ -41,6 +41,7 @@ from hybridspeech.errors import ConfigError, counted
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.exclusions import describe_excluded, read_exclusions, without_excluded
 from hybridspeech.manifest.long_recordings import split_long
 from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.source_warnings import source_warnings
@@ -103,6 +104,7 @@ def preprocess(
     augment_copies: int = 0,
     engine: str | Engine = "spark",
     engine_config: EngineConfig | None = None,
+    exclude: str | Path | None = None,
     max_rejects: float = math.inf,
     overwrite: bool = False,
     resume: bool = False,
@@ -118,6 +120,7 @@ def preprocess(
     augment : augmentation of the copies; a field that is None has the value of `training.recipes.SOUND`
     augment_copies : number of augmented copies of each training clip (stft, logmel); `train` augments waveform shards itself
     engine : a name in ENGINES, which is started with `engine_config` and stopped at the end; or a started Engine
+    exclude : CSV file or URL of clips to leave out, with the columns clip_id and exclude (yes or no); `inspect` writes one
     max_rejects : largest allowed number of unusable clips: a count, or a fraction of all clips if it is less than 1
 
     Raises
@@ -131,9 +134,7 @@ def preprocess(
     _check_settings(features, augment, augment_copies, max_rejects)
     augment, augment_notes = _copies_augmentation(augment, augment_copies, noises)
     name, session = _named_session(engine, engine_config)
-    recorded = select_task(read_manifest(source, manifest), manifest, noises)
-    if manifest.on_long == "split":
-        recorded = split_long(recorded, features.clip_duration_ms)
+    recorded, excluded = _recorded(source, manifest, features, noises, exclude)
     found = add_copies(recorded, augment_copies)
     shards = replace(shards, num_shards=shards.num_shards or choose_num_shards(found, features, shards))
     warnings = source_warnings(recorded.clips.names(), manifest, recorded.split_rule)
@@ -149,12 +150,39 @@ def preprocess(
         augment=augment,
         augment_copies=augment_copies,
         noises=noises,
+        excluded=excluded,
         max_rejects=max_rejects,
         on_progress=on_progress,
     )
     with claim_output(out, marks=MARKS, ours=OUTPUT_NAMES, overwrite=overwrite, resume=resume) as check_claim:
         index, startup_s, work_s = _run(job, name, session, check_claim)
     return _result(job, index, engine=name, startup_s=startup_s, work_s=work_s)
+
+
+def _recorded(
+    source: str | Path,
+    config: ManifestConfig,
+    features: FeatureConfig,
+    noises: Sequence[Noise],
+    exclude: str | Path | None,
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the recorded clips of the task, and the ids of those that were left out on request.
+
+    Recordings are left out before clips are drawn for a task; clips that a task or a long recording makes, after it.
+    """
+    found = read_manifest(source, config)
+    exclusions = read_exclusions(normalized(exclude)) if exclude else None
+    early: tuple[str, ...] = ()
+    if exclusions:
+        found, early = without_excluded(found, exclusions)
+    found = select_task(found, config, noises)
+    if config.on_long == "split":
+        found = split_long(found, features.clip_duration_ms)
+    if not exclusions:
+        return found, ()
+    found, late = without_excluded(found, exclusions)
+    excluded = tuple(sorted({*early, *late}))
+    return replace(found, notes=(*found.notes, describe_excluded(exclusions, excluded))), excluded
 
 
 def _named_session(engine: str | Engine, config: EngineConfig | None) -> tuple[str, AbstractContextManager[Engine]]:

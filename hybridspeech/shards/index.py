@@ -54,8 +54,9 @@ class ShardIndex:
     """Content of index.json: the settings and records of all shards.
 
     `labels` are in index order. Each training clip has `augment_copies` augmented copies, made by `augment`. `manifest` are
-    the settings of labels and splits; an index of an earlier version has the defaults. `digest` covers the settings that
-    decide the bytes, and the name, size and checksum of every shard.
+    the settings of labels and splits; an index of an earlier version has the defaults. `excluded` are the ids of the clips of
+    the source that were left out on request, sorted. `digest` covers the settings that decide the bytes, the excluded clips,
+    and the name, size and checksum of every shard.
     """
 
     format_version: int = FORMAT_VERSION
@@ -68,12 +69,15 @@ class ShardIndex:
     augment_copies: int = 0
     noises: tuple[NoiseInfo, ...] = ()
     manifest: ManifestConfig = field(default_factory=ManifestConfig)
+    excluded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_rejects, int):
             raise ShardError(f"num_rejects is {self.num_rejects!r}; expected a count")
         if not all(isinstance(label, str) for label in self.labels):
             raise ShardError(f"labels are {self.labels!r}; expected texts")
+        if not all(isinstance(clip_id, str) for clip_id in self.excluded):
+            raise ShardError(f"excluded are {self.excluded!r}; expected ids of clips")
 
     @property
     def num_clips(self) -> int:
@@ -111,6 +115,8 @@ class ShardIndex:
             settings["augment"] = to_json([self.augment_copies, self.augment.digested])
         if self.noises:
             settings["noises"] = self._files_as_json(self.noises)
+        if self.excluded:
+            settings["excluded"] = list(self.excluded)
         algorithm = XXH3 if self.format_version == FORMAT_VERSION else SHA256
         return checksum_of(json.dumps(settings, sort_keys=True).encode(), algorithm).partition(":")[2]
 

@@ -90,6 +90,7 @@ class PreprocessJob:
     augment: AugmentConfig
     augment_copies: int
     noises: tuple[Noise, ...]
+    excluded: tuple[str, ...] = ()
     max_rejects: float
     on_progress: OnProgress
     num_computed: int = 0
@@ -183,6 +184,7 @@ class PreprocessJob:
             and self._has_versions_of_now(shard)
             for shard, info in zip(shards, index.shards, strict=True)
         )
+        is_current = is_current and index.excluded == self.excluded
         return is_current and self._has_same_noises(index) and self._has_same_rejects()
 
     def _has_versions_of_now(self, shard: FinishedShard) -> bool:
@@ -349,6 +351,7 @@ class PreprocessJob:
             augment=self.augment,
             augment_copies=self.augment_copies,
             noises=self._store_noises() if self.features.kind == "waveform" else (),
+            excluded=self.excluded,
         )
         expected = {info.name for info in index.shards}
         with translate_write_errors(self.out):

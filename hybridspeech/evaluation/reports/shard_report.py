@@ -34,6 +34,7 @@ def write_shard_report(
     rejects: Mapping[str, int],
     problems: Sequence[str] | None,
     warnings: Sequence[str] = (),
+    more: Sequence[Html] = (),
 ) -> None:
     """Write the report of a folder of shards.
 
@@ -44,6 +45,7 @@ def write_shard_report(
     rejects : number of rejected clips by reason
     problems : what the verification found; None without verification
     warnings : what makes a test accuracy misleading
+    more : further parts, shown first
 
     Raises
     ------
@@ -55,6 +57,7 @@ def write_shard_report(
         f"Shards in {source.shards.name}",
         _head(source),
         warning_list([*(f"Verification: {problem}" for problem in problems or ()), *warnings]),
+        *more,
         section("Clips by label and split", _counts(index, labels)),
         section("Rejected clips", _rejects(rejects)),
         section("First clip of each label", *_examples(source)),
