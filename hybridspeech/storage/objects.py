@@ -72,6 +72,25 @@ def list_names(location: str) -> list[str]:
     return sorted(os.listdir(location)) if Path(location).is_dir() else []  # noqa: PTH208 - names
 
 
+def list_folder_names(location: str) -> list[str]:
+    """List the names directly in a location, sorted; those of folders end with a slash. Nothing below them is listed."""
+    if not is_url(location):
+        with os.scandir(location) as items:
+            return sorted(f"{item.name}/" if item.is_dir(follow_symlinks=False) else item.name for item in items)
+    store, key = open_store(location)
+    path = store.path(key)
+
+    def listed() -> list[str]:
+        try:
+            found = store.fs.ls(path, detail=True)
+        except FileNotFoundError:
+            return []
+        names = ((item["name"].rstrip("/").rpartition("/")[2], item["type"] == "directory") for item in found)
+        return sorted(f"{name}/" if is_folder else name for name, is_folder in names)
+
+    return retried(listed, location)
+
+
 def stat_file(location: str) -> FileStat:
     """Return the size and version of one file.
 

@@ -143,11 +143,12 @@ def test_segments_are_the_clips_that_they_hold(
     assert (row["clip_id"], row["start_s"], row["duration_s"]) == ("day/one.flac@1002.5ms", 1.0025, 1.0)
 
 
+@pytest.mark.parametrize("store", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
 def test_tables_and_segments_on_a_store_have_the_local_digest(
-    recording: tuple[Path, dict[str, str]], tmp_path: Path
+    recording: tuple[Path, dict[str, str]], store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     table, _ = recording
-    url = f"memory://formats/{uuid.uuid4().hex}"
+    url = request.getfixturevalue("s3_url") if store == "s3" else f"memory://formats/{uuid.uuid4().hex}"
     upload_files(table.parent, ["segments.csv", "day/one.flac"], url)
     digests = {shards_of(place, tmp_path / name).digest for name, place in (("1", table), ("2", f"{url}/segments.csv"))}
     assert len(digests) == 1
@@ -208,3 +209,18 @@ def test_the_command_line_names_columns_and_formats(words: Path, runner: CliRunn
         assert wrong.exit_code in (1, 2)
         assert message in " ".join(wrong.stderr.split())
         assert not Path("wrong").exists()
+
+
+@pytest.mark.parametrize("store", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
+def test_published_layouts_on_a_store_have_the_digest_of_the_folder(
+    words: Path, digest: str, store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("s3_url") if store == "s3" else f"memory://formats/{uuid.uuid4().hex}"
+    clips = clips_of(words)
+    copied(words, tmp_path / "cv" / "clips")
+    write_common_voice(tmp_path / "cv", {"validated": [common_voice_row(clip, clip.parent.name) for clip in clips]})
+    upload_files(tmp_path / "cv", ["validated.tsv", *(f"clips/{clip}" for clip in clips)], url)
+    assert shards_of(url, tmp_path / "1").digest == digest
+    rows = [{"path": f"{url}/clips/{clip}", "label": clip.parent.name, "speaker": speaker_of(clip)} for clip in clips]
+    write_table(tmp_path / "local.csv", ["path", "label", "speaker"], rows)
+    assert shards_of(tmp_path / "local.csv", tmp_path / "2").num_clips == len(clips)

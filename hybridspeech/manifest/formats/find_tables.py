@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from hybridspeech.errors import ManifestError
 from hybridspeech.manifest.formats.table_format import AUDIO_FOLDER, COMMON_VOICE, MSWC, NEMO
-from hybridspeech.storage.locations import is_url, join
-from hybridspeech.storage.objects import is_file
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import list_folder_names
 
 SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "training"),
@@ -22,19 +22,6 @@ SPLIT_NAMES: Mapping[str, str] = {
 }
 """Names of published splits, in file and folder names, and the splits that they stand for."""
 METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
-STORED_NAMES = (
-    *("train.tsv", "dev.tsv", "test.tsv", "validated.tsv"),
-    *("train.csv", "dev.csv", "test.csv"),
-    *(
-        "train_manifest.json",
-        "validation_manifest.json",
-        "val_manifest.json",
-        "dev_manifest.json",
-        "test_manifest.json",
-    ),
-    *METADATA,
-)
-"""Tables that are looked for on a store, where a listing of all names would list all clips."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -58,16 +45,32 @@ def find_tables(folder: str, kind: str, names: Sequence[str]) -> list[FoundTable
 
     Parameters
     ----------
-    names : of the files directly in the folder
+    names : those of `file_names`
     """
     return _FINDERS[kind](folder, names)
 
 
 def file_names(folder: str) -> list[str]:
-    """Return the names of the files directly in a folder, sorted; of a store only those of STORED_NAMES."""
-    if is_url(folder):
-        return [name for name in STORED_NAMES if is_file(join(folder, name))]
-    return sorted(item.name for item in Path(folder).iterdir() if item.is_file())
+    """Return the names of the files directly in a folder, and of the metadata in its split folders.
+
+    Nothing for a local folder that can't be listed: the reader of its clips says why.
+    """
+    try:
+        names = list_folder_names(folder)
+        splits = [name for name in names if name.rstrip("/") in SPLIT_NAMES and name.endswith("/")]
+        below = [f"{split}{name}" for split in splits for name in list_folder_names(join(folder, split.rstrip("/")))]
+    except OSError:
+        return []
+    metadata = [name for name in below if name.partition("/")[2] in METADATA]
+    return [*(name for name in names if not name.endswith("/")), *metadata]
+
+
+def folder_names(folder: str) -> list[str]:
+    """Return the names of the folders directly in a local folder, sorted; nothing if it can't be listed."""
+    try:
+        return [name[:-1] for name in list_folder_names(folder) if name.endswith("/")]
+    except OSError:
+        return []
 
 
 def _common_voice(folder: str, names: Sequence[str]) -> list[FoundTable]:
@@ -107,7 +110,7 @@ def _audio_folder(folder: str, names: Sequence[str]) -> list[FoundTable]:
     found = []
     for split_name, split in SPLIT_NAMES.items():
         for name in METADATA:
-            if is_file(join(folder, split_name, name)):
+            if f"{split_name}/{name}" in names:
                 found.append(FoundTable(name=f"{split_name}/{name}", split=split, prefix=f"{split_name}/"))
                 break
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from hybridspeech.errors import ManifestError, counted, reason_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.folders import list_words
-from hybridspeech.manifest.formats.find_tables import SPLIT_NAMES, FoundTable, file_names, find_tables
+from hybridspeech.manifest.formats.find_tables import SPLIT_NAMES, FoundTable, file_names, find_tables, folder_names
 from hybridspeech.manifest.formats.split_folders import has_split_folders, path_splits, rows_of_folders
 from hybridspeech.manifest.formats.table_format import (
     AUDIO_FOLDER,
@@ -61,8 +61,10 @@ def read_source(place: str, config: ManifestConfig, ignored: list[str], notes: l
         return _read_file(place, config, notes)
     if not (is_url(place) or Path(place).is_dir()):
         raise ManifestError(f"{place}: no such folder or file; expected a folder with one folder per word, or a table")
-    for kind in IN_FOLDERS if config.source_format == AUTO else (config.source_format,):
-        if kind in IN_FOLDERS and (found := _tables_of(place, kind, config)):
+    kinds = [kind for kind in IN_FOLDERS if config.source_format in (AUTO, kind)]
+    names = file_names(place) if kinds else []
+    for kind in kinds:
+        if found := _tables_of(place, kind, names, config):
             rows = _read_found(place, kind, found, config, notes)
             if kind in (AUDIO_FOLDER, NEMO):
                 notes[0] += "; --source-format words reads its folders as words"
@@ -79,12 +81,13 @@ def read_source(place: str, config: ManifestConfig, ignored: list[str], notes: l
 
 def _check_no_data_set_below(place: str, config: ManifestConfig) -> None:
     """Raise ManifestError for a folder of published data sets: their own folders, such as ``en``, are no words."""
-    folders = [item for item in sorted(Path(place).iterdir()) if item.is_dir() and not item.name.startswith((".", "_"))]
-    for folder in folders[:NUM_FOLDERS_PROBED]:
+    folders = [name for name in folder_names(place) if not name.startswith((".", "_"))]
+    for folder in (join(place, name) for name in folders[:NUM_FOLDERS_PROBED]):
+        names = file_names(folder)
         for kind in (COMMON_VOICE, MSWC):
-            if _tables_of(str(folder), kind, config):
+            if _tables_of(folder, kind, names, config):
                 raise ManifestError(
-                    f"{place}: {FORMATS[kind].title} is in the folder {folder.name!r} below; give that folder, or "
+                    f"{place}: {FORMATS[kind].title} is in the folder {parent_and_name(folder)[1]!r} below; give that folder, or "
                     "--source-format words"
                 )
 
@@ -124,9 +127,9 @@ def _read_file(table: str, config: ManifestConfig, notes: list[str]) -> SourceRo
     return rows
 
 
-def _tables_of(folder: str, kind: str, config: ManifestConfig) -> list[FoundTable]:
+def _tables_of(folder: str, kind: str, names: Sequence[str], config: ManifestConfig) -> list[FoundTable]:
     """Return the tables of a format in a folder, if their columns are those of the format."""
-    found = find_tables(folder, kind, file_names(folder))
+    found = find_tables(folder, kind, names)
     if not found or config.source_format == kind:
         return found
     return found if format_of(first_rows(join(folder, found[0].name)).columns) == kind else []
