@@ -82,12 +82,13 @@ def read_source(place: str, config: ManifestConfig, ignored: list[str], notes: l
 def _check_no_data_set_below(place: str, config: ManifestConfig) -> None:
     """Raise ManifestError for a folder of published data sets: their own folders, such as ``en``, are no words."""
     folders = [name for name in folder_names(place) if not name.startswith((".", "_"))]
-    for folder in (join(place, name) for name in folders[:NUM_FOLDERS_PROBED]):
-        names = file_names(folder)
+    for name in folders[:NUM_FOLDERS_PROBED]:
+        folder = join(place, name)
+        tables = file_names(folder)
         for kind in (COMMON_VOICE, MSWC):
-            if _tables_of(folder, kind, names, config):
+            if _tables_of(folder, kind, tables, config):
                 raise ManifestError(
-                    f"{place}: {FORMATS[kind].title} is in the folder {parent_and_name(folder)[1]!r} below; give that folder, or "
+                    f"{place}: {FORMATS[kind].title} is in the folder {name!r} below; give that folder, or "
                     "--source-format words"
                 )
 
