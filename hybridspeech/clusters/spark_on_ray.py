@@ -38,6 +38,11 @@ from hybridspeech.processes.environment import environment
 from hybridspeech.processes.time_limit import finishes_within
 
 EXECUTOR_TIMEOUT_S = 120.0
+CPU_ADVICE = "Ray needs free CPUs and memory: ask for fewer with --num-executors and --executor-memory"
+SECRET_ADVICE = (
+    "spark.authenticate is true (--conf or SPARK_CONF_DIR), so every `ray start` needs the secret in the variable "
+    "_SPARK_AUTH_SECRET; or give --conf spark.authenticate=false"
+)
 _NO_LOG = """\
 rootLogger.level = off
 rootLogger.appenderRef.console.ref = console
@@ -168,7 +173,7 @@ def _opened(settings: SparkOnRaySettings, scratch: Path) -> Iterator[SparkContex
                 unify_application_id(session.sparkContext)
         except (Py4JError, OSError) as error:
             raise EngineError(f"Spark did not start on Ray: {spark_cause(error)}") from error
-        wait_for_executors(session.sparkContext, _waiting(conf, settings))
+        wait_for_executors(session.sparkContext, _waiting(dict(session.sparkContext.getConf().getAll()), settings))
         start_python_workers(session.sparkContext)
         yield session.sparkContext
     finally:
@@ -181,11 +186,17 @@ def _waiting(conf: Mapping[str, str], settings: SparkOnRaySettings) -> SparkSett
         conf=conf,
         num_executors=1,
         start_timeout_s=EXECUTOR_TIMEOUT_S,
-        executor_advice="Ray needs free CPUs and memory: ask for fewer with --num-executors and --executor-memory",
+        executor_advice=executor_advice(conf, settings),
         answer_timeout_s=settings.answer_timeout_s,
         verbose=settings.verbose,
         error=EngineError,
     )
+
+
+def executor_advice(conf: Mapping[str, str], settings: SparkOnRaySettings) -> str:
+    """Return what to do if no executor registers; `conf` has the Spark settings of the session."""
+    lacks_secret = conf.get("spark.authenticate") == "true" and not settings.is_started_here
+    return SECRET_ADVICE if lacks_secret else CPU_ADVICE
 
 
 def _num_executors(settings: SparkOnRaySettings) -> int:

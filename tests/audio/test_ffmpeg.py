@@ -76,6 +76,7 @@ def test_half_a_file_is_refused(kind: str, reason: str, tmp_path: Path) -> None:
     assert caught.value.reason == reason
 
 
+@pytest.mark.slow
 def test_a_file_of_more_than_ten_minutes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="expected at most 600 s"):
         decode_file(write(tmp_path / "a.amr", seconds=601), CONFIG)

@@ -113,6 +113,7 @@ def test_too_few_workers_before_the_time_out_is_an_error_with_advice(plan):
         run_apart(Launch(driver=wait_for_ever, advice="free some cores"), limited, works)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_driver_after_the_time_out_is_reported(plan):
     limited = dataclasses.replace(plan, cluster=ClusterConfig(start_timeout_s=4))
     with pytest.raises(BackendError, match="the cluster gave 0 of 1 executors"):

@@ -119,6 +119,7 @@ def test_an_unsupported_java_is_reported_with_the_supported_versions(
         run("tfos", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> None:
     code = (
         "import pickle, sys; from hybridspeech.backends.base import host_without; "
@@ -136,12 +137,14 @@ def test_a_host_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> 
 
 
 @pytest.mark.cluster
-def test_a_run_directory_on_unshared_storage_is_refused_before_training(tmp_path: Path) -> None:
-    """Each executor sees an empty folder in place of the run directory."""
+def test_executors_that_are_missing_or_do_not_see_the_run_directory_are_reported(tmp_path: Path) -> None:
+    """Each of two executors sees an empty folder in place of the run directory."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    with (
-        standalone_cluster(tmp_path, num_workers=2, private=shared) as master,
-        pytest.raises(BackendError, match=rf"{shared}/run: is not on shared storage: elsewhere can not see"),
-    ):
-        run("tfos", shared, master=master, num_workers=2)
+    with standalone_cluster(tmp_path, num_workers=2, private=shared) as master:
+        with pytest.raises(BackendError, match=rf"{shared}/run: is not on shared storage: elsewhere can not see"):
+            run("tfos", shared, master=master, num_workers=2)
+        with pytest.raises(
+            BackendError, match=rf"Spark at {master} gave [0-2] of 3 executors within \d+ s; each needs 1 core\(s\) and"
+        ):
+            run("tfos", shared, master=master, num_workers=3, start_timeout_s=30)

@@ -58,7 +58,7 @@ def write_archive(path: Path, **changes: object) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_packed_environment_starts_with_nothing_but_a_c_library(packed_environment: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     make_bare_root(root)
@@ -75,7 +75,7 @@ def test_a_packed_environment_starts_with_nothing_but_a_c_library(packed_environ
     assert version.stdout.strip() == f"hybridspeech {hybridspeech.__version__}", version.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_manifest_says_what_the_archive_holds(packed_environment: Path) -> None:
     packed = read_manifest(packed_environment)
     with tarfile.open(packed_environment) as archive:
@@ -187,14 +187,14 @@ def test_an_environment_without_other_machines_is_refused(tmp_path: Path) -> Non
             backend.run(TrainPlan(shards="/s", run="/r", cluster=cluster), lambda *_: None)
 
 
-@pytest.mark.soak
-def test_executors_work_where_the_packed_python_is_the_only_one(
+@pytest.mark.cluster
+def test_an_executor_works_where_the_packed_python_is_the_only_one(
     packed_environment: Path, tones: Path, tmp_path: Path
 ) -> None:
-    """The workers see neither this interpreter, nor its packages, nor this repository."""
+    """The worker sees neither this interpreter, nor its packages, nor this repository."""
     hidden = {Path(sys.prefix), Path(sys.base_prefix), Path(hybridspeech.__file__).parents[1]}
     local = hs.preprocess(tones, tmp_path / "local", engine="local")
-    with standalone_cluster(tmp_path, hidden=sorted(hidden)) as master:
+    with standalone_cluster(tmp_path, num_workers=1, hidden=sorted(hidden, reverse=True)) as master:
         config = EngineConfig(master=master, environment=str(packed_environment))
         packed = hs.preprocess(tones, tmp_path / "packed", engine="spark", engine_config=config)
         with pytest.raises(EngineError, match="Python"):

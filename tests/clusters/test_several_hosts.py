@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,16 @@ from typing import Any
 
 import psutil
 import pytest
-from support.cluster_hosts import SECRET, WORKERS, ClusterHosts, cluster_hosts
+from support.cluster_hosts import MASTER, SECRET, WORKERS, ClusterHosts, cluster_hosts
 from support.ray_hosts import TOKEN, start_ray
+from support.small_trainings import SMALL as FEATURES
 from support.small_trainings import Attacked, curve
 
+from hybridspeech.clusters.java import LIGHT_JVM
+from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
+from hybridspeech.patches.raydp_datasets import JAVA_OPTIONS
+from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.storage.objects import list_files
 
@@ -117,8 +124,9 @@ def test_doctor_names_the_host_without_the_storage(cluster: ClusterHosts) -> Non
 
 @pytest.fixture(scope="module")
 def ray_address(cluster: ClusterHosts) -> str:
-    """Start Ray on hosts 0 and 1."""
-    return start_ray(cluster.hosts, {**cluster.variables, **TOKEN}, cpus=2)
+    """Start Ray on hosts 0 and 1, with what the JVMs of RayDP need."""
+    spark = {"JDK_JAVA_OPTIONS": f"{LIGHT_JVM} {JAVA_OPTIONS}", "_SPARK_AUTH_SECRET": SECRET}
+    return start_ray(cluster.hosts, {**cluster.variables, **TOKEN, **spark}, cpus=2)
 
 
 @pytest.mark.cluster
@@ -132,3 +140,51 @@ def test_ranks_of_ray_on_two_hosts_train_into_a_run_on_the_store(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     check_training(cluster, run, json.loads(done.stdout), of_two_workers, {"host0", "host1"})
+
+
+@pytest.mark.cluster
+def test_spark_on_a_joined_ray_makes_the_shards_of_one_process(
+    cluster: ClusterHosts, ray_address: str, shards: dict[str, Any]
+) -> None:
+    done = cluster.hybridspeech(
+        *("preprocess", f"{cluster.bucket}/clips", f"{cluster.bucket}/shards-raydp", *SMALL, "--engine", "raydp"),
+        *("--ray-address", ray_address, "--executor-memory", "512m", "--num-executors", "2", "--json"),
+        **TOKEN,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["digest"] == shards["digest"]
+
+
+@pytest.mark.cluster
+def test_run_on_a_joined_ray_gives_the_curve_of_train(
+    cluster: ClusterHosts, ray_address: str, shards: dict[str, Any], of_two_workers: TrainResult
+) -> None:
+    run = f"{cluster.bucket}/run-without-shards"
+    done = cluster.hybridspeech(
+        *("run", f"{cluster.bucket}/clips", run, *SMALL, "--backend", "ray", "--ray-address", ray_address),
+        *TRAINING,
+        **TOKEN,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert curve(replace(of_two_workers, history=tuple(json.loads(done.stdout)["history"]))) == curve(of_two_workers)
+
+
+@pytest.mark.cluster
+def test_a_host_that_is_powered_off_during_its_task_does_not_change_the_shards(
+    cluster: ClusterHosts, shards: dict[str, Any], tones: Path, tmp_path: Path
+) -> None:
+    """The last test of this cluster: one of its hosts is gone afterwards."""
+    undisturbed = preprocess(
+        tones, tmp_path / "local", features=FEATURES, shards=ShardConfig(num_shards=4), engine="local"
+    )
+    before = cluster.executors(WORKERS[1])
+    options = (*SMALL, "--shards", "4", "--master", cluster.master, "--executor-memory", "512m", "--json")
+    command = ["preprocess", f"{cluster.bucket}/clips", f"{cluster.bucket}/shards-of-one-host", *options]
+    log = cluster.hosts.shared / "preprocess.log"
+    job = cluster.hosts.start(MASTER, [sys.executable, "-m", "hybridspeech", *command], cluster.variables, log)
+    while not any("Running task" in log.read_text() for log in cluster.executors(WORKERS[1]) - before):
+        assert job.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)
+    cluster.hosts.kill(WORKERS[1])
+    assert job.wait(240) == 0, log.read_text()[-3000:]
+    assert json.loads(log.read_text().splitlines()[-1])["digest"] == undisturbed.digest

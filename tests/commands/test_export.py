@@ -69,6 +69,7 @@ def raw_samples(path: Path) -> np.ndarray:
     return np.pad(samples, (0, 16_000 - samples.size))
 
 
+@pytest.mark.slow
 @every_format
 @pytest.mark.parametrize("features", [FeatureConfig(), FeatureConfig(kind="logmel")], ids=["1025x50", "logmel"])
 def test_export_gives_the_probabilities_of_predict(

@@ -50,6 +50,7 @@ def labels_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str | None]]:
     return [(row["clip_id"], row["label"]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(
     "engine",

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -180,28 +175,6 @@ def test_a_resume_adds_new_clips(tones: Path, tmp_path: Path) -> None:
     shutil.copy(source / "low" / "00000001_nohash_0.wav", source / "low" / "00000001_nohash_1.wav")
     made = preprocess(source, tmp_path / "out", features=SMALL, engine="local", resume=True)
     assert made.num_clips == 121
-
-
-@pytest.mark.cluster
-def test_a_killed_job_can_be_resumed(tones: Path, tmp_path: Path, reference: tuple[Path, PreprocessResult]) -> None:
-    out = tmp_path / "out"
-    options = ["--features", "logmel", "--n-mels", "16", "--hop-length", "400", "--master", "local[2]", "--json"]
-    command = [sys.executable, "-m", "hybridspeech", "preprocess", str(tones), str(out), *options]
-    child = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("*.tfrecord")) and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True, timeout=120)
-    assert json.loads(done.stdout)["digest"] == reference[1].digest
-    assert files_of(out) == files_of(reference[0])
 
 
 def test_a_resume_under_other_settings_is_refused(tones: Path, tmp_path: Path) -> None:

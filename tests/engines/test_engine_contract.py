@@ -175,7 +175,7 @@ def test_workers_import_no_tensorflow_and_use_one_thread(engine: Engine) -> None
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("engine", ["spark-local", "spark-local-cluster", "raydp"], indirect=True)
+@pytest.mark.parametrize("engine", ["spark-local", "spark-standalone", "raydp"], indirect=True)
 def test_spark_workers_import_and_compile_before_the_fork(engine: Engine) -> None:
     """See `patches.pyspark_daemon`: each of these steps saves milliseconds per task."""
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from support.spark_standalone import listening_addresses
 
+from hybridspeech.clusters.spark_on_ray import SparkOnRaySettings, executor_advice
 from hybridspeech.config import EngineConfig
 from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
@@ -75,3 +76,24 @@ def test_an_active_spark_session_is_not_changed() -> None:
 def test_an_address_without_a_ray_is_refused_immediately() -> None:
     with pytest.raises(EngineError, match=r"no Ray answers at 127.0.0.1:1 .*--ray-address"):
         RayDPEngine(EngineConfig(ray_address="127.0.0.1:1")).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("authenticate", "is_started_here", "names_the_variable"),
+    [("true", False, True), ("true", True, False), ("false", False, False)],
+)
+def test_without_executors_the_variable_for_the_secret_of_spark_is_named(
+    authenticate: str, is_started_here: bool, names_the_variable: bool
+) -> None:
+    """Executors of RayDP take the secret from the environment of `ray start`."""
+    settings = SparkOnRaySettings(
+        num_executors=1,
+        executor_cores=1,
+        executor_memory="1g",
+        conf={},
+        is_started_here=is_started_here,
+        answer_timeout_s=60,
+        verbose=False,
+    )
+    advice = executor_advice({"spark.authenticate": authenticate}, settings)
+    assert ("_SPARK_AUTH_SECRET" in advice) is names_the_variable

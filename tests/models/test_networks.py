@@ -41,6 +41,7 @@ def test_networks_have_the_documented_number_of_parameters(
     assert model.count_params() == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_standardized_spectrograms_need_no_parameters_and_remove_level_and_range(name: str) -> None:
     sizes = {"name": name, "input_shape": LOGMEL, "num_labels": 5}

@@ -50,6 +50,7 @@ def test_dropout_drops_the_given_rate_and_keeps_the_mean(rate: float) -> None:
         assert np.abs(correlations).max() < 0.01
 
 
+@pytest.mark.slow
 def test_dropout_depends_on_seed_and_step() -> None:
     import tensorflow as tf
 

@@ -29,6 +29,7 @@ def check_elsewhere(storage: object, private: Path) -> str:
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_output_or_source_names_both_hosts(tones: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "other").mkdir()
@@ -45,6 +46,7 @@ def test_a_worker_that_does_not_see_output_or_source_names_both_hosts(tones: Pat
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_shard_that_the_driver_does_not_see_stops_the_commit(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 

@@ -64,6 +64,7 @@ def test_a_lock_whose_owner_died_on_this_machine_is_taken_over_without_waiting(s
     assert names(s3_url) == ["_lock-000002"]
 
 
+@pytest.mark.slow
 def test_a_lock_without_a_heartbeat_is_taken_over_by_one_job(s3_url: str) -> None:
     StoreLock(s3_url, QUICK).acquire()
     as_if_elsewhere(s3_url)

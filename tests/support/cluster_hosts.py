@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.clusters.java import find_java
+from hybridspeech.clusters.java import LIGHT_JVM, find_java
 from hybridspeech.clusters.spark_settings import find_spark
 from support.hosts import Hosts
 from support.s3_server import S3Server, start_on_host
@@ -74,6 +74,10 @@ class ClusterHosts:
     def log_of_worker(self, host: int) -> Path:
         return self.hosts.shared / f"worker-{host}.log"
 
+    def executors(self, host: int) -> set[Path]:
+        """Return the logs of the executors that a worker has started."""
+        return set(self.hosts.private_tmp(host).glob("work/app-*/*/stderr"))
+
     def upload(self, folder: Path, url: str) -> None:
         """Copy a folder of this machine to the store."""
         copy = self.hosts.shared / "copied"
@@ -114,6 +118,7 @@ def cluster_hosts() -> Iterator[ClusterHosts]:
             "SPARK_HOME": str(find_spark()),
             "SPARK_CONF_DIR": str(conf),
             "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": LIGHT_JVM,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         }
         store = start_on_host(hosts, STORE, variables)

@@ -14,7 +14,6 @@ CASES = {
     "local": ("local", EngineConfig()),
     "local-processes": ("local", EngineConfig(num_executors=2)),
     "spark-local": ("spark", EngineConfig(master="local[2]")),
-    "spark-local-cluster": ("spark", EngineConfig(master="local-cluster[2,1,1024]")),
     "spark-standalone": ("spark", EngineConfig(num_executors=2, executor_cores=1)),
     "raydp": ("raydp", EngineConfig(num_executors=2, executor_cores=1)),
 }

@@ -43,6 +43,10 @@ class Hosts:
         """IP address of a host."""
         return f"{NETWORK}.{host + 1}"
 
+    def private_tmp(self, host: int) -> Path:
+        """Return the folder of this machine that a host sees as /tmp."""
+        return self._folder / f"host{host}"
+
     def __enter__(self) -> Hosts:
         try:
             self.shared.mkdir(parents=True)
@@ -87,7 +91,7 @@ class Hosts:
             bridge,
             f"ip link add v{host} type veth peer name eth0 netns {pid}; ip link set v{host} master br0 up",
         )
-        private = self._folder / f"host{host}"
+        private = self.private_tmp(host)
         seen = private / self.shared.relative_to("/tmp")
         seen.mkdir(parents=True)
         (private / "hosts").write_text(

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from hybridspeech.clusters.addresses import LOOPBACK
+from hybridspeech.clusters.java import LIGHT_JVM
 from hybridspeech.clusters.spark_settings import find_spark, spark_environment
 from hybridspeech.processes.supervision import end_all, process_tree
 from support.own_folder import own_folder
@@ -52,7 +53,7 @@ def standalone_cluster(
 def _start(
     daemon: str, arguments: list[str], log: Path, prefix: Sequence[str] = (), hidden: Sequence[Path] = ()
 ) -> subprocess.Popen[bytes]:
-    variables = {**os.environ, **spark_environment(log.parent)}
+    variables = {**os.environ, **spark_environment(log.parent), "SPARK_DAEMON_JAVA_OPTS": LIGHT_JVM}
     command = [*prefix, str(find_spark() / "bin" / "spark-class"), daemon, *arguments]
     if hidden:
         variables.pop("PYTHONPATH", None)
