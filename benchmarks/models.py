@@ -20,10 +20,10 @@ This page is written by `python -m benchmarks run -k accuracy{data}`; do not edi
 (`hybridspeech/training/recipes.py`, the default of `hybridspeech train`), once per seed, on one worker with all cores.
 `cnn-report` is the network of the 2020 report with the report's settings (`--recipe report`), `cnn-stft` the same network
 with its recipe on the same shards, and `cnn-waveform` the same network and recipe on waveform shards (`--features stft`),
-where training changes the sound too. Each is measured on the testing split, whose speakers are not in the other splits. The
-spread is the minimum and the maximum over the seeds: the effect of chance in training. The 95 % interval is that of the
-median seed: the effect of the choice of the test speakers. Time is that of the whole training, from the call to the
-model.
+where training changes the sound too. `dscnn-causal` is `dscnn` with `--causal`, for streams. Each is measured on the testing
+split, whose speakers are not in the other splits. The spread is the minimum and the maximum over the seeds: the effect of
+chance in training. The 95 % interval is that of the median seed: the effect of the choice of the test speakers. Time is that
+of the whole training, from the call to the model.
 
 """
 _PUBLISHED = """
@@ -52,6 +52,7 @@ synthetic voices. All are measured on the testing split of the real clips; neith
 training. The recordings are drawn from the training split, no speaker twice for a word; each seed has its own voices and
 recordings, and the 95 % interval is that of the seed with the median accuracy after fine-tuning.
 """
+SAMPLE_RATE_HZ = 16_000
 _COLUMNS = (
     "network",
     "shards",
@@ -115,6 +116,8 @@ def _lines(case: CaseResult, results: Results) -> Iterator[str]:
         shards, features = setup.shards.removesuffix("-shards"), setup.settings["network"]["features"]
         yield f"| {peer.name} | {shards} | {features} | {' | '.join(cells)} |"
     yield from _exports(measured)
+    yield from _streams(measured)
+    yield from _micro(measured)
     yield from _noise(measured)
     machine = results.machine
     yield (
@@ -178,11 +181,58 @@ def _exports(peers: Sequence[PeerResult]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|"
     for peer in peers:
         for form, made in _median(peer).get("exports", {}).items():
+            if form.endswith(("-streaming", "-micro")):
+                continue
             if "refused" in made:
                 yield f"| {peer.name} | {form} | refused: {made['refused'].replace('|', '/')} | | |"
             else:
                 size, latency = f"{made['num_bytes'] / 1e6:.2f} MB", f"{made['latency_ms']:.1f} ms"
                 yield f"| {peer.name} | {form} | {100 * made['accuracy']:.1f} % | {size} | {latency} |"
+
+
+def _streams(peers: Sequence[PeerResult]) -> Iterator[str]:
+    """Yield what a second of a stream costs: with a streaming export, and with one that takes a second for each step."""
+    exports = {peer.name: _median(peer).get("exports", {}) for peer in peers}
+    streaming = {name: each for name, each in exports.items() if "latency_ms" in each.get("tflite-streaming", {})}
+    if not streaming:
+        return
+    yield "\n## Streams\n"
+    yield (
+        "Time per second of sound on one core, with a result after each step. The other formats compute the last second again "
+        "for each step. Accuracy is that after a testing clip, from an empty state.\n"
+    )
+    yield "| network | format | step | accuracy | time per second of sound |"
+    yield "|---|---|---:|---:|---:|"
+    for name, made in streaming.items():
+        samples = made["tflite-streaming"]["input_shape"][1]
+        for form in ("savedmodel-streaming", "tflite-streaming", "savedmodel", "tflite"):
+            steps_per_clip = SAMPLE_RATE_HZ // samples if form.endswith("-streaming") else 1
+            cost_ms = made[form]["latency_ms"] / steps_per_clip * SAMPLE_RATE_HZ / samples
+            step, accuracy = f"{1000 * samples / SAMPLE_RATE_HZ:.0f} ms", f"{100 * made[form]['accuracy']:.1f} %"
+            yield f"| {name} | {form} | {step} | {accuracy} | {cost_ms:.1f} ms |"
+
+
+def _micro(peers: Sequence[PeerResult]) -> Iterator[str]:
+    """Yield the table of the exports for microcontrollers."""
+    exports = {peer.name: _median(peer).get("exports", {}) for peer in peers}
+    micro = {name: each for name, each in exports.items() if "tflite-micro" in each}
+    if not micro:
+        return
+    yield "\n## Microcontrollers\n"
+    yield (
+        "`tflite-micro`: features in fixed point, and the network in the interpreter of TensorFlow Lite for Microcontrollers, "
+        "on this machine. Its outputs equal those of TFLite's reference kernels to the bit. The tensor arena is that of a "
+        "64-bit host.\n"
+    )
+    yield "| network | accuracy | accuracy of `tflite` | model | tensor arena |"
+    yield "|---|---:|---:|---:|---:|"
+    for name, made in micro.items():
+        found, single = made["tflite-micro"], f"{100 * made['tflite']['accuracy']:.1f} %"
+        if "refused" in found:
+            yield f"| {name} | refused: {found['refused'].replace('|', '/')} | {single} | | |"
+        else:
+            sizes = f"{found['num_bytes'] / 1000:.0f} kB | {found['arena_bytes'] / 1000:.0f} kB"
+            yield f"| {name} | {100 * found['accuracy']:.1f} % | {single} | {sizes} |"
 
 
 def _noise(peers: Sequence[PeerResult]) -> Iterator[str]:

@@ -34,9 +34,15 @@ def _reader(name: str, *needs: str, **options: Any) -> Peer:
 
 
 def _network(
-    features: str, model: str, width: float | None = None, *, recipe: str = "default", shards: str = "waveform"
+    features: str,
+    model: str,
+    width: float | None = None,
+    *,
+    recipe: str = "default",
+    shards: str = "waveform",
+    causal: bool = False,
 ) -> Peer:
-    network = {"features": features, "model": model, "width": width, "recipe": recipe}
+    network = {"features": features, "model": model, "width": width, "recipe": recipe, "causal": causal}
     return Peer({"network": network}, ("tensorflow", "tf_keras"), shards=f"{shards}-shards")
 
 
@@ -373,6 +379,7 @@ CASES: Mapping[str, Case] = {
             "cnn-stft": _network("stft", "cnn", shards="stft"),
             "cnn-waveform": _network("stft", "cnn"),
             "dscnn": _network("logmel", "dscnn"),
+            "dscnn-causal": _network("logmel", "dscnn", causal=True),
             "dscnn-1.5": _network("logmel", "dscnn", width=1.5),
             "bcresnet-2": _network("logmel", "bcresnet", width=2.0),
             "bcresnet": _network("logmel", "bcresnet"),

@@ -37,6 +37,7 @@ HOMES = {
     "raydp": {"clusters", "engines", "backends", "feeds"},
     "tf2onnx": {"models"},
     "onnxruntime": {"models"},
+    "tflite_micro": {"models"},
     "tensorflowonspark": {"backends", "feeds"},
     "librosa": {"features", "evaluation"},
     "numba": {"features"},

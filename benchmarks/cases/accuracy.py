@@ -21,6 +21,12 @@ from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.trained_model import load_model
 
 EXPORTS = {"savedmodel": "savedmodel", "tflite": "model.tflite", "tflite-int8": "int8.tflite"}
+CAUSAL_EXPORTS = {
+    "savedmodel-streaming": "stream",
+    "tflite-streaming": "stream.tflite",
+    "tflite-micro": "micro",
+}
+"""Further exports of a causal network."""
 
 
 def measure(
@@ -37,11 +43,13 @@ def measure(
     Parameters
     ----------
     source : waveform shards, for the evaluation
-    network : `features`, `model`, `width` and `recipe` of the network
+    network : `features`, `model`, `width`, `recipe` and `causal` of the network
     shards : shards that are trained on
     epochs : number of epochs; None: that of the recipe
     """
-    model: dict[str, Any] = {"name": network["model"], "width": network["width"]}
+    model: dict[str, Any] = {name: network[key] for name, key in (("name", "model"), ("width", "width"))}
+    is_causal = network.get("causal", False)
+    forms = EXPORTS | (CAUSAL_EXPORTS if is_causal else {})
     settings: dict[str, Any] = {"epochs": epochs, "seed": seed}
     started = time.monotonic()
     run = scratch / "run"
@@ -49,7 +57,7 @@ def measure(
         shards,
         run,
         features=FeatureConfig(kind=network["features"]),
-        model=ModelConfig(**model),
+        model=ModelConfig(**model, causal=is_causal or None),
         fit=FitConfig(**settings),
         recipe=network["recipe"],
         backend="local",
@@ -73,14 +81,14 @@ def measure(
         "scaled_calibration_error": tested.ece,
         "temperature": tested.temperature,
         "noise": {f"{each.level:g}": each.accuracy for each in tested.robustness if each.disturbance == "noise"},
-        "exports": {format: _exported(run, source, format, scratch / name) for format, name in EXPORTS.items()},
+        "exports": {format: _exported(run, source, format, scratch / name) for format, name in forms.items()},
     }
     return Outcome(value=tested.accuracy, startup_s=result.startup_s, facts=facts)
 
 
 def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]:
     """Return accuracy, size and latency of the exported model, or the reason why the export is refused."""
-    calibrate = source if format == "tflite-int8" else None
+    calibrate = source if format in ("tflite-int8", "tflite-micro") else None
     try:
         made = export(run, out, format=format, calibrate=calibrate, measure=source)
     except RunError as error:
@@ -91,6 +99,8 @@ def _exported(run: Path, source: Path, format: str, out: Path) -> dict[str, Any]
         "num_bytes": made.num_bytes,
         "latency_ms": made.measured.latency_ms,
         "agreement": made.agreement,
+        "input_shape": made.input_shape,
+        "arena_bytes": made.arena_bytes,
     }
 
 

@@ -147,7 +147,7 @@ def _print_predictions(run: Path, files: list[Path], top_k: int, model: str | No
 
 
 ExportFormatName = Literal[
-    "savedmodel", "keras", "tflite", "tflite-int8", "onnx", "savedmodel-streaming", "tflite-streaming"
+    "savedmodel", "keras", "tflite", "tflite-int8", "onnx", "savedmodel-streaming", "tflite-streaming", "tflite-micro"
 ]
 
 
@@ -155,19 +155,20 @@ ExportFormatName = Literal[
 @with_settings(SETTINGS)
 def export_command(
     run: Run,
-    out: Annotated[Path, argument("OUT", "Folder (savedmodel) or file (keras, tflite, onnx) to create.")],
+    out: Annotated[Path, argument("OUT", "Folder (savedmodel, tflite-micro) or file (keras, tflite, onnx) to create.")],
     *,
     format: Annotated[
         ExportFormatName,
         option(
-            "Format: savedmodel, keras, tflite, tflite-int8 or onnx; for streams, savedmodel-streaming or tflite-streaming.",
+            "Format: savedmodel, keras, tflite, tflite-int8, onnx; for streams savedmodel-streaming, tflite-streaming; for "
+            "microcontrollers tflite-micro.",
             OUTPUT,
             metavar="FORMAT",
         ),
     ] = "savedmodel",
     calibrate: Annotated[
         Path | None,
-        option("Waveform shards whose training clips calibrate tflite-int8.", INPUT, metavar="SHARDS"),
+        option("Waveform shards whose training clips calibrate tflite-int8 and tflite-micro.", INPUT, metavar="SHARDS"),
     ] = None,
     measure: Annotated[
         Path | None,
@@ -205,6 +206,8 @@ def export_command(
     )
     if calibrate:
         print_text(f"same label as the run for {100 * result.agreement:.1f} % of the calibration clips")
+    if result.arena_bytes:
+        print_text(f"tensor arena {result.arena_bytes / 1000:.1f} kB; outputs equal those of TFLite")
     if result.measured:
         print_fields(
             {

@@ -191,7 +191,7 @@ SETTINGS: Settings = {
             default="cnn clip, else none",
         ),
         "causal": Setting(
-            "Use earlier frames only, in network and features, for the streaming formats of export (dscnn, bcresnet).",
+            "Use earlier frames only, in network and features (without top_db), for streaming exports (dscnn, bcresnet).",
             MODEL,
         ),
     },

@@ -1,9 +1,9 @@
 """The verb `export`: write a finished run as a model that takes raw audio and contains its labels.
 
-Every format but those for streams maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, mono, at the
-sample rate of the run, to `probabilities`, float32 [shape=(batch, num_labels)]. The model computes the features itself; the
-caller pads shorter clips with zeros at the end. `hybridspeech.models.export_formats` and `streaming_formats` describe the
-formats. Knows nothing of how the run was trained.
+Every format but those for streams and microcontrollers maps `waveform`, float32 [shape=(batch, num_samples)], full scale =
+1.0, mono, at the sample rate of the run, to `probabilities`, float32 [shape=(batch, num_labels)]. The model computes the
+features itself; the caller pads shorter clips with zeros at the end. `export_formats`, `streaming_formats` and `micro_format`
+of `hybridspeech.models` describe the formats. Knows nothing of how the run was trained.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ class ExportResult:
     """An exported model, and how it compares with the run.
 
     None in `input_shape` stands for any batch size. Before it is published, the model is compared with the run on its
-    calibration clips (tflite-int8) or on synthetic signals: `max_difference` is the largest difference of a probability,
-    `agreement` the share of clips with the same predicted label. `measured` is None unless clips to measure on were given.
+    calibration clips (tflite-int8, tflite-micro) or on synthetic signals: `max_difference` is the largest difference of a
+    probability, `agreement` the share of clips with the same predicted label. `measured` is None unless clips to measure on
+    were given.
+    Of a tflite-micro export, `num_bytes` is that of the network alone, and `arena_bytes` the size of the tensor arena.
     """
 
     path: str
@@ -65,11 +67,12 @@ class ExportResult:
     labels: tuple[str, ...]
     sample_rate_hz: int
     input_name: str
-    input_shape: tuple[int | None, int]
+    input_shape: tuple[int | None, ...]
     output_name: str
     max_difference: float
     agreement: float
     measured: Measured | None
+    arena_bytes: int | None = None
 
 
 def export(
@@ -90,9 +93,10 @@ def export(
     Parameters
     ----------
     run : run directory of a finished training; a local path or a URL, as `out`, `calibrate` and `measure`
-    out : folder (savedmodel) or file (*.keras, *.tflite, *.onnx) to write
-    format : savedmodel, keras, tflite, tflite-int8, onnx, savedmodel-streaming or tflite-streaming
-    calibrate : for tflite-int8, shards of waveforms; up to NUM_CALIBRATION of their training clips set the int8 ranges
+    out : folder (savedmodel, tflite-micro) or file (*.keras, *.tflite, *.onnx) to write
+    format : savedmodel, keras, tflite, tflite-int8, onnx, savedmodel-streaming, tflite-streaming or tflite-micro
+    calibrate : for tflite-int8 and tflite-micro, shards of waveforms; up to NUM_CALIBRATION of their training clips set the
+        ranges of int8
     measure : shards of waveforms; the exported model is measured on their testing clips
     card : Markdown file for a model card, with the accuracy of the last evaluation of the testing split
     data : source of the shards; if `download` wrote it, the model card states its licence and credit
@@ -153,7 +157,7 @@ def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Req
         with requires("train", "export"), _quiet(), native_errors_muted():
             written = staging / f"model{FORMATS[format].suffix}"
             with disk_errors_translated(target):
-                agreement, input_shape, classify = _write(directory, plan, format, waves, written)
+                agreement, settings, classify = _write(directory, plan, format, waves, written)
             if clips.measure:
                 message = f"measuring the export on split {MEASURED_SPLIT}"
                 request.on_progress(Progress(stage="measure", message=message))
@@ -164,15 +168,16 @@ def _export_local(run: str | Path, out: str | Path, clips: _Clips, request: _Req
     result = ExportResult(
         path=str(target),
         format=format,
-        num_bytes=size_of(target),
+        num_bytes=settings.get("model_bytes") or size_of(target),
         labels=plan.labels,
         sample_rate_hz=plan.features.sample_rate_hz,
-        input_name=INPUT_NAME,
-        input_shape=input_shape,
+        input_name=settings.get("input", INPUT_NAME),
+        input_shape=tuple(settings.get("input_shape", (None, plan.features.num_samples))),
         output_name=OUTPUT_NAME,
         max_difference=agreement.max_difference,
         agreement=agreement.share,
         measured=measured,
+        arena_bytes=settings.get("arena_bytes"),
     )
     if request.card:
         write_model_card(Path(request.card), _model_card(result, plan, *facts))
@@ -207,9 +212,9 @@ def _export_urls(run: str | Path, out: str | Path, clips: _Clips, request: _Requ
 
 
 def _names_below(folder: Path) -> list[str]:
-    """Files of a SavedModel; the one that makes it loadable comes last."""
+    """Files of an exported folder; the one that makes it loadable comes last."""
     names = [stat.name for stat in list_files(str(folder))]
-    return sorted(names, key=lambda name: name == "saved_model.pb")
+    return sorted(names, key=lambda name: name in {format.main_file for format in FORMATS.values()})
 
 
 def _model_card(result: ExportResult, plan: TrainPlan, metrics: dict[str, Any], facts: dict[str, Any]) -> ModelCard:
@@ -235,11 +240,13 @@ def _calibration_waves(plan: TrainPlan, run: Path, format: str, shards: str | Pa
     """Read the calibration clips, float32 [shape=(num_clips, num_samples)]; none for a format without calibration."""
     if not FORMATS[format].is_quantized:
         if shards:
-            raise ConfigError(f"calibration clips were given for format {format!r}; only tflite-int8 uses them")
+            raise ConfigError(
+                f"calibration clips were given for format {format!r}; only tflite-int8 and tflite-micro use them"
+            )
         return np.zeros((0, plan.features.num_samples), np.float32)
     if not shards:
         raise ConfigError(
-            "tflite-int8 needs clips to calibrate on; give shards of waveforms (preprocess --features waveform) with "
+            f"{format} needs clips to calibrate on; give shards of waveforms (preprocess --features waveform) with "
             "--calibrate SHARDS"
         )
     index = ShardIndex.load(shards)
@@ -259,8 +266,8 @@ def _measured_index(plan: TrainPlan, run: Path, shards: str | Path | None) -> Sh
 
 def _write(
     run: RunDirectory, plan: TrainPlan, format: str, waves: np.ndarray, path: Path
-) -> tuple[Agreement, tuple[int | None, int], Classify]:
-    """Write a format and compare it with the run; the results are the agreement, the shape of the input, and the model.
+) -> tuple[Agreement, dict[str, Any], Classify]:
+    """Write a format and compare it with the run; the results are the agreement, the settings of the format, and the model.
 
     Raises
     ------
@@ -270,11 +277,11 @@ def _write(
 
     chosen = FORMATS[format]
     source = ExportSource(model=load_model(run, plan), features=plan.features, labels=plan.labels, waves=waves)
-    chosen.write(source, path)
+    settings = chosen.write(source, path) or {}
     classify = chosen.read(path)
     agreement = compare(source, classify)
     check_agreement(agreement, format, chosen.is_quantized, run.path, len(waves))
-    return agreement, chosen.input_shape(source), classify
+    return agreement, settings, classify
 
 
 def _measured(classify: Classify, shards: str | Path | None, index: ShardIndex | None) -> Measured | None:

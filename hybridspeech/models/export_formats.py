@@ -8,8 +8,9 @@
 | tflite-int8 | tflite; the network computes in int8, the features in float32 | the same | the same |
 | onnx | a file of ONNX operations | in its metadata | `onnxruntime.InferenceSession` |
 | savedmodel-streaming, tflite-streaming | see `streaming_formats` | as above | as above |
+| tflite-micro | a folder, see `micro_format` | in the folder | TFLM's interpreter |
 
-Every format but those for streams maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to
+Every format but the last three maps `waveform`, float32 [shape=(batch, num_samples)], full scale = 1.0, to
 `probabilities`, float32 [shape=(batch, num_labels)], by the signature `serving_default` (keras, onnx: by the model itself).
 `labels.txt` has one label per line; `deployment.json` has the labels, the sample rate, the number of samples, and the names
 of input and output. None needs this package. A TFLite file starts with a batch of 1; its signature runner accepts any batch
@@ -35,6 +36,7 @@ from hybridspeech.models.export_source import (
     append_assets,
 )
 from hybridspeech.models.frontend import FRONT_END_NAME, INPUT_NAME, Precision, Transform, front_end, transform_for
+from hybridspeech.models.micro_format import TFLITE_NAME, read_tflite_micro, write_tflite_micro
 from hybridspeech.models.quantization import to_int8
 from hybridspeech.models.streaming_formats import (
     read_savedmodel_streaming,
@@ -202,4 +204,5 @@ FORMATS = {
     "onnx": ExportFormat(".onnx", _write_onnx, _read_onnx),
     "savedmodel-streaming": ExportFormat("", write_savedmodel_streaming, read_savedmodel_streaming, is_streaming=True),
     "tflite-streaming": ExportFormat(".tflite", write_tflite_streaming, read_tflite_streaming, is_streaming=True),
+    "tflite-micro": ExportFormat("", write_tflite_micro, read_tflite_micro, is_quantized=True, main_file=TFLITE_NAME),
 }

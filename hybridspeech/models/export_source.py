@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.config import FeatureConfig
+from hybridspeech.errors import ConfigError
 from hybridspeech.models.frontend import INPUT_NAME
-from hybridspeech.models.streaming import StreamingNetwork
 
 if TYPE_CHECKING:
     import tf_keras
@@ -51,26 +51,42 @@ class ExportSource:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """How a format is written and read. `suffix` is that of the file, '' for a folder.
+    """How a format is written and read.
 
-    The predictions of a format that `is_quantized` are close to those of the run, not equal within rounding. One that
-    `is_streaming` takes the next samples of a stream.
+    Parameters
+    ----------
+    suffix : of the file; '' for a folder
+    write : writes the model; returns its own settings in deployment.json, if it has any
+    is_quantized : predictions are close to those of the run, not equal within rounding; calibration clips are needed
+    is_streaming : the input is the next samples of a stream
+    main_file : name of a file that the folder has
     """
 
     suffix: str
-    write: Callable[[ExportSource, Path], None]
+    write: Callable[[ExportSource, Path], dict[str, Any] | None]
     read: Callable[[Path], Classify]
     is_quantized: bool = False
     is_streaming: bool = False
+    main_file: str = "saved_model.pb"
 
-    def input_shape(self, source: ExportSource) -> tuple[int | None, int]:
-        """Return (batch size, number of samples) of the input; None: any batch size."""
-        if not self.is_streaming:
-            return (None, source.features.num_samples)
-        return (
-            None if not self.suffix else 1,
-            StreamingNetwork(source.model).frames_per_step * source.features.hop_length,
-        )
+
+def read_deployment(path: Path) -> dict[str, Any]:
+    """Return the content of deployment.json in an export: a folder, or a file with a zip archive at its end.
+
+    Raises
+    ------
+    ConfigError: there is none, or it is damaged.
+    """
+    try:
+        if path.is_dir():
+            folder = path / "assets" if (path / "assets").is_dir() else path
+            text = (folder / DEPLOYMENT_NAME).read_text(encoding="utf-8")
+        else:
+            text = zipfile.ZipFile(path).read(DEPLOYMENT_NAME).decode()
+        deployment: dict[str, Any] = json.loads(text)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path}: is not an exported model ({error}); expected an export of hybridspeech") from error
+    return deployment
 
 
 def append_assets(path: Path, assets: dict[str, str]) -> None:

@@ -25,7 +25,7 @@ def check_target(target: Path, format: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExistsError(f"{target}: exists already; choose another name, or add --overwrite")
-    ours = target.is_file() if suffix else (target / "saved_model.pb").is_file()
+    ours = target.is_file() if suffix else (target / FORMATS[format].main_file).is_file()
     if not ours:
         raise ConfigError(f"{target}: is not a {format} export, so it is not overwritten; choose another name")
 
@@ -35,7 +35,7 @@ def check_url(url: str, format: str, overwrite: bool) -> None:
     existing = [url] if is_file(url) else list_names(url)
     if existing and not overwrite:
         raise OutputExistsError(f"{url}: exists already; choose another name, or add --overwrite")
-    if existing and existing != [url] and "saved_model.pb" not in existing:
+    if existing and existing != [url] and FORMATS[format].main_file not in existing:
         raise ConfigError(f"{url}: is not a {format} export, so it is not overwritten; choose another name")
 
 

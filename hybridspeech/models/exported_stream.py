@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 
 from hybridspeech.errors import ConfigError
 from hybridspeech.models.build import import_tensorflow
-from hybridspeech.models.export_source import DEPLOYMENT_NAME, OUTPUT_NAME, SIGNATURE
+from hybridspeech.models.export_source import OUTPUT_NAME, SIGNATURE, read_deployment
 from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.registry import requires
 
@@ -38,7 +36,11 @@ class ExportedStream:
     """
 
     def __init__(self, path: str | Path) -> None:
-        deployment = _deployment(Path(path))
+        deployment = read_deployment(Path(path))
+        if "hop_samples" not in deployment:
+            raise ConfigError(
+                f"{path}: takes whole clips; export with --format savedmodel-streaming or tflite-streaming"
+            )
         self.labels: tuple[str, ...] = tuple(deployment["labels"])
         self.sample_rate_hz: int = deployment["sample_rate_hz"]
         self.hop_samples: int = deployment["hop_samples"]
@@ -77,20 +79,6 @@ class ExportedStream:
             made = self._step(**{INPUT_NAME: step, STATE_NAME: self._state})
             answers[number], self._state = made[OUTPUT_NAME][0], made[NEXT_STATE_NAME]
         return answers
-
-
-def _deployment(path: Path) -> dict[str, Any]:
-    try:
-        if path.is_dir():
-            text = (path / "assets" / DEPLOYMENT_NAME).read_text(encoding="utf-8")
-        else:
-            text = zipfile.ZipFile(path).read(DEPLOYMENT_NAME).decode()
-        deployment: dict[str, Any] = json.loads(text)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: is not an exported model ({error}); expected a streaming export") from error
-    if "hop_samples" not in deployment:
-        raise ConfigError(f"{path}: takes whole clips; export with --format savedmodel-streaming or tflite-streaming")
-    return deployment
 
 
 def _step_of(path: Path) -> Callable[..., dict[str, Any]]:

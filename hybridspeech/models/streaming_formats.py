@@ -70,7 +70,7 @@ class _Classifier:
         }
 
 
-def write_savedmodel_streaming(source: ExportSource, path: Path) -> None:
+def write_savedmodel_streaming(source: ExportSource, path: Path) -> dict[str, Any]:
     """Write a folder; its Fourier transform is in double precision."""
     import tensorflow as tf
 
@@ -99,9 +99,10 @@ def write_savedmodel_streaming(source: ExportSource, path: Path) -> None:
     module.metadata = tf.function(metadata, input_signature=[])
     signatures = {SIGNATURE: module.step, METADATA_SIGNATURE: module.metadata}
     tf.saved_model.save(module, str(path), signatures=signatures)
+    return {**classifier.settings, "input_shape": [None, hop]}
 
 
-def write_tflite_streaming(source: ExportSource, path: Path) -> None:
+def write_tflite_streaming(source: ExportSource, path: Path) -> dict[str, Any]:
     """Write a file of builtin operations for one stream."""
     import tensorflow as tf
 
@@ -116,6 +117,7 @@ def write_tflite_streaming(source: ExportSource, path: Path) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     path.write_bytes(converter.convert())
     append_assets(path, source.assets(**classifier.settings))
+    return {**classifier.settings, "input_shape": [1, classifier.hop_samples]}
 
 
 def read_savedmodel_streaming(path: Path) -> Classify:

@@ -57,6 +57,24 @@ def test_exports_noise_and_calibration_are_those_of_the_median_seed(tmp_path: Pa
     assert "| dscnn | 90.0 % | 50.0 % | 0.050 | 0.020 |" in text
 
 
+def test_a_causal_network_has_its_cost_in_a_stream_and_on_a_microcontroller(tmp_path: Path) -> None:
+    made = {
+        **{form: {"accuracy": 0.93, "num_bytes": 1, "latency_ms": 1.0} for form in ("savedmodel", "tflite")},
+        **{
+            f"{form}-streaming": {"accuracy": 0.93, "num_bytes": 1, "latency_ms": 2.4, "input_shape": [1, 1280]}
+            for form in ("savedmodel", "tflite")
+        },
+        "tflite-micro": {"accuracy": 0.92, "num_bytes": 153_000, "latency_ms": 9.0, "arena_bytes": 176_560},
+    }
+    measured = results("accuracy", [peer("dscnn-causal", 0.93, facts={**FACTS, "exports": made})])
+    write_models(measured, tmp_path / "models.md")
+    text = (tmp_path / "models.md").read_text()
+    assert "| dscnn-causal | tflite-streaming | 80 ms | 93.0 % | 2.5 ms |" in text  # 12 steps of 80 ms in a clip
+    assert "| dscnn-causal | tflite | 80 ms | 93.0 % | 12.5 ms |" in text
+    assert "| dscnn-causal | 92.0 % | 93.0 % | 153 kB | 177 kB |" in text
+    assert "| dscnn-causal | tflite-micro |" not in text
+
+
 def test_the_page_of_some_words_says_how_the_published_tasks_are_run(tmp_path: Path) -> None:
     measured = results("accuracy", [peer("dscnn", 0.92, facts=FACTS)])
     write_models(replace(measured, task="words:yes,no"), tmp_path / "models.md")

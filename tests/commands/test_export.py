@@ -291,7 +291,7 @@ def test_unsuitable_calibration_shards_are_refused(trained: tuple[Path, Path], t
     run, shards = trained
     with pytest.raises(ConfigError, match=r"tflite-int8 needs clips to calibrate on; .* --calibrate SHARDS"):
         export(run, tmp_path / "x.tflite", format="tflite-int8")
-    with pytest.raises(ConfigError, match="only tflite-int8 uses them"):
+    with pytest.raises(ConfigError, match="only tflite-int8 and tflite-micro use them"):
         export(run, tmp_path / "x.tflite", format="tflite", calibrate=shards)
     spectrograms = tone_shards(tmp_path / "base", tones)
     with pytest.raises(ConfigError, match="holds stft spectrograms, and calibration needs the sound"):

@@ -61,11 +61,12 @@ def sound(seed: int, seconds: float) -> np.ndarray:
 
 
 @functools.cache
-def expected(run: Path, seed: int, seconds: float) -> np.ndarray:
-    """Probabilities of the network, applied once to the whole sound: float32 [shape=(num_steps, 4)].
+def whole_network(run: Path, seconds: float) -> tuple[FeatureExtractor, tf_keras.Model, tf_keras.Model, int]:
+    """The network of a run for a sound of this length, up to its pooling.
 
-    The features are those of preprocessing. The network is built for all frames of the sound; the mean of its last feature
-    maps is taken over those columns that a clip of a second has.
+    Returns
+    -------
+    its features, its layers before the pooling, the network for clips, and the number of columns that a clip has
     """
     directory = RunDirectory(run)
     plan = directory.require_finished()
@@ -73,11 +74,23 @@ def expected(run: Path, seed: int, seconds: float) -> np.ndarray:
     clip_network = load_model(directory, plan)
     network = build_model(replace(plan.model, input_shape=features.shape))
     network.set_weights(clip_network.get_weights())
-    spectrogram = FeatureExtractor(features)(sound(seed, seconds))[np.newaxis, ..., np.newaxis]
     pooling = next(layer for layer in network.layers if isinstance(layer, tf_keras.layers.GlobalAveragePooling2D))
-    columns = tf_keras.Model(network.input, pooling.input)(spectrogram, training=False).numpy()[0].mean(axis=0)
     num_columns = plan.features.num_frames // FRAMES_PER_STEP[plan.model.name]
-    kernel, bias = network.layers[-1].get_weights()
+    maps = tf_keras.Model(network.input, pooling.input)
+    return FeatureExtractor(features), maps, clip_network, num_columns
+
+
+@functools.cache
+def expected(run: Path, seed: int, seconds: float) -> np.ndarray:
+    """Probabilities of the network, applied once to the whole sound: float32 [shape=(num_steps, 4)].
+
+    The features are those of preprocessing. The network is built for all frames of the sound; the mean of its last feature
+    maps is taken over those columns that a clip of a second has.
+    """
+    extractor, maps, clip_network, num_columns = whole_network(run, seconds)
+    spectrogram = extractor(sound(seed, seconds))[np.newaxis, ..., np.newaxis]
+    columns = maps(spectrogram, training=False).numpy()[0].mean(axis=0)
+    kernel, bias = clip_network.layers[-1].get_weights()
     means = [columns[max(0, end - num_columns) : end].mean(axis=0) for end in range(1, len(columns) + 1)]
     logits = np.stack(means) @ kernel + bias
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

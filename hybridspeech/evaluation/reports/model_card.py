@@ -27,6 +27,7 @@ LIBRARIES = {
     "onnx": "onnx",
     "savedmodel-streaming": "tensorflow",
     "tflite-streaming": "tflite",
+    "tflite-micro": "tflite",
 }
 """Name of the library on model hubs, by export format."""
 UNKNOWN_LICENSE = "not known to hybridspeech; state it before you publish the model"
