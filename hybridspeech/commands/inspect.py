@@ -24,7 +24,7 @@ from hybridspeech.config import (
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.evaluation.audit.audit import Audit, audit_shards, check_waveforms
-from hybridspeech.evaluation.audit.findings import count_kinds, save_table
+from hybridspeech.evaluation.audit.findings import check_table_path, count_kinds, save_table
 from hybridspeech.evaluation.plots import plot_spectrograms
 from hybridspeech.evaluation.reports.audit_section import audit_sections
 from hybridspeech.evaluation.reports.clips import ClipSource
@@ -153,7 +153,8 @@ def inspect(
     Raises
     ------
     ShardError: the shards are unfinished or damaged. ConfigError: a file can not be written, or the shards can not be audited.
-    StorageError: a store fails. MissingExtraError: TensorFlow is not installed. WorkerError: a training failed.
+    OutputExistsError: `audit` exists. StorageError: a store fails. MissingExtraError: TensorFlow is not installed.
+    WorkerError: a training failed.
     """
     refuse_urls(plot=plot, report=report, audio=audio, audit=audit)
     folder = normalized(shards) if is_url(shards) else str(shards)
@@ -162,6 +163,7 @@ def inspect(
         raise ConfigError(f"num_plots is {num_plots}; expected 1 or more")
     if audit:
         check_waveforms(folder, index)
+        check_table_path(Path(audit))
     rejects = read_rejects(folder)
     result = InspectResult(
         shards=folder,

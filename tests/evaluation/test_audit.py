@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.config import EngineConfig, FeatureConfig
 from hybridspeech.engines import ENGINES
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, OutputExistsError
 from hybridspeech.evaluation.audit.audit import audit_shards
 from hybridspeech.evaluation.audit.duplicates import correlations, find_duplicates
 from hybridspeech.evaluation.audit.findings import AuditedClips, duplicate_findings, sound_findings
@@ -29,6 +30,8 @@ from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
+from hybridspeech.storage.copies import upload_files
+from hybridspeech.storage.objects import list_files
 
 WAVEFORM = FeatureConfig(kind="waveform")
 WORDS = ("no", "off", "on", "stop", "yes")
@@ -121,6 +124,24 @@ def test_processes_give_the_same_table(
 def test_spectrograms_can_not_be_audited(small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds logmel spectrograms.*preprocess with --features waveform"):
         inspect(small_shards, audit=tmp_path / "audit.csv")
+
+
+def test_a_table_with_decisions_is_not_replaced(planted: tuple[Path, list[Fault]], tmp_path: Path) -> None:
+    (tmp_path / "audit.csv").write_text("clip_id\n")
+    with pytest.raises(OutputExistsError, match="may have your decisions"):
+        inspect(planted[0], audit=tmp_path / "audit.csv")
+    with pytest.raises(ConfigError, match=r"audit\.csv is no folder that can be written"):
+        inspect(planted[0], audit=tmp_path / "audit.csv" / "new.csv")
+    assert (tmp_path / "audit.csv").read_text() == "clip_id\n"
+
+
+def test_shards_on_a_store_give_the_same_table(
+    planted: tuple[Path, list[Fault]], audited: Path, tmp_path: Path
+) -> None:
+    url = f"memory://audit/{uuid.uuid4().hex}"
+    upload_files(planted[0], [stat.name for stat in list_files(str(planted[0]))], url)
+    inspect(url, audit=tmp_path / "audit.csv", check_labels=False)
+    assert (tmp_path / "audit.csv").read_bytes() == (audited / "audit.csv").read_bytes()
 
 
 def word(seed: int, rate_hz: int = 16_000) -> np.ndarray:

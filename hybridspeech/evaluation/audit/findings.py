@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.config import SPLITS
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, OutputExistsError
 from hybridspeech.evaluation.audit.measurements import Measurements
 from hybridspeech.evaluation.audit.thresholds import (
     CUT_BELOW_LOUDEST_DB,
@@ -217,6 +218,20 @@ def count_kinds(findings: Sequence[Finding]) -> dict[str, int]:
     """Return the number of findings of each kind, in the order of KINDS, zeros included."""
     counts = Counter(finding.kind for finding in findings)
     return {kind: counts[kind] for kind in KINDS}
+
+
+def check_table_path(path: Path) -> None:
+    """Check, before minutes of work, that the table can be written, and that it replaces nothing.
+
+    Raises
+    ------
+    OutputExistsError: it exists. ConfigError: it can't be written.
+    """
+    if path.exists():
+        raise OutputExistsError(f"{path}: exists, and may have your decisions; choose another file, or remove it")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ConfigError(f"{path}: can't be written ({parent} is no folder that can be written); choose another place")
 
 
 def save_table(path: Path, clips: AuditedClips, findings: Sequence[Finding]) -> None:
