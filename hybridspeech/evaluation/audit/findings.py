@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -201,7 +202,7 @@ def doubt_findings(clips: AuditedClips, doubts: Iterable[tuple[int, int, float]]
             yield Finding(
                 place=place,
                 kind=DOUBT,
-                score=_score(doubt - MIN_DOUBT, 4),
+                score=1 - 0.5 * math.exp((MIN_DOUBT - doubt) / 2),
                 detail=f"more like {clips.names[label]} to a network that has not heard this speaker",
                 proposal=f"listen; if it is {clips.names[label]}, move the file there",
             )

@@ -75,7 +75,9 @@ def _shown(source: ClipSource, audit: Audit, found: Finding, examples: dict[int,
     card = _card(source, audit, found.place, examples, f"{found.detail} (score {found.score:.2f})", found.proposal)
     if found.other is None:
         return card
-    return element("div", card, _card(source, audit, found.other, examples, "kept, or listed itself"), class_="pair")
+    is_kept = not any(each.place == found.other and each.is_excluded for each in audit.findings)
+    twin = _card(source, audit, found.other, examples, "kept" if is_kept else "excluded too")
+    return element("div", card, twin, class_="pair")
 
 
 def _card(source: ClipSource, audit: Audit, place: int, examples: dict[int, Example], *lines: str) -> Html:
