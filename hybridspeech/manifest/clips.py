@@ -58,15 +58,23 @@ def part_of(clip_id: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (clip_id, 0)
 
 
-def file_of_segment(clip_id: str) -> str:
-    """Return the id of the recording that a segment is cut out of; the clip's own id for others."""
-    found = re.fullmatch(r"(.+)@\d+(?:\.\d+)?ms", clip_id, re.DOTALL)
-    return found[1] if found else clip_id
-
-
 def segment_suffix(start_s: float) -> str:
     """Return the ending of the id of a segment: its start in ms; '' for one that starts with its file."""
     return f"@{1000 * start_s:.4f}".rstrip("0").rstrip(".") + "ms" if start_s > 0 else ""
+
+
+def recording_of(clip_id: str, segment: tuple[float, float] | None) -> tuple[str, int]:
+    """Return the id of the recording of a clip, and the start of the clip in ms: in its segment, else in the recording.
+
+    Parameters
+    ----------
+    segment : start and duration of the segment that the clip is, or is a part of; None if it is none
+    """
+    base, start_ms = part_of(clip_id)
+    suffix = segment_suffix(segment[0]) if segment else ""
+    if suffix and not base.endswith(suffix):  # the segment itself
+        base, start_ms = clip_id, 0
+    return base.removesuffix(suffix), start_ms
 
 
 def copy_suffix(copy: int) -> str:

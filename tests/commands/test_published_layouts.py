@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,12 @@ from typer.testing import CliRunner
 
 from hybridspeech.cli import app
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
+from hybridspeech.commands.run import make_source
 from hybridspeech.config import FeatureConfig
 from hybridspeech.engines import Engine
+from hybridspeech.manifest.clips import recording_of
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.reader import Example, read_shard
 from hybridspeech.shards.rejects import Reject
@@ -95,6 +99,9 @@ def test_data_frames_have_the_digest_of_the_folder(
     columns = {"path": "file", "label": "word"}
     assert shards_of(frame, tmp_path / "pandas", columns=columns).digest == digest
     assert shards_of(pyarrow.table(frame), tmp_path / "arrow", columns=columns).digest == digest
+    config = ManifestConfig(columns=columns)
+    source = make_source(frame, FeatureConfig(kind="logmel"), config, ShardConfig(num_shards=1), 1, math.inf)
+    assert source.num_clips == sum(clip.split != "testing" for clip in read_manifest(words).clips)
 
 
 @pytest.mark.cluster
@@ -141,6 +148,32 @@ def test_segments_are_the_clips_that_they_hold(
         np.testing.assert_array_equal(found[segment].values, expected[clip].values)
     row = pyarrow.parquet.read_table(tmp_path / "segments" / "manifest.parquet").to_pylist()[1]
     assert (row["clip_id"], row["start_s"], row["duration_s"]) == ("day/one.flac@1002.5ms", 1.0025, 1.0)
+
+
+def test_a_long_segment_is_split_and_its_parts_are_found_in_the_recording(
+    recording: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    table, _ = recording
+    changed = table.with_name("long.csv")
+    lines = ["path,label,start,end", "day/one.flac,low,0,2.6", "day/one.flac,low,5.0125,7.5", "day/one.flac,low,9,10"]
+    changed.write_text("\n".join(lines))
+    shards_of(changed, tmp_path / "out", on_long="split", split="none")
+    found = examples(tmp_path / "out")
+    starts_ms = {
+        **{"day/one.flac": 0, "day/one.flac@1000ms": 1000, "day/one.flac@2000ms": 2000, "day/one.flac@9000ms": 9000},
+        **{f"day/one.flac@5012.5ms@{part}ms": 5012.5 + part for part in (0, 1000)},
+    }
+    starts_ms["day/one.flac@0ms"] = starts_ms.pop("day/one.flac")
+    assert found.keys() == starts_ms.keys()
+    samples = soundfile.read(table.parent / "day" / "one.flac", dtype="int16")[0]
+    for row in pyarrow.parquet.read_table(tmp_path / "out" / "manifest.parquet").to_pylist():
+        name, part_ms = recording_of(row["clip_id"], (row["start_s"], row["duration_s"]))
+        assert (name, 1000 * row["start_s"] + part_ms) == ("day/one.flac", starts_ms[row["clip_id"]])
+        first, size = (
+            round(16 * starts_ms[row["clip_id"]]),
+            min(16_000, round(16 * (1000 * row["duration_s"] - part_ms))),
+        )
+        np.testing.assert_array_equal(found[row["clip_id"]].values[:size], samples[first : first + size])
 
 
 @pytest.mark.parametrize("store", ["memory", pytest.param("s3", marks=pytest.mark.slow)])

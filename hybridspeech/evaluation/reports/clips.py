@@ -18,7 +18,7 @@ from hybridspeech.errors import AudioError
 from hybridspeech.evaluation.plots import spectrogram_png
 from hybridspeech.evaluation.reports.page import Html, element, image, joined
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.manifest.clips import file_of_segment, part_of
+from hybridspeech.manifest.clips import recording_of
 from hybridspeech.manifest.parquet import read_segment
 from hybridspeech.shards.index import MANIFEST_NAME, ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
@@ -74,14 +74,14 @@ def _player(source: ClipSource, example: Example) -> Html:
     elif source.audio is None:
         return _without_audio("the shards hold spectrograms; give the folder of the audio files to listen")
     else:
-        clip_id, start_ms = part_of(example.clip_id)
         segment = read_segment(source.shards / MANIFEST_NAME, example.clip_id)
-        path = source.audio / (file_of_segment(clip_id) if segment else clip_id)
+        recording, start_ms = recording_of(example.clip_id, segment)
+        path = source.audio / recording
         if not path.resolve().is_relative_to(source.audio.resolve()):
             return _without_audio("the name of the clip is outside the folder of the audio files")
         try:
             if segment:
-                wave_ = decode_segment(path, source.features, segment).wave
+                wave_ = decode_segment(path, source.features, segment, start_ms).wave
             else:
                 wave_ = decode_file(path, source.features, start_ms).wave
         except AudioError as error:

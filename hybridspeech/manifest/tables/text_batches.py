@@ -128,6 +128,8 @@ def _text_column(values: Sequence[Any] | None, count: int) -> Any:
     if values is None:
         return pyarrow.nulls(count, kind)
     try:
+        if not all(isinstance(value, str) for value in values):
+            values = [str(value) if type(value) is int else value for value in values]
         return pyarrow.array(values, kind)
     except (pyarrow.ArrowException, UnicodeEncodeError):
         return None
