@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hybridspeech.commands.download import download as download
     from hybridspeech.commands.evaluate import EvaluateResult as EvaluateResult
     from hybridspeech.commands.evaluate import evaluate as evaluate
+    from hybridspeech.commands.evaluate_stream import StreamResult as StreamResult
+    from hybridspeech.commands.evaluate_stream import evaluate_stream as evaluate_stream
     from hybridspeech.commands.export import ExportResult as ExportResult
     from hybridspeech.commands.export import export as export
     from hybridspeech.commands.inspect import InspectResult as InspectResult
@@ -116,6 +118,7 @@ _HOMES = {
     "ShardConfig": "shards.config",
     "ShardError": "errors",
     "StorageError": "errors",
+    "StreamResult": "commands.evaluate_stream",
     "SynthesizeResult": "commands.synthesize",
     "Thresholds": "detection.config",
     "TooManyRejectsError": "errors",
@@ -123,6 +126,7 @@ _HOMES = {
     "WorkerError": "errors",
     "demo": "commands.demo",
     "download": "commands.download",
+    "evaluate_stream": "commands.evaluate_stream",
     "evaluate": "commands.evaluate",
     "export": "commands.export",
     "inspect": "commands.inspect",

@@ -27,7 +27,7 @@ def demo_command(
     verbose: Annotated[bool, option("Show the logs of Spark, Ray and TensorFlow.", OUTPUT, "-v", "--verbose")] = False,
     json: Json = False,
 ) -> None:
-    """Synthesize speech, preprocess it, train on two workers, evaluate, export and predict."""
+    """Synthesize speech, preprocess it, train on two workers, evaluate, export, predict and listen."""
     from hybridspeech.commands.demo import demo
 
     with ProgressReporter() as report:
@@ -35,4 +35,5 @@ def demo_command(
     if json:
         return print_json(result)
     print_fields(result.facts())
-    return print_table(*result.table())
+    print_table(*result.table())
+    return print_table(*result.timeline())

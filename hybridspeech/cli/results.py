@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import CLUSTER, INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.options import CLUSTER, DETECTION, INPUT, OUTPUT, argument, option, with_settings
 from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Resume, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
 from hybridspeech.config import EngineConfig
+from hybridspeech.detection.config import DetectionConfig
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.storage.locations import parent_and_name
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
+    from hybridspeech.commands.evaluate_stream import StreamResult
     from hybridspeech.commands.predict_table import PredictTableResult
     from hybridspeech.evaluation.exported_model import Measured
     from hybridspeech.evaluation.file_predictions import Prediction
@@ -39,6 +41,22 @@ def evaluate_command(
             "Also measure the accuracy under background noise and time shifts (waveform shards).", INPUT, "--robustness"
         ),
     ] = False,
+    stream: Annotated[
+        bool,
+        option(
+            "Measure misses and false accepts per hour in continuous sound instead, and store a threshold for `listen` in "
+            "RUN (waveform shards with _unknown_).",
+            DETECTION,
+            "--stream",
+        ),
+    ] = False,
+    stream_hours: Annotated[float, option("Duration of the sound without target words, in hours.", DETECTION)] = 0.5,
+    snr_db: Annotated[float, option("Signal-to-noise ratio of the noisy sound, in dB.", DETECTION)] = 10.0,
+    target_fa_per_hour: Annotated[
+        float, option("Maximum number of false accepts per hour on the validation split.", DETECTION)
+    ] = 1.0,
+    stream_seed: Annotated[int, option("Seed of the continuous sound.", DETECTION)] = 0,
+    detection: DetectionConfig,
     report: Report = None,
     audio: Audio = None,
     model: CustomModel = None,
@@ -48,6 +66,23 @@ def evaluate_command(
 
     Writes the confusion matrix, predictions and plots to RUN/evaluation-SPLIT.
     """
+    if stream:
+        from hybridspeech.commands.evaluate_stream import evaluate_stream
+
+        with ProgressReporter() as progress:
+            streamed = evaluate_stream(
+                run,
+                shards,
+                hours=stream_hours,
+                snr_db=snr_db,
+                target_fa_per_hour=target_fa_per_hour,
+                seed=stream_seed,
+                detection=detection,
+                report=report,
+                model=model,
+                on_progress=progress,
+            )
+        return print_json(streamed) if json else _print_stream(streamed)
     from hybridspeech.commands.evaluate import evaluate
 
     with ProgressReporter() as progress:
@@ -264,6 +299,42 @@ def _print_evaluation(result: EvaluateResult) -> None:
                 for row in result.robustness
             ],
         )
+
+
+def _print_stream(result: StreamResult) -> None:
+    for text in result.warnings:
+        print_warning(text)
+    print_fields(
+        {
+            "threshold": f"{result.threshold:.3f}, stored in {result.run}: at most {result.target_fa_per_hour:g} false accepts "
+            "per hour on the validation split",
+            "sound": "; ".join(
+                f"{each.name}: {counted(each.num_words, 'word')} of {counted(each.num_speakers, 'speaker')}, "
+                f"{each.hours:.1f} h of {counted(each.num_other_clips, 'other clip')}, each used {each.repeats:.0f} times"
+                for each in result.conditions
+            ),
+            "area": "; ".join(f"{each.name}: {100 * each.area:.1f} % missed on average" for each in result.conditions),
+            "files": parent_and_name(result.metrics)[0],
+        }
+    )
+    rows = [
+        (
+            each.name,
+            name,
+            f"{point.threshold:.3f}",
+            f"{100 * point.miss_rate:.1f} %",
+            "{:.1f} to {:.1f} %".format(*(100 * value for value in point.miss_ci95)),
+            f"{point.false_accepts_per_hour:.2f}",
+            "{:.2f} to {:.2f}".format(*point.false_accepts_ci95),
+        )
+        for each in result.conditions
+        for name, point in (
+            ("chosen", each.chosen),
+            *((f"{rate:g}/h", point) for rate, point in zip((0.1, 0.5, 1, 10), each.at_rates, strict=True)),
+        )
+    ]
+    header = ("sound", "false accepts", "threshold", "missed", "95 % interval", "per hour", "95 % interval ")
+    print_table(header, rows)
 
 
 def _accuracy(result: EvaluateResult | Measured) -> str:

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import OnProgress, Progress, silent
+from hybridspeech.config import OnProgress, Progress, silent, to_json
 from hybridspeech.corpora.download_folder import DOWNLOAD_NAME
+from hybridspeech.detection.threshold_file import read_thresholds
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.evaluation.export_comparison import Agreement, check_agreement, compare
 from hybridspeech.evaluation.exported_model import Measured, measure
@@ -276,7 +277,14 @@ def _write(
     from hybridspeech.training.trained_model import load_model
 
     chosen = FORMATS[format]
-    source = ExportSource(model=load_model(run, plan), features=plan.features, labels=plan.labels, waves=waves)
+    stored = read_thresholds(run.thresholds_path)
+    source = ExportSource(
+        model=load_model(run, plan),
+        features=plan.features,
+        labels=plan.labels,
+        waves=waves,
+        thresholds={} if stored is None else to_json(stored),
+    )
     settings = chosen.write(source, path) or {}
     classify = chosen.read(path)
     agreement = compare(source, classify)

@@ -13,10 +13,13 @@ from hybridspeech.audio.streams import pipe_blocks, sound_blocks
 from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.listener import BATCH_SIZE, Event, Listener, hear
+from hybridspeech.detection.threshold_file import read_thresholds
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import find_audio_files
 from hybridspeech.evaluation.event_plots import plot_timeline
 from hybridspeech.evaluation.file_predictions import TrainedRun, check_finished, load_run
+from hybridspeech.storage.copies import fetched
+from hybridspeech.training.run_directory import RunDirectory
 
 PIPE = "-"
 """The source that stands for standard input."""
@@ -43,8 +46,8 @@ def listen(
     run : run directory of a finished training; a local path or a URL
     files : audio files of any length, and folders, as in `predict`; or "-" alone for standard input: mono PCM 16 samples
         (little endian), or a WAV stream of them. `load_listener` takes samples from any other source
-    thresholds : lowest scores of events; None: 0.8
-    detection : settings of windows and decoder; None: the defaults
+    thresholds : lowest scores of events; None: those that `evaluate_stream` has stored in the run, else 0.8
+    detection : settings of windows and decoder; None: those of the stored thresholds, else the defaults
     pipe_rate_hz : sample rate of standard input, unless it is a WAV stream
     plot : PNG file for a timeline of one file, which is written at the end
     model : "module:function" of a custom network, which is imported only if it is named here
@@ -70,11 +73,12 @@ def listen(
         raise ConfigError(
             f"{len(paths):,} files were given; a timeline shows one: give a single file, or leave out the plot"
         )
+    settings = settings_of(run, thresholds, detection)
     on_progress(Progress(stage="start", message="importing TensorFlow and loading the network"))
     heard = _Hearing(
         trained=load_run(run, model),
-        thresholds=thresholds or Thresholds(),
-        detection=detection or DetectionConfig(),
+        thresholds=settings[0],
+        detection=settings[1],
         pipe_rate_hz=pipe_rate_hz,
         plot=None if plot is None else Path(plot),
     )
@@ -93,9 +97,24 @@ def load_listener(
 
     `push` of the Listener takes the next samples, at the sample rate of the run, and returns the events that they end.
     """
-    return Listener(
-        load_run(run, model), thresholds or Thresholds(), detection or DetectionConfig(), file="", batch_size=1
-    )
+    return Listener(load_run(run, model), *settings_of(run, thresholds, detection), file="", batch_size=1)
+
+
+def settings_of(
+    run: str | Path, thresholds: Thresholds | None, detection: DetectionConfig | None
+) -> tuple[Thresholds, DetectionConfig]:
+    """Return what is given, else what is stored in the run, else the defaults.
+
+    Raises
+    ------
+    RunError: the stored thresholds can't be read.
+    """
+    place = RunDirectory("").thresholds_path
+    with fetched(run, place.as_posix()) as local_run:
+        stored = read_thresholds(local_run / place)
+    if stored is None:
+        return thresholds or Thresholds(), detection or DetectionConfig()
+    return thresholds or stored.thresholds, detection or stored.detection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hybridspeech.evaluation.plots import _figure, _plain, _save
@@ -39,4 +39,29 @@ def plot_timeline(events: Sequence[tuple[str, float, float, float]], duration_s:
     axes.set_ylim(-0.6, max(1, len(labels)) - 0.4)
     axes.set(xlabel=f"time [{unit}]", title=f"{_plain(title)}: {len(events):,} events")
     axes.grid(axis="x", linewidth=0.4)
+    _save(figure, path)
+
+
+def plot_det(curves: Mapping[str, Sequence[tuple[float, float]]], hours: float, path: Path) -> None:
+    """Plot miss rates against false accepts per hour (DET curve), one line per condition.
+
+    Parameters
+    ----------
+    curves : name of the condition to false accepts per hour and miss rate (0 to 1) at each threshold
+    hours : duration of the sound in which false accepts were counted; a count of 0 is drawn at half an event in this time
+
+    Raises
+    ------
+    ConfigError: the file can't be written.
+    """
+    figure = _figure(width=6, height=4.5)
+    axes = figure.subplots()
+    for name, points in curves.items():
+        rates = [max(rate, 0.5 / hours) for rate, _ in points]
+        axes.plot(rates, [100 * miss for _, miss in points], marker=".", linewidth=1, label=_plain(name))
+    axes.axvline(1, color="grey", linewidth=0.6)
+    axes.set_xscale("log")
+    axes.set(xlabel="false accepts per hour, all labels", ylabel="missed words [%]", ylim=(0, None))
+    axes.grid(linewidth=0.4)
+    axes.legend()
     _save(figure, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,16 @@ Classify = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSource:
-    """A network, its input features and its labels; `waves` are the calibration clips of an int8 format."""
+    """A network, its input features and its labels.
+
+    `waves` are the calibration clips of an int8 format; `thresholds` are those of `evaluate --stream`, in JSON form, or empty.
+    """
 
     model: tf_keras.Model
     features: FeatureConfig
     labels: tuple[str, ...]
     waves: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
 
     def assets(self, **more: Any) -> dict[str, str]:
         """Return the text files that every format contains, by name; `more` are further settings of deployment.json."""
@@ -41,6 +45,7 @@ class ExportSource:
             "num_samples": self.features.num_samples,
             "input": INPUT_NAME,
             "output": OUTPUT_NAME,
+            **({"listen": dict(self.thresholds)} if self.thresholds else {}),
             **more,
         }
         return {

@@ -92,6 +92,11 @@ class RunDirectory:
         return self.model_dir / "calibration.json"
 
     @property
+    def thresholds_path(self) -> Path:
+        """The thresholds of `listen`; missing until `evaluate --stream` has chosen some."""
+        return self.model_dir / "thresholds.json"
+
+    @property
     def status(self) -> WorkerStatus:
         """Messages between the ranks and the driver."""
         return WorkerStatus(self.workers_dir)

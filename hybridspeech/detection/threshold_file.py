@@ -1,0 +1,48 @@
+"""The thresholds that a run carries: RUN/model/thresholds.json. Knows nothing of how they were chosen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridspeech.config import from_json, to_json
+from hybridspeech.detection.config import DetectionConfig, Thresholds
+from hybridspeech.errors import ConfigError, RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredThresholds:
+    """Thresholds of a run, and the settings with which they were chosen.
+
+    Parameters
+    ----------
+    target_fa_per_hour : highest rate of false accepts on the sound that they were chosen on
+    hours : duration of this sound without target words, in hours
+    """
+
+    thresholds: Thresholds
+    detection: DetectionConfig
+    target_fa_per_hour: float
+    hours: float
+
+    def text(self) -> str:
+        """Return the content of the file."""
+        return json.dumps(to_json(self), indent=2) + "\n"
+
+
+def read_thresholds(path: Path) -> StoredThresholds | None:
+    """Read the thresholds of a run; None if none were chosen.
+
+    Raises
+    ------
+    RunError: the file is damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return from_json(StoredThresholds, content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+        raise RunError(f"{path}: can't be read ({error}); remove it, or run evaluate --stream again") from error
