@@ -69,6 +69,18 @@ def test_nemo_manifests_of_a_folder_are_the_splits(words: Path) -> None:
     assert rows_of(found) == rows_of(read_manifest(words, WORDS))
 
 
+def test_repeated_lines_of_a_balanced_nemo_manifest_are_left_out(words: Path) -> None:
+    path = write_nemo(words, clips_of(words))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[3], lines[7], lines[3]]))
+    found = read_manifest(path)
+    assert len(found.clips) == len(lines)
+    assert "3 of 63 rows left out: they repeat another row" in found.notes
+    path.write_text("\n".join([*lines, lines[3].replace('"no"', '"yes"')]))
+    with pytest.raises(ManifestError, match=r"is there twice \(line 4, line 61\)"):
+        read_manifest(path)
+
+
 @pytest.mark.parametrize("column", ["command", "label", "text"])
 def test_the_label_of_a_nemo_manifest_has_several_names(tmp_path: Path, column: str) -> None:
     tree(tmp_path, "a.wav", "b.wav")

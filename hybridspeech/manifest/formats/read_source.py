@@ -33,6 +33,7 @@ from hybridspeech.manifest.formats.table_format import (
 from hybridspeech.manifest.tables.data_frames import NAME, column_names, read_frame
 from hybridspeech.manifest.tables.first_rows import FirstRows, first_rows
 from hybridspeech.manifest.tables.read_table import READERS, Reader, checked_rows, read_tables
+from hybridspeech.manifest.tables.repeated_rows import without_repeated
 from hybridspeech.manifest.tables.source_rows import SourceRows
 from hybridspeech.manifest.tables.table_layout import TableLayout
 from hybridspeech.manifest.tables.text_batches import csv_batches
@@ -154,7 +155,7 @@ def read_in_memory(frame: Any, config: ManifestConfig, notes: list[str]) -> Sour
         rows = checked_rows(read_frame(frame, layout), NAME)
     except ValueError as error:
         raise ManifestError(f"{NAME}: {reason_of(error)}") from error
-    if kind != TABLE or config.columns:
+    if kind != TABLE or config.columns or rows.segment is not None:
         notes.append(f"read as {FORMATS[kind].title}: {_used(layout, names)}")
     notes += _left_out(rows)
     return rows
@@ -187,9 +188,11 @@ def _read_found(
     tab_separated = partial(csv_batches, delimiter="\t", has_quotes=False)
     readers: Mapping[str, Reader] = READERS if form.has_quotes else {**READERS, ".tsv": tab_separated}
     rows = read_tables(layouts, readers)
+    if kind == NEMO:  # its scripts balance the labels with repeated lines
+        rows = without_repeated(rows)
     if kind == AUDIO_FOLDER and not any(rows.split.used()):
         rows = replace(rows, split=path_splits(rows))
-    if kind != TABLE or config.columns:
+    if kind != TABLE or config.columns or rows.segment is not None:
         names = ", ".join(table.name for table in found)
         below = base.root.removeprefix(folder).strip("/")
         in_folder = f"; audio in {below}/" if below else ""
