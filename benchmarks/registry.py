@@ -50,6 +50,10 @@ def _fine_tuning(clips_per_word: int, recordings_per_word: int, epochs: Mapping[
     return {"clips_per_word": clips_per_word, "recordings_per_word": recordings_per_word, "epochs": epochs}
 
 
+def _stream(network: str, format: str) -> Peer:
+    return Peer({"network": network, "format": format}, ("tensorflow", "tf_keras"))
+
+
 def _trainer(backend: str, num_workers: int, *needs: str) -> Peer:
     return Peer({"backend": backend, "num_workers": num_workers}, ("tensorflow", "tf_keras", *needs))
 
@@ -410,6 +414,27 @@ CASES: Mapping[str, Case] = {
             )
         },
         seeded=True,
+    ),
+    "stream": Case(
+        title="A second of a stream",
+        about="CPU time per second of sound, in one thread, with a result after each step: 80 ms for `dscnn`, 20 ms for "
+        "`bcresnet`. `streaming` formats compute what is new; the others compute the last second again. The networks are "
+        "causal and untrained.",
+        target="benchmarks.cases.stream:measure",
+        unit="ms",
+        better="lower",
+        sizes=_sizes(
+            Size(16, repeats=1, timeout_s=120, settings={"seconds": 1.0}),
+            Size(60, repeats=3, settings={"seconds": 20.0}),
+            Size(600, repeats=5, settings={"seconds": 300.0}),
+        ),
+        peers={
+            f"{network}-{format}": _stream(network, format)
+            for network in ("dscnn", "bcresnet")
+            for format in ("tflite", "tflite-streaming", "savedmodel", "savedmodel-streaming")
+        },
+        baselines=("dscnn-tflite", "bcresnet-tflite"),
+        single_threaded=True,
     ),
     "handoff": Case(
         title="From clips to a trained network, with and without shards on disk",

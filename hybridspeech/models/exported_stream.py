@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.models.export_source import OUTPUT_NAME, SIGNATURE, read_deployment
 from hybridspeech.models.frontend import INPUT_NAME
@@ -67,9 +67,15 @@ class ExportedStream:
         Returns
         -------
         float32 [shape=(num_steps, num_labels)], probabilities after each step that became complete; maybe no step
+
+        Raises
+        ------
+        ConfigError: the samples have another type or shape. AudioError: a sample is not finite.
         """
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise ConfigError(f"samples are {samples.dtype} {samples.shape}; expected float32 with one dimension")
+        if not np.isfinite(samples).all():
+            raise AudioError("not-finite", "a sample is not finite; expected full scale 1.0")  # the state would keep it
         waiting = np.concatenate([self._waiting, samples.astype(np.float32)])
         num_steps = len(waiting) // self.hop_samples
         steps = waiting[: num_steps * self.hop_samples].reshape(num_steps, 1, self.hop_samples)

@@ -35,7 +35,7 @@ SLOW = [
 ]
 
 
-TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1"]
+TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1", "stream/dscnn-tflite-streaming"]
 """Cases that run in this process too."""
 LONG = [
     "finetune/dscnn",

@@ -17,7 +17,7 @@ from support.trained_runs import SMALL, causal_run, random_run
 
 from hybridspeech.commands.export import ExportResult, export
 from hybridspeech.commands.predict import predict
-from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.errors import AudioError, ConfigError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.models.build import build_model
 from hybridspeech.models.exported_stream import ExportedStream
@@ -183,3 +183,5 @@ def test_an_export_of_clips_is_no_stream(
         ExportedStream(tmp_path)
     with pytest.raises(ConfigError, match=r"samples are int16 \(8,\); expected float32"):
         exported["dscnn", "tflite-streaming"][1](np.zeros(8, np.int16))
+    with pytest.raises(AudioError, match="a sample is not finite"):
+        exported["dscnn", "tflite-streaming"][1](np.array([np.nan]))
