@@ -229,6 +229,7 @@ def test_columns_of_any_name_are_read_if_they_are_given(tmp_path: Path) -> None:
         ),
         ('{"audio_filepath": "a.wav", "label": "x", "offset": "soon"}\n', "line 1: offset is 'soon'; expected seconds"),
         ('{"audio_filepath": "a.wav", "label": ""}\n', "line 1: label is empty"),
+        (f'{{"audio_filepath": "{"a" * 300}.wav", "label": "x"}}\n', "a.wav does not exist"),
         ('{"audio_filepath": "a.wav", "text": ""}\n', "no rows to use .1 rows were left out: text is empty"),
         ('{"audio_filepath": "z.wav", "label": "x"}\n', "z.wav does not exist"),
         ('{"audio_filepath": "a.wav", "label": "x", "split": "holdout"}\n', "line 1: split is 'holdout'"),
