@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from hybridspeech.commands.inspect import inspect as inspect
     from hybridspeech.commands.listen import listen as listen
     from hybridspeech.commands.listen import load_listener as load_listener
+    from hybridspeech.commands.listen_table import ListenTableResult as ListenTableResult
+    from hybridspeech.commands.listen_table import listen_table as listen_table
     from hybridspeech.commands.predict import predict as predict
     from hybridspeech.commands.predict_table import PredictTableResult as PredictTableResult
     from hybridspeech.commands.predict_table import predict_table as predict_table
@@ -131,6 +133,8 @@ _HOMES = {
     "export": "commands.export",
     "inspect": "commands.inspect",
     "listen": "commands.listen",
+    "ListenTableResult": "commands.listen_table",
+    "listen_table": "commands.listen_table",
     "load_listener": "commands.listen",
     "predict": "commands.predict",
     "predict_table": "commands.predict_table",

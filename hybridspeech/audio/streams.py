@@ -58,6 +58,15 @@ def sound_blocks(path: str | Path, sample_rate_hz: int, first_sample: int = 0) -
         yield from _blocks_of(descriptor, sample_rate_hz, first_sample, str(path))
 
 
+def header_duration_s(path: str) -> float:
+    """Return the duration that the header of a local file declares, in seconds; 0 if libsndfile can't read it."""
+    try:
+        with opened_file(path) as descriptor, opened_sound(descriptor, path, _LONG_FORMATS) as sound:
+            return float(sound.frames / sound.samplerate)
+    except AudioError:
+        return 0.0
+
+
 def _download(location: str, path: Path) -> None:
     try:
         download(location, path)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import DETECTION, INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import CustomModel, Run
+from hybridspeech.cli.options import CLUSTER, DETECTION, INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import CustomModel, Overwrite, Resume, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
-from hybridspeech.cli.terminal import print_json, print_text
+from hybridspeech.cli.terminal import print_fields, print_json, print_text
+from hybridspeech.config import EngineConfig
 from hybridspeech.detection.config import DetectionConfig, Thresholds
-from hybridspeech.errors import ConfigError
+from hybridspeech.errors import ConfigError, counted
 
 if TYPE_CHECKING:
+    from hybridspeech.commands.listen_table import ListenTableResult
     from hybridspeech.detection.listener import Event
 
 
 @app.command("listen", cls=Command, short_help="Find words in continuous sound.")
-@with_settings(SETTINGS, common=("threshold", "json", "plot"))
+@with_settings(SETTINGS, common=("threshold", "json", "plot", "out", "engine", "master", "overwrite", "resume"))
 def listen_command(
     run: Run,
     files: Annotated[
@@ -44,12 +46,49 @@ def listen_command(
     input_rate: Annotated[int, option("Sample rate of standard input, in Hz.", INPUT)] = 16_000,
     model: CustomModel = None,
     plot: Annotated[Path | None, option("PNG file for a timeline of one file.", OUTPUT)] = None,
-    json: Annotated[bool, option("Print one line of JSON per event.", OUTPUT, "--json")] = False,
+    out: Annotated[
+        Path | None, option("Parquet file to create, with one row per event, instead of printing.", OUTPUT)
+    ] = None,
+    engine: Annotated[
+        Literal["local", "spark", "raydp"],
+        option("Engine that writes --out: this machine's processes, Spark, or Spark on Ray.", CLUSTER),
+    ] = "local",
+    engine_config: EngineConfig,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    json: Annotated[
+        bool, option("Print one line of JSON per event; with --out, its summary.", OUTPUT, "--json")
+    ] = False,
 ) -> None:
     """Find words in files of any length, or in live sound, and print when each was spoken.
 
-    Exit code 1 if a file is unusable.
+    Exit code 1 if a file is unusable. With --out, an engine reads any number of files, and an unusable file has a row with
+    its error.
     """
+    scores = thresholds_of(threshold or [])
+    settings = None if detection == DetectionConfig() else detection
+    if out is not None:
+        from hybridspeech.commands.listen_table import listen_table
+
+        if plot is not None:
+            raise ConfigError("--plot shows the events of one file; give it without --out")
+        with ProgressReporter() as report:
+            result = listen_table(
+                run,
+                files,
+                out,
+                thresholds=scores,
+                detection=settings,
+                model=model,
+                engine=engine,
+                engine_config=engine_config,
+                overwrite=overwrite,
+                resume=resume,
+                on_progress=report,
+            )
+        return _print_table_result(result, json)
+    if engine != "local" or overwrite or resume:
+        raise ConfigError("--engine, --overwrite and --resume need --out; name the Parquet file to create")
     from hybridspeech.commands.listen import listen
 
     is_unusable = False
@@ -57,8 +96,8 @@ def listen_command(
         events = listen(
             run,
             files,
-            thresholds=thresholds_of(threshold or []),
-            detection=None if detection == DetectionConfig() else detection,
+            thresholds=scores,
+            detection=settings,
             pipe_rate_hz=input_rate,
             plot=plot,
             model=model,
@@ -71,6 +110,21 @@ def listen_command(
             _print_event(event, json)
     if is_unusable:
         raise typer.Exit(1)
+    return None
+
+
+def _print_table_result(result: ListenTableResult, json: bool) -> None:
+    if json:
+        return print_json(result)
+    return print_fields(
+        {
+            "table": result.out,
+            "events": f"{result.num_events:,}",
+            "files": f"{result.num_files:,} in {counted(result.num_segments, 'segment')} ({result.num_computed:,} read now)",
+            "unusable": f"{result.num_unusable:,}" + (" (see the column error)" if result.num_unusable else ""),
+            "time": f"{result.startup_s:.1f} s start, {result.work_s:.1f} s work",
+        }
+    )
 
 
 HEADER = f"{'start_s':>10}  {'end_s':>10}  {'score':>5}  {'label':<12}  file"

@@ -13,13 +13,11 @@ from hybridspeech.audio.streams import pipe_blocks, sound_blocks
 from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.listener import BATCH_SIZE, Event, Listener, hear
-from hybridspeech.detection.threshold_file import read_thresholds
+from hybridspeech.detection.threshold_file import settings_of
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import find_audio_files
 from hybridspeech.evaluation.event_plots import plot_timeline
 from hybridspeech.evaluation.file_predictions import TrainedRun, check_finished, load_run
-from hybridspeech.storage.copies import fetched
-from hybridspeech.training.run_directory import RunDirectory
 
 PIPE = "-"
 """The source that stands for standard input."""
@@ -98,23 +96,6 @@ def load_listener(
     `push` of the Listener takes the next samples, at the sample rate of the run, and returns the events that they end.
     """
     return Listener(load_run(run, model), *settings_of(run, thresholds, detection), file="", batch_size=1)
-
-
-def settings_of(
-    run: str | Path, thresholds: Thresholds | None, detection: DetectionConfig | None
-) -> tuple[Thresholds, DetectionConfig]:
-    """Return what is given, else what is stored in the run, else the defaults.
-
-    Raises
-    ------
-    RunError: the stored thresholds can't be read.
-    """
-    place = RunDirectory("").thresholds_path
-    with fetched(run, place.as_posix()) as local_run:
-        stored = read_thresholds(local_run / place)
-    if stored is None:
-        return thresholds or Thresholds(), detection or DetectionConfig()
-    return thresholds or stored.thresholds, detection or stored.detection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,10 @@ class WindowPlan:
         """Return the number of windows of a sound."""
         return 1 + (self.lead + num_samples + self.tail - self.length) // self.hop
 
+    def first_sample(self, window: int) -> int:
+        """Return the first sample of the sound that a window, or one after it, needs."""
+        return max(0, window * self.hop - self.lead)
+
     def start_s(self, window: int) -> float:
         """Return the begin of a window, in seconds of the sound; negative for the first ones."""
         return (window * self.hop - self.lead) / self.sample_rate_hz
@@ -130,13 +134,16 @@ class Posteriors:
     Parameters
     ----------
     batch_size : windows that the network takes at once; 1 for the least delay
+    first_window : the sound begins with `plan.first_sample(first_window)`; earlier windows are left out
     """
 
-    def __init__(self, trained: TrainedRun, plan: WindowPlan, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(
+        self, trained: TrainedRun, plan: WindowPlan, batch_size: int = BATCH_SIZE, first_window: int = 0
+    ) -> None:
         self._trained, self._plan, self._batch_size = trained, plan, batch_size
         self._extractor = SlidingExtractor(trained.features, plan.hop)
-        self._chunks: list[np.ndarray] = [np.zeros(plan.lead, np.float32)]
-        self._size = plan.lead
+        self._size = max(0, plan.lead - first_window * plan.hop)  # zeros before the sound
+        self._chunks: list[np.ndarray] = [np.zeros(self._size, np.float32)]
 
     def push(self, wave: np.ndarray) -> np.ndarray:
         """Return the probabilities of the windows that have become complete, in whole batches.

@@ -10,6 +10,8 @@ from typing import Any
 from hybridspeech.config import from_json, to_json
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.storage.copies import fetched
+from hybridspeech.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +48,20 @@ def read_thresholds(path: Path) -> StoredThresholds | None:
         return None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise RunError(f"{path}: can't be read ({error}); remove it, or run evaluate --stream again") from error
+
+
+def settings_of(
+    run: str | Path, thresholds: Thresholds | None, detection: DetectionConfig | None
+) -> tuple[Thresholds, DetectionConfig]:
+    """Return what is given, else what is stored in the run, else the defaults.
+
+    Raises
+    ------
+    RunError: the stored thresholds can't be read.
+    """
+    place = RunDirectory("").thresholds_path
+    with fetched(run, place.as_posix()) as local_run:
+        stored = read_thresholds(local_run / place)
+    if stored is None:
+        return thresholds or Thresholds(), detection or DetectionConfig()
+    return thresholds or stored.thresholds, detection or stored.detection

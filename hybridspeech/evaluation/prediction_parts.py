@@ -38,14 +38,10 @@ class Part:
         """File name of the part."""
         return f"part-{self.number:05d}.parquet"
 
-
-@dataclass(frozen=True, kw_only=True)
-class PartResult:
-    """Numbers of files of a finished part."""
-
-    name: str
-    num_files: int
-    num_unusable: int
+    @property
+    def num_items(self) -> int:
+        """Number of files of the part."""
+        return len(self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +62,8 @@ class PartMaker:
     folder: str
     num_threads: int = 0
 
-    def __call__(self, parts: Sequence[Part]) -> list[PartResult]:
-        """Write the parts, and return how many files of them are usable.
+    def __call__(self, parts: Sequence[Part]) -> list[int]:
+        """Write the parts, and return their numbers of files.
 
         Raises
         ------
@@ -76,7 +72,7 @@ class PartMaker:
         trained = loaded_run(self.run, self.key, self.model, self.num_threads)
         return [self._make(part, trained) for part in parts]
 
-    def _make(self, part: Part, trained: TrainedRun) -> PartResult:
+    def _make(self, part: Part, trained: TrainedRun) -> int:
         paths = [file.path for file in part.files]
         clips = read_clips(paths, trained.features)
         predictions: list[Prediction] = []
@@ -84,8 +80,7 @@ class PartMaker:
             batch = paths[first : first + BATCH_SIZE]
             predictions += trained.predict(batch, [next(clips) for _ in batch], self.top_k)
         write_bytes(join(self.folder, part.name), _to_parquet(part.files, predictions))
-        num_unusable = sum(prediction.error is not None for prediction in predictions)
-        return PartResult(name=part.name, num_files=len(paths), num_unusable=num_unusable)
+        return len(paths)
 
 
 def plan_parts(files: Sequence[AudioFile]) -> list[Part]:

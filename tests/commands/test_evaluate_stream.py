@@ -10,7 +10,7 @@ import pytest
 from support.trained_runs import random_run, tone_run, tone_shards
 
 import hybridspeech as hs
-from hybridspeech.commands.listen import settings_of
+from hybridspeech.detection.threshold_file import settings_of
 from hybridspeech.errors import ConfigError, RunError
 
 pytestmark = pytest.mark.slow
