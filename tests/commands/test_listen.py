@@ -145,3 +145,42 @@ def test_the_command_hears_a_pipe_and_prints_json(run: Path, recording: Path, so
     expected = list(hs.listen(run, recording, thresholds=THRESHOLDS, detection=QUICK))
     assert [(line["label"], line["start_s"]) for line in lines] == [(e.label, e.start_s) for e in expected]
     assert {line["file"] for line in lines} == {"-"}
+
+
+HOURS = 8
+MEASURE = """
+import sys
+import hybridspeech as hs
+
+def memory_mb(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1000
+
+run, short, long = sys.argv[1:]
+detection = hs.DetectionConfig(hop_ms=1000)
+sum(1 for _ in hs.listen(run, short, detection=detection))
+before = memory_mb("RssAnon:")
+last = 0.0
+most = 0.0
+for event in hs.listen(run, long, detection=detection, thresholds=hs.Thresholds(default=0.3)):
+    last, most = event.end_s, max(most, memory_mb("RssAnon:"))
+print(before, most, last)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_hours_of_sound_take_the_memory_of_seconds(
+    run: Path, recording: Path, sound: np.ndarray, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.flac"
+    with soundfile.SoundFile(long, "w", 16_000, 1, subtype="PCM_16") as file:
+        for _ in range(HOURS * 3600 * 16_000 // sound.size):
+            file.write(sound)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, run, recording, long], capture_output=True, text=True, check=True, timeout=1700
+    )
+    before, most, last_s = map(float, done.stdout.split())
+    assert last_s > HOURS * 3600 - 60
+    assert most < before + 60  # MB; what TensorFlow itself needs is in both
+    assert most < 500
