@@ -58,7 +58,7 @@ def measure_audit(
         (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults], indent=1))
         rows = _audit(folder / "words", folder, check_labels, on_progress)
         kinds = [kind for kind in KINDS if check_labels or kind != "label-doubt"]
-        scores += [_score(seed, kind, faults, rows, own) for kind in kinds]
+        scores += [score_kind(seed, kind, faults, rows, own) for kind in kinds]
     return scores
 
 
@@ -78,10 +78,12 @@ def _audit(source: Path, folder: Path, check_labels: bool, on_progress: OnProgre
         return list(csv.DictReader(file))
 
 
-def _score(
+def score_kind(
     seed: int, kind: str, faults: Iterable[Fault], rows: Iterable[dict[str, str]], own: Collection[tuple[str, str]]
 ) -> Score:
-    """A duplicate is found by either of its two clips; one of a changed bandwidth is a clip of a low sample rate too."""
+    """Compare the table of an audit with the planted faults of one kind.
+
+    A duplicate is found by either of its two clips; one of a changed bandwidth is a clip of a low sample rate too."""
     faults = list(faults)
     names = {fault.clip_id: fault.original for fault in faults if fault.kind == "label-doubt"}
     planted = [fault for fault in faults if fault.kind == kind]
