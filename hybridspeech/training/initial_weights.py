@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hybridspeech.config import FeatureConfig, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.models.custom_network import is_custom
 
-_MODEL_FIELDS = ("name", "width", "standardize")
+_MODEL_FIELDS = ("name", "width", "standardize", "causal")
 """Fields of ModelConfig that decide the shapes or the meaning of the weights; the dropout rate may differ."""
 
 
@@ -78,7 +78,7 @@ def check_fits(start: InitialWeights, features: FeatureConfig, model: ModelConfi
     name = replace(start.model, name=model.name) if is_custom(model.name) else start.model
     for theirs, ours, fields in (
         (name, model, _MODEL_FIELDS),
-        (start.features, features, [field for field in to_json(features) if field != "kernel"]),
+        (start.features, features, [field for field in vars(features) if field != "kernel"]),
     ):
         differences += [
             f"{field} {getattr(ours, field)} instead of {getattr(theirs, field)}"

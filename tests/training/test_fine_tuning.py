@@ -206,6 +206,19 @@ def test_other_features_and_networks_are_named() -> None:
         check_fits(START, FeatureConfig(kind="logmel"), replace(START.model, width=1.0))
 
 
+def test_a_causal_run_is_fine_tuned_as_a_causal_one() -> None:
+    features = FeatureConfig(kind="logmel", top_db=None, causal=True)
+    start = replace(START, features=features, model=replace(START.model, causal=True))
+    sound = FeatureConfig(kind="waveform")
+    recipe = resolve(DataSummary(features=sound), features=start.features_for(sound, None), model=start.model_for(None))
+    assert (recipe.features, recipe.model.causal) == (features, True)
+    check_fits(start, recipe.features, recipe.model)
+    with pytest.raises(
+        ConfigError, match=r"this training has causal False instead of True, top_db 80\.0 instead of None"
+    ):
+        check_fits(start, FeatureConfig(kind="logmel"), replace(recipe.model, causal=False))
+
+
 def test_a_custom_network_must_be_named_again() -> None:
     start = replace(START, model=replace(START.model, name="module:function"))
     with pytest.raises(ConfigError, match="name it again to import it: --model module:function"):
