@@ -28,7 +28,7 @@ PLAN = TrainPlan(
     features=FEATURES,
     stored=FEATURES,
     model=ModelConfig(
-        name="dscnn", input_shape=FEATURES.shape, num_labels=2, dropout=0.2, width=1.0, standardize="none"
+        name="dscnn", input_shape=FEATURES.shape, num_labels=2, dropout=0.2, width=1.0, standardize="none", causal=False
     ),
     fit=COMPACT,
     cluster=ClusterConfig(conf={"spark.x": "1"}),
