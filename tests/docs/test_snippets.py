@@ -23,8 +23,11 @@ NOT_RUN = {
     "needs a published data set": 4,
 }
 """Blocks that are not run, by reason."""
-SLOW = ("docs/format.md", "docs/how-to/benchmark.md", "docs/how-to/read-shards.md")
-"""Pages whose quick blocks import TensorFlow or measure."""
+SLOW = (
+    *("docs/format.md", "docs/how-to/audit.md", "docs/how-to/benchmark.md", "docs/how-to/read-shards.md"),
+    *("docs/how-to/words-without-recordings.md", "docs/how-to/your-data.md"),
+)
+"""Pages whose quick blocks import TensorFlow, measure, or run several commands."""
 
 
 def pages_with(kind: str) -> list[str]:

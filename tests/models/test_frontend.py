@@ -40,6 +40,7 @@ def test_front_end_is_within_a_thousandth_of_a_db_on_real_clips(
     assert largest_difference_db(real_waves, features) <= 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "features",
     [
