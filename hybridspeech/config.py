@@ -148,9 +148,9 @@ ON_SPECTROGRAMS = (
 """Fields of AugmentConfig that work on spectrograms; the others work on the sound."""
 BY_SNR = ("snr_frequency", "snr_min_db", "snr_max_db", "babble_frequency")
 """Fields of AugmentConfig for noise at a signal-to-noise ratio, which needs other clips of the batch."""
-WHILE_TRAINING = (*ON_SPECTROGRAMS, *BY_SNR)
+WHILE_TRAINING = (*ON_SPECTROGRAMS, *BY_SNR, "rir_frequency")
 """Fields of AugmentConfig that the copies of `preprocess` do not have."""
-ADDED_LATER = ("frequency_warp_percent", "shift_frames", *BY_SNR)
+ADDED_LATER = ("frequency_warp_percent", "shift_frames", *BY_SNR, "rir_frequency")
 """Fields of AugmentConfig that indexes and plans of earlier versions do not have."""
 
 
@@ -170,6 +170,7 @@ class AugmentConfig:
     snr_frequency, snr_min_db, snr_max_db : share of the clips that are mixed with noise at a random signal-to-noise ratio,
         and the range of this ratio, in dB of mean powers
     babble_frequency : share of this noise that is babble, the sum of other clips of the batch; the rest is background noise
+    rir_frequency : share of the clips that are reverberated with a room impulse response
     frequency_warp_percent : largest stretch of the frequency axis of a spectrogram (VTLP, Jaitly and Hinton, 2013)
     shift_frames : largest shift of a spectrogram, in frames, in both directions
     time_masks, frequency_masks, mask_fraction : number of masks of each clip, and largest width of a mask as a fraction
@@ -190,6 +191,7 @@ class AugmentConfig:
     snr_min_db: float = UNSET
     snr_max_db: float = UNSET
     babble_frequency: float = UNSET
+    rir_frequency: float = UNSET
     frequency_warp_percent: float = UNSET
     shift_frames: int = UNSET
     time_masks: int = UNSET
@@ -198,8 +200,9 @@ class AugmentConfig:
     mixup_alpha: float = UNSET
 
     def __post_init__(self) -> None:
-        shares = ("background_volume", "background_frequency", "snr_frequency", "babble_frequency", "mask_fraction")
-        limits = dict.fromkeys(shares, 1.0) | dict.fromkeys(("speed_percent", "frequency_warp_percent"), 50.0)
+        shares = [name for name in vars(self) if name.endswith("_frequency")]
+        limits = dict.fromkeys((*shares, "background_volume", "mask_fraction"), 1.0)
+        limits |= dict.fromkeys(("speed_percent", "frequency_warp_percent"), 50.0)
         for name, value in given_fields(self).items():
             if name in ("snr_min_db", "snr_max_db"):
                 check(-100 <= value <= 100, f"{name} is {value}; expected -100 to 100 dB")
@@ -263,6 +266,7 @@ NO_AUGMENTATION = AugmentConfig(
     snr_min_db=-5.0,
     snr_max_db=30.0,
     babble_frequency=0.0,
+    rir_frequency=0.0,
     frequency_warp_percent=0.0,
     shift_frames=0,
     time_masks=0,

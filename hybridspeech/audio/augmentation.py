@@ -14,31 +14,43 @@ import numpy as np
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER, excerpt
 from hybridspeech.audio.mixing import add_noise, babble
+from hybridspeech.audio.room_responses import reverberated
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import ConfigError
 
 
 class Augmenter:
-    """Augments waveforms by one config: speed, time shift, gain and noise.
+    """Augments waveforms by one config: speed, time shift, reverberation, gain and noise.
 
     Parameters
     ----------
     noises : recordings of background noise, float32 [shape=(length,)], full scale = 1.0, each at least as long as a clip
+    responses : room impulse responses, float32 [shape=(length,)] each, as `read_responses` returns them
 
     Raises
     ------
-    ConfigError: the config needs background noise, and there is none.
+    ConfigError: the config needs background noise or room impulse responses, and there are none.
     """
 
     def __init__(
-        self, config: AugmentConfig, *, sample_rate_hz: int, seed: int, noises: Sequence[np.ndarray] = ()
+        self,
+        config: AugmentConfig,
+        *,
+        sample_rate_hz: int,
+        seed: int,
+        noises: Sequence[np.ndarray] = (),
+        responses: Sequence[np.ndarray] | np.ndarray = (),
     ) -> None:
         if config.needs_noise and not noises:
             raise ConfigError(
                 "background noise was requested, and there is none for training; put recordings of it (1 s or longer) "
                 f"into SOURCE/{NOISE_FOLDER} and preprocess again, or give --background-volume 0"
             )
-        self.config, self.seed, self.noises = config, seed, noises
+        if config.rir_frequency and not len(responses):
+            raise ConfigError(
+                f"rir_frequency is {config.rir_frequency}, and there are no room impulse responses; give a folder of them"
+            )
+        self.config, self.seed, self.noises, self.responses = config, seed, noises, responses
         self._max_shift = int(config.time_shift_ms * sample_rate_hz / 1000)
 
     def sound(self, wave: np.ndarray, clip_id: str, copy: int, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
@@ -57,11 +69,20 @@ class Augmenter:
         # All seven numbers are drawn whatever the config, so that one setting does not change the effect of another.
         speed, shift, gain, frequency, volume, recording, position = generator.uniform(-1, 1, 7)
         augmented = _resampled(wave, 1 + speed * config.speed_percent / 100, round(shift * self._max_shift))
+        if config.rir_frequency:
+            augmented = self._in_room(augmented, clip_id, copy)
         augmented *= np.float32(10 ** (gain * config.gain_db / 20))
         if config.background_volume and _to_unit(frequency) < config.background_frequency:
             noise = excerpt(self.noises, _to_unit(recording), _to_unit(position), wave.size)
             augmented += np.float32(_to_unit(volume) * config.background_volume) * noise
         return self._mixed(augmented, clip_id, copy, voices) if config.snr_frequency else augmented
+
+    def _in_room(self, wave: np.ndarray, clip_id: str, copy: int) -> np.ndarray:
+        """Return a waveform as it is, or reverberated by one of the rooms."""
+        is_in_room, room = clip_generator(f"{self.seed}\0rir\0{copy}", clip_id).uniform(0, 1, 2)
+        if is_in_room >= self.config.rir_frequency:
+            return wave
+        return reverberated(wave, self.responses[int(room * len(self.responses))])
 
     def _mixed(self, wave: np.ndarray, clip_id: str, copy: int, voices: Sequence[np.ndarray]) -> np.ndarray:
         """Return a waveform with background noise or babble at a random signal-to-noise ratio."""

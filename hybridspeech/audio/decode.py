@@ -30,7 +30,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,9 @@ _BLOCK_VALUES = 1 << 22
 RESAMPLING_MARGIN_S = 0.1  # samples behind the cut that the resampling filter may still use
 _SNDFILE_NOT_RECOGNISED = (1, 7)  # 7: it may be MP3, but no frame of it can be decoded
 _SNDFILE_BAD_RATE = 24  # "SF_INFO struct incomplete": only a bad sample rate leads to it
+
+Mix = Callable[[np.ndarray, str], np.ndarray]
+"""Makes a block mono: `mean_channel` or `first_channel`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,12 @@ def opened_file(path: str | Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
+def read_recording(path: str | Path, sample_rate_hz: int, mix: Mix | None = None) -> np.ndarray:
     """Decode all of an audio file, such as one of background noise.
+
+    Parameters
+    ----------
+    mix : makes it mono; None: `mean_channel`
 
     Returns
     -------
@@ -165,7 +172,8 @@ def read_recording(path: str | Path, sample_rate_hz: int) -> np.ndarray:
     AudioError: as `read_clip`.
     """
     with _opened(path) as descriptor:
-        wave, rate_hz, _ = _decode(descriptor, os.fstat(descriptor).st_size, MAX_DURATION_S, str(path))
+        size = os.fstat(descriptor).st_size
+        wave, rate_hz, _ = _decode(descriptor, size, MAX_DURATION_S, str(path), mix)
         return resampled(wave, rate_hz, str(path), sample_rate_hz)
 
 
@@ -257,17 +265,20 @@ def resampled(wave: np.ndarray, rate_hz: int, name: str, wanted_hz: int) -> np.n
     return resampled
 
 
-def _decode(descriptor: int, size: int, wanted_s: float, name: str) -> tuple[np.ndarray, int, int]:
+def _decode(
+    descriptor: int, size: int, wanted_s: float, name: str, mix: Mix | None = None
+) -> tuple[np.ndarray, int, int]:
     """Return the first `wanted_s` of a file (mono float32 at its own rate), that rate in Hz, and its number of samples."""
+    mix = mix or mean_channel
     if kind := unsupported_kind(os.pread(descriptor, NUM_SIGNATURE_BYTES, 0)):
         if kind not in ffmpeg.FORMATS or not ffmpeg.is_installed():
             raise AudioError("unsupported", f"{name}: {kind}; {remedy()}")
-        return _decode_with_ffmpeg(descriptor, kind, wanted_s, name)
+        return _decode_with_ffmpeg(descriptor, kind, wanted_s, name, mix)
     os.lseek(descriptor, 0, os.SEEK_SET)  # libsndfile reads from the current position
     with opened_sound(descriptor, name) as sound:
         check_complete(descriptor, sound, size, name)
         check_length(name, sound.frames, sound.channels, sound.samplerate)
-        return _mono(sound, int(sound.samplerate * wanted_s) + 1, name), sound.samplerate, sound.frames
+        return _mono(sound, int(sound.samplerate * wanted_s) + 1, name, mix), sound.samplerate, sound.frames
 
 
 def check_complete(descriptor: int, sound: Any, size: int, name: str) -> None:
@@ -310,7 +321,9 @@ def opened_sound(source: Any, name: str, more_formats: tuple[str, ...] = ()) -> 
             raise AudioError("truncated", detail) from error
 
 
-def _decode_with_ffmpeg(descriptor: int, kind: str, wanted_s: float, name: str) -> tuple[np.ndarray, int, int]:
+def _decode_with_ffmpeg(
+    descriptor: int, kind: str, wanted_s: float, name: str, mix: Mix
+) -> tuple[np.ndarray, int, int]:
     """Decode as `_decode`. The number of samples is not known before the end, so that it is checked block by block."""
     sound = ffmpeg.FFmpegFile(descriptor, kind, name)
     try:
@@ -320,7 +333,7 @@ def _decode_with_ffmpeg(descriptor: int, kind: str, wanted_s: float, name: str) 
         missing = int(sound.samplerate * wanted_s) + 1
         for block in sound.blocks():
             check_length(name, sound.num_frames, sound.channels, sound.samplerate)
-            kept.append(mean_channel(block, name)[:missing])
+            kept.append(mix(block, name)[:missing])
             missing -= len(kept[-1])
         if sound.num_frames == 0:
             raise AudioError("empty", f"{name}: 0 samples; expected at least 1")
@@ -336,15 +349,15 @@ def check_length(name: str, frames: int, channels: int, rate_hz: int) -> None:
         raise AudioError("too-long", f"{detail}; expected at most {MAX_DURATION_S} s and {MAX_VALUES} values")
 
 
-def _mono(sound: Any, keep: int, name: str) -> np.ndarray:
-    """Return the channel mean of the first `keep` frames; decode and check the rest block by block."""
+def _mono(sound: Any, keep: int, name: str, mix: Mix) -> np.ndarray:
+    """Return the first `keep` frames, made mono by `mix`; decode and check the rest block by block."""
     kept: list[np.ndarray] = []
     done = 0
     while done < sound.frames:
         block = sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
         if len(block) == 0:
             raise AudioError("truncated", f"{name}: {done} samples; its header declares {sound.frames}")
-        mono = mean_channel(block, name)
+        mono = mix(block, name)
         if done < keep:
             kept.append(mono[: keep - done])
         done += len(block)
@@ -363,6 +376,16 @@ def mean_channel(block: np.ndarray, name: str) -> np.ndarray:
     if not (np.isfinite(block).all() and np.isfinite(mono).all()):
         raise AudioError("not-finite", f"{name}: a sample is NaN or infinite; expected full scale 1.0")
     return mono
+
+
+def first_channel(block: np.ndarray, name: str) -> np.ndarray:
+    """Return the first channel of a block, float32 [shape=(num_samples, channels)].
+
+    Raises
+    ------
+    AudioError: a value of it is not finite.
+    """
+    return mean_channel(block[:, :1], name)
 
 
 def _not_opened(error: Any, name: str) -> AudioError:

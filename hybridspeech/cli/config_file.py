@@ -39,6 +39,8 @@ RECORDS: Mapping[str, type] = {
 """Records in index.json and plan.json, by their keys."""
 VALUES = ("backend", "augment_copies", "memory_per_worker", "max_rejects")
 """Keys of index.json and plan.json that are options themselves."""
+LOCATIONS: Mapping[str, str] = {"init_from": "run", "rir": "folder"}
+"""Records in plan.json of which an option has one value, and the key of this value."""
 GROUPS = ("preprocessing",)
 """Keys of plan.json under which there are more records and values."""
 OF_EARLIER_VERSIONS: Mapping[str, Mapping[str, Any]] = {"model": {"standardize": "none"}}
@@ -97,8 +99,9 @@ def _from_group(data: Mapping[str, Any], settings: Settings, options: Mapping[st
     for key, value in data.items():
         if key in VALUES and key in options:
             yield key, value
-        elif key == "init_from" and key in options and isinstance(value, Mapping) and isinstance(value.get("run"), str):
-            yield key, value["run"]
+        elif key in LOCATIONS and key in options and isinstance(value, Mapping):
+            if isinstance(place := value.get(LOCATIONS[key]), str):
+                yield key, place
         elif isinstance(value, Mapping) and key in GROUPS:
             yield from _from_group(value, settings, options)
         elif isinstance(value, Mapping) and key in RECORDS and key not in unused:

@@ -21,7 +21,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.recipes import COMPACT, RECIPES
+from hybridspeech.training.recipes import COMPACT, RECIPES, RIR_FREQUENCY
 
 
 def _by_recipe(name: str) -> str:
@@ -128,6 +128,11 @@ SETTINGS: Settings = {
             "Fraction of this noise that is babble, the sum of other clips; the rest is background noise.",
             AUGMENTATION,
             default=_by_recipe("babble_frequency"),
+        ),
+        "rir_frequency": Setting(
+            "Fraction of clips that are reverberated with a response of --rir.",
+            AUGMENTATION,
+            default=f"{RIR_FREQUENCY} with --rir",
         ),
         "time_shift_ms": Setting("Maximum time shift in both directions, in ms.", AUGMENTATION, default="100"),
         "gain_db": Setting("Maximum change of the level, in dB.", AUGMENTATION, default="6"),

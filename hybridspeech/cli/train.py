@@ -10,7 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import CLUSTER, FEATURES, MODEL, option, with_settings
+from hybridspeech.cli.options import AUGMENTATION, CLUSTER, FEATURES, MODEL, option, with_settings
 from hybridspeech.cli.parameters import Json, MaxRejects, NewRun, Overwrite, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
@@ -68,6 +68,15 @@ def train_command(
     ] = None,
     recipe: Recipe = "default",
     init_from: InitFrom = None,
+    rir: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer evaluates it
+        option(
+            "Folder (or URL) of room impulse responses, for reverberation. Needs waveform shards.",
+            AUGMENTATION,
+            metavar="FOLDER",
+            default="no reverberation",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -87,6 +96,7 @@ def train_command(
             fit=dataclasses.replace(fit, augment=augment),
             recipe=recipe,
             init_from=init_from,
+            rir=rir,
             cluster=cluster,
             backend=backend,
             overwrite=overwrite,

@@ -17,6 +17,7 @@ from hybridspeech.training.loop import run_worker
 from hybridspeech.training.partition import count_steps
 from hybridspeech.training.plan import TrainPlan, TrainRequest, make_plan, shards_data
 from hybridspeech.training.result import TrainResult, result_of
+from hybridspeech.training.reverberation import plan_responses
 
 __all__ = ["TrainResult", "train"]
 
@@ -36,6 +37,7 @@ def train(
     fit: FitConfig | None = None,
     recipe: str = "default",
     init_from: str | Path | None = None,
+    rir: str | Path | None = None,
     cluster: ClusterConfig | None = None,
     backend: str | TrainingBackend = "tfos",
     overwrite: bool = False,
@@ -58,11 +60,14 @@ def train(
     init_from : path or URL of a finished run with the same network and features, whose weights the training starts from.
         The output layer is new if the labels differ. The run is copied from when the training starts, and not needed for
         `resume`. Network and features that are not given are those of this run
+    rir : folder or URL of room impulse responses, with which training clips of waveform shards are reverberated. They are
+        copied into the run when the training starts; `fit.augment.rir_frequency` is the share of the clips
     backend : a name in BACKENDS, or a TrainingBackend
 
     Raises
     ------
     ConfigError: a setting is invalid, e.g. fewer shards than workers, or does not fit `init_from`; before anything starts.
+    AudioError: a room impulse response can't be used; before anything starts.
     RunError: the run `init_from` is not finished, or a training can not be resumed with these settings.
     ShardError: a shard is missing or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start.
     WorkerError: a worker failed. KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
@@ -82,6 +87,13 @@ def train(
             fit=fit,
             recipe=recipe,
             init_from=find_initial_weights(init_from, run, resume=resume, model=model),
+            rir=plan_responses(
+                rir,
+                run,
+                resume=resume,
+                augment=fit.augment if fit else None,
+                sample_rate_hz=index.features.sample_rate_hz,
+            ),
             resume=resume,
         ),
     )
@@ -89,6 +101,10 @@ def train(
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
     if plan.init_from:
         on_progress(Progress(stage="plan", message=plan.init_from.describe(plan.labels)))
+    if plan.rir:
+        rooms = counted(plan.rir.count, "room impulse response")
+        message = f"reverberates {100 * plan.fit.augment.rir_frequency:g} % of the training clips, with {rooms}"
+        on_progress(Progress(stage="plan", message=message))
     with open_run(plan, overwrite, on_progress) as local:
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), local, on_progress)
     if plan.stored.kind == "stft":

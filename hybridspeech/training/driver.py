@@ -16,6 +16,7 @@ from hybridspeech.training.checkpoints import Place, place_of, places
 from hybridspeech.training.fine_tuning import copy_initial_weights
 from hybridspeech.training.plan import TrainPlan, WorkerReport, check_resumable
 from hybridspeech.training.progress import progress_reported
+from hybridspeech.training.reverberation import copy_responses
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
 from hybridspeech.training.stored_run import WRITTEN, driver_copy, driver_folder
 
@@ -47,6 +48,8 @@ def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Itera
             directory.create(plan)
             if plan.init_from and not plan.resume:
                 copy_initial_weights(plan.init_from, directory)
+            if plan.rir and not plan.resume:
+                copy_responses(plan.rir, plan.features.sample_rate_hz, directory)
             with (
                 driver_copy(plan.run, folder),
                 _interrupt_reported(plan.run, on_progress),

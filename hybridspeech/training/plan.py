@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import NO_AUGMENTATION, ClusterConfig, FeatureConfig, override
+from hybridspeech.config import NO_AUGMENTATION, OMIT_DEFAULT, ClusterConfig, FeatureConfig, override
 from hybridspeech.errors import ConfigError, RunError, ShardError, counted
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
@@ -42,6 +42,22 @@ MODEL_OF_EARLIER_VERSIONS = ModelConfig(standardize="none", causal=False)
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoomResponses:
+    """Room impulse responses for training.
+
+    Parameters
+    ----------
+    folder : location that they were read from
+    count : number of responses
+    checksum : of the file in the run that holds them; each rank compares it with its copy
+    """
+
+    folder: str
+    count: int
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """All that a training worker needs. The driver makes it, stores it as plan.json, and sends it to every rank.
 
@@ -55,6 +71,7 @@ class TrainPlan:
     model, fit : resolved settings: no field is None
     label_weights : weight of an example of each label in the loss; empty: 1
     init_from : weights to start from, a copy of which is in the run; None: random ones. A checkpoint takes precedence
+    rir : room impulse responses of the augmentation, a copy of which is in the run; None: no reverberation
     resume : whether to start from the last checkpoint
     preprocessing : settings of `run` for its input, as JSON, to repeat it; empty for `train`
     versions : versions of the packages on the driver
@@ -72,6 +89,7 @@ class TrainPlan:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     label_weights: tuple[float, ...] = ()
     init_from: InitialWeights | None = None
+    rir: RoomResponses | None = field(default=None, metadata=OMIT_DEFAULT)
     resume: bool = False
     store: str = ""
     attempt: str = ""
@@ -103,6 +121,7 @@ class TrainRequest:
     fit: FitConfig | None = None
     recipe: str = "default"
     init_from: InitialWeights | None = None
+    rir: RoomResponses | None = None
     resume: bool = False
 
 
@@ -162,8 +181,9 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
     features, wanted, start = request.features, request.model, request.init_from
     if start:
         features, wanted = start.features_for(data.summary.features, features), start.model_for(wanted)
+    summary = replace(data.summary, has_responses=request.rir is not None)
     recipe = resolve(
-        data.summary, features=features, model=wanted, fit=request.fit, name=request.recipe, is_fine_tuning=bool(start)
+        summary, features=features, model=wanted, fit=request.fit, name=request.recipe, is_fine_tuning=bool(start)
     )
     if start:
         check_fits(start, recipe.features, recipe.model)
@@ -182,6 +202,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
         cluster=request.cluster,
         label_weights=label_weights(data.training_counts()) if recipe.fit.class_weights else (),
         init_from=start,
+        rir=request.rir,
         resume=request.resume,
         versions=installed_versions(),
     )

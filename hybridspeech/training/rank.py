@@ -17,6 +17,8 @@ from hybridspeech.training.dataset import EpochInput, shard_errors, worker_datas
 from hybridspeech.training.optimizer import compile_model
 from hybridspeech.training.partition import count_examples, count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan
+from hybridspeech.training.reverberation import load_responses
+from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.stall_monitor import StallMonitor
 from hybridspeech.training.stopping import StopCheck
 from hybridspeech.training.worker import WorkerContext
@@ -110,7 +112,7 @@ def build_rank(
     """
     import tensorflow as tf
 
-    transform = make_transform(plan, index)
+    transform = make_transform(plan, index, context.run)
     context.report("build")
     with strategy.scope():
         model = build_model(plan.model)
@@ -142,10 +144,11 @@ def build_rank(
     )
 
 
-def make_transform(plan: TrainPlan, index: ShardIndex) -> ClipTransform:
+def make_transform(plan: TrainPlan, index: ShardIndex, run: RunDirectory) -> ClipTransform:
     """Return the transform from stored clips to inputs of the network, with the plan's augmentation."""
     augment, rate_hz = plan.fit.augment, plan.features.sample_rate_hz
     paths = index.noise_paths(plan.shards, "training") if augment.needs_noise else ()
     noises = load_noises(paths, rate_hz, plan.features.num_samples)
-    augmenter = Augmenter(augment, sample_rate_hz=rate_hz, seed=plan.fit.seed, noises=noises)
+    responses = load_responses(plan, run)
+    augmenter = Augmenter(augment, sample_rate_hz=rate_hz, seed=plan.fit.seed, noises=noises, responses=responses)
     return ClipTransform(plan.stored, plan.features, augmenter)

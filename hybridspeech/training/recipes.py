@@ -94,6 +94,8 @@ FINE_TUNING_RATE = 1 / 3
 """Factor of the learning rate of a recipe, for a training that starts from the weights of a run."""
 FINE_TUNING_EPOCHS, FINE_TUNING_BATCH = 30, 16
 """Most epochs, and largest batch size: a few recordings would be two batches of 64, and an epoch two steps."""
+RIR_FREQUENCY = 0.3
+"""Share of the clips that are reverberated if there are room impulse responses. It was chosen, not tuned."""
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """Default network of each kind of features."""
 USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none", causal=False)
@@ -112,10 +114,12 @@ class DataSummary:
     ----------
     features : settings of the stored features
     has_noise : whether there is background noise for training
+    has_responses : whether there are room impulse responses
     """
 
     features: FeatureConfig
     has_noise: bool = False
+    has_responses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +176,8 @@ def resolve(
     usual = REPORT if of_report else RECIPES.get(network, COMPACT)
     if is_fine_tuning and not of_report:
         usual = _for_fine_tuning(usual)
+    if data.has_responses:
+        usual = replace(usual, augment=replace(usual.augment, rir_frequency=RIR_FREQUENCY))
     settings = override(replace(usual, augment=_possible(usual.augment, data)), fit)
     _check_possible(settings.augment, fit.augment, data)
     return Recipe(features=features, model=override(replace(usual_model, name=network), model), fit=settings)
@@ -208,6 +214,8 @@ def _for_fine_tuning(fit: FitConfig) -> FitConfig:
 def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:
     if data.features.kind != "waveform":
         return augment.of_spectrograms
+    if not data.has_responses:
+        augment = replace(augment, rir_frequency=0.0)
     if data.has_noise:
         return augment
     quiet = replace(augment, background_volume=0.0, background_frequency=0.0)
@@ -218,11 +226,18 @@ def _check_possible(augment: AugmentConfig, given: AugmentConfig, data: DataSumm
     """Raise ConfigError for a field of `given` that the data can not give; `augment` is what would be used."""
     possible = _possible(augment, data)
     lost = {name: value for name, value in given_fields(given).items() if value and getattr(possible, name) != value}
+    if data.has_responses:
+        lost = {"rir_frequency": RIR_FREQUENCY, **lost} if data.features.kind != "waveform" else lost
     for name, value in lost.items():
         if data.features.kind != "waveform":
             raise ConfigError(
                 f"{name} is {value}, which changes the sound, but the data are {data.features.kind} spectrograms; "
-                "preprocess with --features waveform and train on these shards, or preprocess with --augment-copies"
+                "preprocess with --features waveform and train on these shards"
+                + ("" if name in WHILE_TRAINING else ", or preprocess with --augment-copies")
+            )
+        if name == "rir_frequency":
+            raise ConfigError(
+                f"rir_frequency is {value}, but there are no room impulse responses; give a folder of them with --rir"
             )
         if name == "snr_frequency" or 0 not in (given.background_volume, given.background_frequency):
             raise ConfigError(

@@ -6,6 +6,7 @@
       metrics.jsonl      one line per epoch: loss, accuracy, val_loss, val_accuracy, examples_per_s, seconds
       tensorboard/       the same curves as event files
       initial/           copy of the weights that training started from, if it did not start from random ones
+      rir/               room impulse responses of the augmentation, if there is reverberation
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained weights, which exist when training has ended, and the temperature
       workers/           rank-NNN.log and launcher.log: output of each worker, and of the process that starts them; the
@@ -85,6 +86,11 @@ class RunDirectory:
     def initial_weights_path(self) -> Path:
         """Copy of the weights that training starts from; missing if these are random."""
         return self.path / "initial" / self.weights_path.name
+
+    @property
+    def responses_path(self) -> Path:
+        """Room impulse responses of the augmentation, in NumPy's format; missing without reverberation."""
+        return self.path / "rir" / "responses.npy"
 
     @property
     def calibration_path(self) -> Path:

@@ -1,6 +1,6 @@
 """A run directory on a store: local folders, whose files are copied to the store while training writes them.
 
-    driver        plan, labels and initial weights when the run starts; rejects and the last messages when it ends
+    driver        plan, labels, initial weights and room responses when the run starts; rejects and last messages when it ends
     chief         checkpoints, metrics, TensorBoard files and the model, while it trains
     every rank    its log
 
@@ -28,7 +28,7 @@ from hybridspeech.training.status_exchange import check_attempt, rank_exchange, 
 
 COPY_S = 1.0
 """Least time between two copies: a file that is written more often is copied once in this time."""
-_DRIVER = ("plan.json", "labels.txt", "initial/*", "rejects.jsonl", "workers/*")
+_DRIVER = ("plan.json", "labels.txt", "initial/*", "rir/*", "rejects.jsonl", "workers/*")
 _CHIEF = ("metrics.jsonl", "tensorboard/*", "checkpoints/*", "model/*")
 WRITTEN = (*_DRIVER, *_CHIEF)
 """Patterns of the names that a training writes."""
@@ -114,7 +114,8 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
 
     Parameters
     ----------
-    plan : `run` is the folder of the rank; initial weights and, with `resume`, the checkpoints are fetched into it first
+    plan : `run` is the folder of the rank; initial weights, room responses and, with `resume`, the checkpoints are fetched
+        into it first
 
     Yields
     ------
@@ -131,7 +132,9 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
     run = RunDirectory(plan.run)
     log = _log_of(run, rank)
     copy = RunCopy(plan.store, run.path, (log, *_CHIEF) if rank == 0 else (log,), partial(check_attempt, plan))
-    needed = [*(["initial/*"] if plan.init_from else []), *(["metrics.jsonl", "checkpoints/*"] if plan.resume else [])]
+    needed = ["initial/*"] if plan.init_from else []
+    needed += ["rir/*"] if plan.rir else []
+    needed += ["metrics.jsonl", "checkpoints/*"] if plan.resume else []
     if needed:
         copy.fetch(needed)
 

@@ -108,6 +108,34 @@ def test_babble_needs_no_recording_but_other_clips() -> None:
         augmenter(noises=(), snr_frequency=1.0, babble_frequency=0.9)
 
 
+ROOMS = np.zeros((2, RATE_HZ), np.float32)
+ROOMS[:, 0] = 1.0
+ROOMS[[0, 1], [100, 200]] = 0.5
+
+
+def in_rooms(clip_id: str, **settings: float) -> np.ndarray:
+    config = replace(NO_AUGMENTATION, **settings)
+    return Augmenter(config, sample_rate_hz=RATE_HZ, seed=0, noises=NOISE, responses=ROOMS).sound(CLICK, clip_id, 1)
+
+
+def test_the_given_share_of_the_clips_is_in_one_of_the_rooms() -> None:
+    echoes = [(np.flatnonzero(np.abs(in_rooms(f"{i}", rir_frequency=0.5)) > 0.1) - 8_000).tolist() for i in range(200)]
+    assert 70 < echoes.count([0]) < 130
+    assert 30 < echoes.count([0, 100]) < 70
+    assert echoes.count([0, 100]) + echoes.count([0, 200]) == 200 - echoes.count([0])
+
+
+def test_reverberation_that_is_off_changes_nothing_and_does_not_change_the_rest() -> None:
+    np.testing.assert_array_equal(in_rooms("a", **ALL), augmenter(**ALL).sound(CLICK, "a", 1))
+    dry = next(f"{i}" for i in range(9) if not (in_rooms(f"{i}", rir_frequency=0.5) != CLICK).any())
+    np.testing.assert_array_equal(in_rooms(dry, **ALL, rir_frequency=0.5), augmenter(**ALL).sound(CLICK, dry, 1))
+
+
+def test_reverberation_without_a_response_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rir_frequency is 0.5, and there are no room impulse responses"):
+        augmenter(rir_frequency=0.5)
+
+
 def test_background_noise_without_a_recording_is_refused() -> None:
     with pytest.raises(ConfigError, match="put recordings of it"):
         augmenter(background_volume=0.1, background_frequency=0.5, noises=())
@@ -120,6 +148,7 @@ def test_background_noise_without_a_recording_is_refused() -> None:
         ({"time_shift_ms": -1}, "time_shift_ms is -1; expected 0 or more"),
         ({"speed_percent": 80}, "speed_percent is 80; expected 0 to 50"),
         ({"gain_db": float("nan")}, "gain_db is nan"),
+        ({"rir_frequency": 1.5}, "rir_frequency is 1.5; expected 0 to 1"),
         ({"snr_frequency": 1.5}, "snr_frequency is 1.5; expected 0 to 1"),
         ({"snr_min_db": float("nan")}, "snr_min_db is nan; expected -100 to 100 dB"),
         ({"snr_min_db": 20.0, "snr_max_db": 10.0}, "snr_min_db is 20.0; expected snr_max_db"),

@@ -208,6 +208,8 @@ def _settings(plan: TrainPlan) -> list[tuple[str, str]]:
     if start := plan.init_from:
         source = f"a run on {len(start.labels)} labels ({', '.join(start.labels)}), digest {start.digest or 'unknown'}"
         rows.append(("initial weights", _text(f"{source}; checksum {start.checksum}")))
+    if plan.rir:
+        rows.append(("room impulse responses", f"{plan.rir.count}; checksum {plan.rir.checksum}"))
     return [*rows, ("versions", _text(listed(plan.versions)))]
 
 
