@@ -79,7 +79,8 @@ def _paragraphs(text: str) -> str:
 
 
 def _argument(parameter: Any) -> str:
-    return parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+    name = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+    return name if parameter.required else f"[{name}]"
 
 
 def _default(parameter: Any) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hybridspeech.commands.download import download as download
     from hybridspeech.commands.evaluate import EvaluateResult as EvaluateResult
     from hybridspeech.commands.evaluate import evaluate as evaluate
-    from hybridspeech.commands.evaluate_stream import StreamResult as StreamResult
+    from hybridspeech.commands.evaluate_recording import evaluate_recording as evaluate_recording
     from hybridspeech.commands.evaluate_stream import evaluate_stream as evaluate_stream
     from hybridspeech.commands.export import ExportResult as ExportResult
     from hybridspeech.commands.export import export as export
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from hybridspeech.detection.config import Thresholds as Thresholds
     from hybridspeech.detection.listener import Event as Event
     from hybridspeech.detection.listener import Listener as Listener
+    from hybridspeech.detection.stream_result import StreamResult as StreamResult
     from hybridspeech.errors import AudioError as AudioError
     from hybridspeech.errors import BackendError as BackendError
     from hybridspeech.errors import ConfigError as ConfigError
@@ -120,7 +121,7 @@ _HOMES = {
     "ShardConfig": "shards.config",
     "ShardError": "errors",
     "StorageError": "errors",
-    "StreamResult": "commands.evaluate_stream",
+    "StreamResult": "detection.stream_result",
     "SynthesizeResult": "commands.synthesize",
     "Thresholds": "detection.config",
     "TooManyRejectsError": "errors",
@@ -128,6 +129,7 @@ _HOMES = {
     "WorkerError": "errors",
     "demo": "commands.demo",
     "download": "commands.download",
+    "evaluate_recording": "commands.evaluate_recording",
     "evaluate_stream": "commands.evaluate_stream",
     "evaluate": "commands.evaluate",
     "export": "commands.export",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from hybridspeech.cli.options import CLUSTER, DETECTION, INPUT, OUTPUT, argument
 from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Resume, Run
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
+from hybridspeech.cli.stream_results import check_no_made_sound, check_recording, print_stream
 from hybridspeech.cli.terminal import print_fields, print_json, print_table, print_text, print_warning
 from hybridspeech.config import EngineConfig
 from hybridspeech.detection.config import DetectionConfig
@@ -21,7 +22,6 @@ from hybridspeech.storage.locations import parent_and_name
 
 if TYPE_CHECKING:
     from hybridspeech.commands.evaluate import EvaluateResult
-    from hybridspeech.commands.evaluate_stream import StreamResult
     from hybridspeech.commands.predict_table import PredictTableResult
     from hybridspeech.evaluation.exported_model import Measured
     from hybridspeech.evaluation.file_predictions import Prediction
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 @with_settings(SETTINGS)
 def evaluate_command(
     run: Run,
-    shards: Annotated[Path, argument("SHARDS", "Shards with the labels and features of the run.")],
+    shards: Annotated[
+        Path | None,
+        argument("SHARDS", "Shards with the labels and features of the run. Required, unless --recording is given."),
+    ] = None,
     *,
     split: Annotated[Literal["training", "validation", "testing"], option("Split to evaluate.", INPUT)] = "testing",
     batch_size: Annotated[int, option("Batch size.", INPUT)] = 64,
@@ -53,9 +56,30 @@ def evaluate_command(
     stream_hours: Annotated[float, option("Duration of the sound without target words, in hours.", DETECTION)] = 0.5,
     snr_db: Annotated[float, option("Signal-to-noise ratio of the noisy sound, in dB.", DETECTION)] = 10.0,
     target_fa_per_hour: Annotated[
-        float, option("Maximum number of false accepts per hour on the validation split.", DETECTION)
-    ] = 1.0,
+        float | None,
+        option(
+            "Maximum number of false accepts per hour on the validation split; with --recording, in the recordings.",
+            DETECTION,
+            default="1; with --recording, no threshold is chosen",
+        ),
+    ] = None,
     stream_seed: Annotated[int, option("Seed of the continuous sound.", DETECTION)] = 0,
+    recording: Annotated[
+        Path | None,
+        option(
+            "With --stream: audio file of any length, or folder of them, to measure instead of SHARDS.",
+            DETECTION,
+            metavar="FILE",
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        option(
+            "CSV or TSV table of all words in --recording: columns start_s, label, and perhaps end_s, speaker, file.",
+            DETECTION,
+            metavar="TABLE",
+        ),
+    ] = None,
     detection: DetectionConfig,
     report: Report = None,
     audio: Audio = None,
@@ -66,6 +90,27 @@ def evaluate_command(
 
     Writes the confusion matrix, predictions and plots to RUN/evaluation-SPLIT.
     """
+    if recording is not None or events is not None:
+        check_recording(stream, shards, recording, events)
+        check_no_made_sound(stream_hours, snr_db, stream_seed)
+        from hybridspeech.commands.evaluate_recording import evaluate_recording
+
+        with ProgressReporter() as progress:
+            streamed = evaluate_recording(
+                run,
+                cast("Path", recording),
+                cast("Path", events),
+                target_fa_per_hour=target_fa_per_hour,
+                detection=None if detection == DetectionConfig() else detection,
+                report=report,
+                model=model,
+                on_progress=progress,
+            )
+        return print_json(streamed) if json else print_stream(streamed)
+    if shards is None:
+        raise ConfigError(
+            "SHARDS is missing; name shards with the labels of RUN, or give --stream --recording --events"
+        )
     if stream:
         from hybridspeech.commands.evaluate_stream import evaluate_stream
 
@@ -75,14 +120,14 @@ def evaluate_command(
                 shards,
                 hours=stream_hours,
                 snr_db=snr_db,
-                target_fa_per_hour=target_fa_per_hour,
+                target_fa_per_hour=1.0 if target_fa_per_hour is None else target_fa_per_hour,
                 seed=stream_seed,
                 detection=detection,
                 report=report,
                 model=model,
                 on_progress=progress,
             )
-        return print_json(streamed) if json else _print_stream(streamed)
+        return print_json(streamed) if json else print_stream(streamed)
     from hybridspeech.commands.evaluate import evaluate
 
     with ProgressReporter() as progress:
@@ -299,42 +344,6 @@ def _print_evaluation(result: EvaluateResult) -> None:
                 for row in result.robustness
             ],
         )
-
-
-def _print_stream(result: StreamResult) -> None:
-    for text in result.warnings:
-        print_warning(text)
-    print_fields(
-        {
-            "threshold": f"{result.threshold:.3f}, stored in {result.run}: at most {result.target_fa_per_hour:g} false accepts "
-            "per hour on the validation split",
-            "sound": "; ".join(
-                f"{each.name}: {counted(each.num_words, 'word')} of {counted(each.num_speakers, 'speaker')}, "
-                f"{each.hours:.1f} h of {counted(each.num_other_clips, 'other clip')}, each used {each.repeats:.0f} times"
-                for each in result.conditions
-            ),
-            "area": "; ".join(f"{each.name}: {100 * each.area:.1f} % missed on average" for each in result.conditions),
-            "files": parent_and_name(result.metrics)[0],
-        }
-    )
-    rows = [
-        (
-            each.name,
-            name,
-            f"{point.threshold:.3f}",
-            f"{100 * point.miss_rate:.1f} %",
-            "{:.1f} to {:.1f} %".format(*(100 * value for value in point.miss_ci95)),
-            f"{point.false_accepts_per_hour:.2f}",
-            "{:.2f} to {:.2f}".format(*point.false_accepts_ci95),
-        )
-        for each in result.conditions
-        for name, point in (
-            ("chosen", each.chosen),
-            *((f"{rate:g}/h", point) for rate, point in zip((0.1, 0.5, 1, 10), each.at_rates, strict=True)),
-        )
-    ]
-    header = ("sound", "false accepts", "threshold", "missed", "95 % interval", "per hour", "95 % interval ")
-    print_table(header, rows)
 
 
 def _accuracy(result: EvaluateResult | Measured) -> str:

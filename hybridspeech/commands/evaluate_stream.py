@@ -6,7 +6,6 @@ validation split, measured on the testing split, and stored in the run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,25 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.audio.background_noise import load_noises
-from hybridspeech.config import OnProgress, Progress, check, silent, to_json
+from hybridspeech.config import OnProgress, Progress, check, silent
 from hybridspeech.detection.config import NOT_DETECTED, DetectionConfig, Thresholds
 from hybridspeech.detection.listener import Posteriors, WindowPlan, window_plan
-from hybridspeech.detection.stream_metrics import (
-    RATES_PER_HOUR,
-    LabelCurve,
-    OperatingPoint,
-    StreamPosteriors,
-    Sweep,
-    area,
-    choose_threshold,
-    operating_points,
-    sweep,
+from hybridspeech.detection.stream_metrics import StreamPosteriors, Sweep, choose_threshold, sweep
+from hybridspeech.detection.stream_result import (
+    StreamCondition,
+    StreamResult,
+    stream_condition,
+    stream_result,
+    write_stream_files,
 )
-from hybridspeech.detection.stream_report import write_stream_report
 from hybridspeech.detection.stream_sound import SpokenWord, StreamClips, StreamSettings, shuffled, stream_pieces
-from hybridspeech.detection.threshold_file import StoredThresholds
+from hybridspeech.detection.threshold_file import StoredThresholds, store_thresholds
 from hybridspeech.errors import ConfigError
-from hybridspeech.evaluation.event_plots import plot_det
 from hybridspeech.evaluation.file_predictions import TrainedRun, load_run
 from hybridspeech.evaluation.recordings import read_recordings
 from hybridspeech.evaluation.robustness import split_noises
@@ -42,59 +36,12 @@ from hybridspeech.manifest.config import UNKNOWN
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import fetched_split
 from hybridspeech.storage.copies import fetched, uploaded
-from hybridspeech.storage.locations import is_url, join, normalized, refuse_urls
-from hybridspeech.storage.objects import write_bytes
+from hybridspeech.storage.locations import join, refuse_urls
 from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory
 
 CHOSEN_ON, MEASURED_ON = "validation", "testing"
-METRICS_NAME, DET_NAME = "stream.json", "det.png"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamCondition:
-    """Measurement on the testing split in one condition.
-
-    Parameters
-    ----------
-    snr_db : level of the background noise, in dB; None: no noise was added
-    num_words, num_speakers : target words in the sound, and their speakers
-    hours : duration of the sound without target words
-    num_other_clips, repeats : different clips in it, and how often each one is used on average
-    chosen : measurement at the threshold that was chosen on the validation split
-    at_rates : measurement at each of RATES_PER_HOUR (0.1, 0.5, 1 and 10 false accepts per hour, all labels together)
-    area : mean miss rate from 0.1 to 10 false accepts per hour, evenly over the logarithm of the rate
-    curve, labels : measurement at each threshold of the sweep, of all labels and of each one
-    """
-
-    name: str
-    snr_db: float | None
-    num_words: int
-    num_speakers: int
-    hours: float
-    num_other_clips: int
-    repeats: float
-    chosen: OperatingPoint
-    at_rates: tuple[OperatingPoint, ...]
-    area: float
-    curve: tuple[OperatingPoint, ...]
-    labels: tuple[LabelCurve, ...]
-
-
 _Sweeps = Mapping[str, Mapping[float | None, Sweep]]
 """Measurements by split, and by signal-to-noise ratio in dB; None: no noise was added."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamResult:
-    """Result of `evaluate_stream`. `threshold` is stored in the run; `metrics` and `det` are files."""
-
-    run: str
-    threshold: float
-    target_fa_per_hour: float
-    conditions: tuple[StreamCondition, ...]
-    metrics: str
-    det: str
-    warnings: tuple[str, ...]
 
 
 def evaluate_stream(
@@ -155,31 +102,25 @@ def evaluate_stream(
         measuring = _Measuring(trained=trained, detection=detection, hours=hours, seed=seed, on_progress=on_progress)
         swept = measuring.sweeps(sources, snr_db)
         threshold = choose_threshold(list(swept[CHOSEN_ON].values()), target_fa_per_hour)
-        result = _result(run, place, threshold, target_fa_per_hour, swept, sources[MEASURED_ON])
-        _write(result, stack.enter_context(uploaded(place)), report)
+        conditions = _conditions(swept, threshold, sources[MEASURED_ON])
+        warnings = _warnings(swept, target_fa_per_hour)
+        result = stream_result(run, place, threshold, target_fa_per_hour, conditions, warnings)
+        write_stream_files(result, stack.enter_context(uploaded(place)), report)
     stored = StoredThresholds(
         thresholds=Thresholds(default=threshold),
         detection=detection,
         target_fa_per_hour=target_fa_per_hour,
         hours=sum(each.hours for each in swept[CHOSEN_ON].values()),
     )
-    write_bytes(join(run, RunDirectory("").thresholds_path.as_posix()), stored.text())
+    store_thresholds(run, stored)
     return result
 
 
-def _result(
-    run: str | Path, place: str, threshold: float, target: float, swept: _Sweeps, source: _Source
-) -> StreamResult:
-    conditions = tuple(_condition(snr_db, each, threshold, source) for snr_db, each in swept[MEASURED_ON].items())
-    return StreamResult(
-        run=normalized(str(run)) if is_url(run) else str(Path(run).absolute()),
-        threshold=threshold,
-        target_fa_per_hour=target,
-        conditions=conditions,
-        metrics=join(place, METRICS_NAME),
-        det=join(place, DET_NAME),
-        warnings=_warnings(swept, target),
-    )
+def _conditions(swept: _Sweeps, threshold: float, source: _Source) -> list[StreamCondition]:
+    return [
+        stream_condition(_name_of(snr_db), each, len(source.others), each.at(threshold), snr_db)
+        for snr_db, each in swept[MEASURED_ON].items()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,24 +226,6 @@ def _name_of(snr_db: float | None) -> str:
     return "clean" if snr_db is None else f"{snr_db:g} dB"
 
 
-def _condition(snr_db: float | None, swept: Sweep, threshold: float, source: _Source) -> StreamCondition:
-    points = swept.points()
-    return StreamCondition(
-        name=_name_of(snr_db),
-        snr_db=snr_db,
-        num_words=len(swept.words),
-        num_speakers=len({word.speaker for word in swept.words}),
-        hours=swept.hours,
-        num_other_clips=len(source.others),
-        repeats=swept.num_others / len(source.others),
-        chosen=next(point for point in points if point.threshold == threshold),
-        at_rates=operating_points(points),
-        area=area(points),
-        curve=points,
-        labels=swept.curves(),
-    )
-
-
 def _warnings(swept: _Sweeps, target: float) -> tuple[str, ...]:
     found = []
     if len(swept[CHOSEN_ON]) == 1:
@@ -313,19 +236,3 @@ def _warnings(swept: _Sweeps, target: float) -> tuple[str, ...]:
             f"{hours:.2g} h of validation sound are too short for {target:g} false accepts per hour; measure more hours"
         )
     return tuple(found)
-
-
-def _write(result: StreamResult, folder: Path, report: str | Path | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    curves = {
-        condition.name: [(point.false_accepts_per_hour, point.miss_rate) for point in condition.curve]
-        for condition in result.conditions
-    }
-    hours = min(condition.hours for condition in result.conditions)
-    plot_det(curves, hours, folder / DET_NAME)
-    write_bytes(str(folder / METRICS_NAME), json.dumps(to_json(result), indent=2) + "\n")
-    if report:
-        write_stream_report(Path(report), result.run, result.threshold, result.conditions, folder / DET_NAME)
-
-
-__all__ = ["RATES_PER_HOUR", "StreamCondition", "StreamResult", "evaluate_stream"]

@@ -42,7 +42,8 @@ class OperatingPoint:
     ----------
     miss_rate : share of the words that were not found, 0 to 1; its 95 % interval is that of `accuracy_interval`, by speaker
     false_accepts_per_hour : events in sound without target words; its 95 % interval assumes that they are independent
-    confusions_per_hour : events in the sound with words that belong to no word of their label
+    confusions_per_hour : events in the sound with words that belong to no word of their label; in recordings: only those at a
+        word, per hour of the recordings
     """
 
     threshold: float
@@ -55,7 +56,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCurve:
-    """Miss rate and false accepts per hour of one label, by threshold of GRID; and its miss rates at RATES_PER_HOUR."""
+    """Miss rate and false accepts per hour of one label, by threshold of GRID; and its miss rates at RATES_PER_HOUR.
+
+    The miss rates are empty if the label has no words.
+    """
 
     label: str
     num_words: int
@@ -69,7 +73,8 @@ class Sweep:
     """Counts at each threshold of GRID.
 
     `found` is bool [shape=(num_thresholds, num_words)]; `false_accepts` and `confusions` are int
-    [shape=(num_thresholds, num_labels)]. `num_others` is the number of clips in the sound without target words.
+    [shape=(num_thresholds, num_labels)]. `num_others` is the number of clips in the sound without target words, or of
+    recordings.
     """
 
     words: tuple[SpokenWord, ...]
@@ -95,6 +100,10 @@ class Sweep:
             for number, threshold in enumerate(GRID)
         )
 
+    def at(self, threshold: float) -> OperatingPoint:
+        """Return the measurement at a threshold of GRID."""
+        return next(point for point in self.points() if point.threshold == threshold)
+
     def curves(self) -> tuple[LabelCurve, ...]:
         """Return the curve of each label that is detected."""
         truth = np.array([word.label for word in self.words])
@@ -103,9 +112,9 @@ class Sweep:
             if label in NOT_DETECTED:
                 continue
             spoken = truth == label
-            misses = 1 - self.found[:, spoken].mean(axis=1) if spoken.any() else np.zeros(len(GRID))
+            misses = 1 - self.found[:, spoken].mean(axis=1) if spoken.any() else np.empty(0)
             rates = self.false_accepts[:, column] / self.hours
-            at = [float(misses[_lowest(rates, rate)]) for rate in RATES_PER_HOUR]
+            at = [float(misses[_lowest(rates, rate)]) for rate in RATES_PER_HOUR if spoken.any()]
             curves.append(
                 LabelCurve(
                     label=label,

@@ -64,11 +64,22 @@ def write_stream_report(path: Path, run: str, threshold: float, conditions: Sequ
         )
     ]
     sound = [
-        (each.name, each.num_words, each.num_speakers, f"{each.hours:.1f}", f"{each.repeats:.0f}", percent(each.area))
+        (
+            each.name,
+            each.num_words,
+            each.num_speakers or "unknown",
+            f"{each.hours:.1f}",
+            f"{each.repeats:.0f}",
+            percent(each.area),
+        )
         for each in conditions
     ]
     by_label = [
-        (f"{each.name}, {curve.label}", curve.num_words, *map(percent, curve.miss_rates_at))
+        (
+            f"{each.name}, {curve.label}",
+            curve.num_words,
+            *(map(percent, curve.miss_rates_at) if curve.num_words else ["no words"] * len(RATES_PER_HOUR)),
+        )
         for each in conditions
         for curve in each.labels
     ]

@@ -11,6 +11,8 @@ from hybridspeech.config import from_json, to_json
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.storage.copies import fetched
+from hybridspeech.storage.locations import join
+from hybridspeech.storage.objects import write_bytes
 from hybridspeech.training.run_directory import RunDirectory
 
 
@@ -50,6 +52,23 @@ def read_thresholds(path: Path) -> StoredThresholds | None:
         raise RunError(f"{path}: can't be read ({error}); remove it, or run evaluate --stream again") from error
 
 
+def stored_in(run: str | Path) -> StoredThresholds | None:
+    """Return the thresholds of a run, a local path or a URL; None if none were chosen.
+
+    Raises
+    ------
+    RunError: the file is damaged.
+    """
+    place = RunDirectory("").thresholds_path
+    with fetched(run, place.as_posix()) as local_run:
+        return read_thresholds(local_run / place)
+
+
+def store_thresholds(run: str | Path, stored: StoredThresholds) -> None:
+    """Write the thresholds of a run, a local path or a URL."""
+    write_bytes(join(run, RunDirectory("").thresholds_path.as_posix()), stored.text())
+
+
 def settings_of(
     run: str | Path, thresholds: Thresholds | None, detection: DetectionConfig | None
 ) -> tuple[Thresholds, DetectionConfig]:
@@ -59,9 +78,7 @@ def settings_of(
     ------
     RunError: the stored thresholds can't be read.
     """
-    place = RunDirectory("").thresholds_path
-    with fetched(run, place.as_posix()) as local_run:
-        stored = read_thresholds(local_run / place)
+    stored = stored_in(run)
     if stored is None:
         return thresholds or Thresholds(), detection or DetectionConfig()
     return thresholds or stored.thresholds, detection or stored.detection

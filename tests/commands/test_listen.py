@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support.trained_runs import tone_run
+from support.trained_runs import TONE_RECORDING_WORDS, tone_recording, tone_run
 
 import hybridspeech as hs
 from hybridspeech.audio.pcm import to_pcm16
@@ -22,7 +22,6 @@ from hybridspeech.evaluation.file_predictions import TrainedRun, load_run
 
 QUICK = hs.DetectionConfig(smoothing_ms=200)
 THRESHOLDS = hs.Thresholds(default=0.5)
-TRUTH = (("low", 1.5), ("middle", 4.0), ("low", 6.3))
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,7 @@ def trained(run: Path) -> TrainedRun:
 
 @pytest.fixture(scope="module")
 def sound(tones: Path) -> np.ndarray:
-    """8 s of the word "high", with three other words in it."""
-    high, _ = soundfile.read(tones / "high" / "00000001_nohash_0.wav", dtype="float32")
-    sound = np.tile(high, 8)
-    for word, start_s in TRUTH:
-        wave, _ = soundfile.read(tones / word / "00000001_nohash_0.wav", dtype="float32")
-        start = int(16_000 * start_s)
-        sound[start : start + wave.size] = wave
-    return sound
+    return tone_recording(tones)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +52,7 @@ def near(events: list[hs.Event], word: str, start_s: float) -> list[hs.Event]:
 
 def test_the_words_of_a_recording_are_found_where_they_are(run: Path, recording: Path) -> None:
     events = list(hs.listen(run, recording, thresholds=THRESHOLDS, detection=QUICK))
-    assert [len(near(events, word, start_s)) for word, start_s in TRUTH] == [1, 1, 1]
+    assert [len(near(events, word, start_s)) for word, start_s in TONE_RECORDING_WORDS] == [1, 1, 1]
     assert all(event.file == str(recording) and 0.5 <= (event.score or 0) <= 1 for event in events)
     assert [event.start_s for event in events] == sorted(event.start_s for event in events)
 

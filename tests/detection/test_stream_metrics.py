@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridspeech.detection.config import DetectionConfig
+from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.listener import WindowPlan
+from hybridspeech.detection.recording_sweep import RecordingCounter, combined
 from hybridspeech.detection.stream_metrics import (
     GRID,
     StreamPosteriors,
@@ -73,3 +74,29 @@ def test_each_detected_label_has_a_curve(swept: Sweep) -> None:
 def test_the_interval_of_a_rate_is_that_of_garwood() -> None:
     assert poisson_interval(0, 2.0) == pytest.approx((0.0, 3.689 / 2), abs=1e-3)
     assert poisson_interval(10, 1.0) == pytest.approx((4.795, 18.390), abs=1e-3)
+
+
+def test_a_recording_in_any_chunks_has_the_counts_of_the_whole() -> None:
+    scores = {10.0: 0.99, 20.0: 0.9, 30.0: 0.6, 40.0: 0.3}
+    rows = posteriors({**scores, 20.4: 0.95, 50.0: 0.7}, 60)
+    words = [SpokenWord(start_s=at - 0.5, end_s=at + 0.5, label="yes", speaker=str(at)) for at in scores]
+    thresholds = [Thresholds(default=each) for each in (*GRID, 0.2)]
+    for size in (1, 7, len(rows)):
+        counter = RecordingCounter(PLAN, DETECTION, thresholds, LABELS, words)
+        for first in range(0, len(rows), size):
+            counter.push(rows[first : first + size])
+        counts, point = combined([counter.finish(60)], LABELS, 0.2)
+        assert counts.found.sum(axis=1)[0] == 4
+        assert counts.hours == pytest.approx((60 - 4 * 1.5) / 3600)  # without 0.25 s before and after each word
+        assert (point.threshold, point.miss_rate, point.confusions_per_hour) == (0.2, 0, 0)
+        assert point.false_accepts_per_hour == pytest.approx(1 / counts.hours)
+
+
+def test_a_second_event_at_a_word_is_a_confusion_and_no_false_accept() -> None:
+    plan = WindowPlan(length=1000, hop=100, sample_rate_hz=1000)
+    word = SpokenWord(start_s=9.0, end_s=12.0, label="yes", speaker="a")
+    counter = RecordingCounter(plan, DETECTION, [Thresholds(default=0.5)] * 2, LABELS, [word])
+    counter.push(posteriors({10.0: 0.9, 11.5: 0.9}, 20))
+    counts = counter.finish(20)
+    assert (counts.found.tolist(), counts.confusions[:, 1].tolist()) == ([[True]] * 2, [1, 1])
+    assert counts.false_accepts.sum() == 0

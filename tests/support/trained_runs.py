@@ -100,6 +100,21 @@ def tone_run(base: Path, tones: Path) -> Path:
     return save_run(run, plan, model)
 
 
+TONE_RECORDING_WORDS = (("low", 1.5), ("middle", 4.0), ("low", 6.3))
+"""Words in `tone_recording`, and the begin of each, in seconds."""
+
+
+def tone_recording(tones: Path) -> np.ndarray:
+    """8 s of the word "high", with three other words in it: float32 at 16 kHz."""
+    high, _ = soundfile.read(tones / "high" / "00000001_nohash_0.wav", dtype="float32")
+    sound = np.tile(high, 8)
+    for word, start_s in TONE_RECORDING_WORDS:
+        wave, _ = soundfile.read(tones / word / "00000001_nohash_0.wav", dtype="float32")
+        start = int(16_000 * start_s)
+        sound[start : start + wave.size] = wave
+    return sound
+
+
 def random_run(path: Path, features: FeatureConfig, labels: tuple[str, ...]) -> Path:
     """Make a run with an untrained network: its labels are arbitrary but reproducible."""
     import tf_keras
