@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_an_executor_works_where_the_packed_python_is_the_only_one(
     packed_environment: Path, tones: Path, tmp_path: Path
 ) -> None:
     """The worker sees neither this interpreter, nor its packages, nor this repository."""
-    hidden = {Path(sys.prefix), Path(sys.base_prefix), Path(hybridspeech.__file__).parents[1]}
+    hidden = {Path(sys.prefix), Path(sysconfig.get_path("stdlib")), Path(hybridspeech.__file__).parents[1]}
     local = hs.preprocess(tones, tmp_path / "local", engine="local")
     with standalone_cluster(tmp_path, num_workers=1, hidden=sorted(hidden, reverse=True)) as master:
         config = EngineConfig(master=master, environment=str(packed_environment))
