@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import CLUSTER, DETECTION, INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import CustomModel, Overwrite, Resume, Run
+from hybridspeech.cli.options import DETECTION, INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import CustomModel, Overwrite, Resume, Run, TableEngine
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.terminal import print_fields, print_json, print_text
@@ -49,10 +49,7 @@ def listen_command(
     out: Annotated[
         Path | None, option("Parquet file to create, with one row per event, instead of printing.", OUTPUT)
     ] = None,
-    engine: Annotated[
-        Literal["local", "spark", "raydp"],
-        option("Engine that writes --out: this machine's processes, Spark, or Spark on Ray.", CLUSTER),
-    ] = "local",
+    engine: TableEngine = "local",
     engine_config: EngineConfig,
     overwrite: Overwrite = False,
     resume: Resume = False,

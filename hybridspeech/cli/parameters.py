@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
-from hybridspeech.cli.options import INPUT, OUTPUT, argument, option
+from hybridspeech.cli.options import CLUSTER, INPUT, OUTPUT, argument, option
 
 Source = Annotated[
     Path,
@@ -30,6 +30,10 @@ Report = Annotated[Optional[Path], option("HTML file for a self-contained report
 Audio = Annotated[
     Optional[Path],  # noqa: UP045 - Typer evaluates it
     option("Source of the shards, for audio players in --report (spectrogram shards).", INPUT, metavar="FOLDER"),
+]
+TableEngine = Annotated[
+    Literal["local", "spark", "raydp"],
+    option("Engine that writes --out: this machine's processes, Spark, or Spark on Ray.", CLUSTER),
 ]
 Overwrite = Annotated[bool, option("Replace an existing output.", OUTPUT, "--overwrite")]
 Resume = Annotated[bool, option("Continue an unfinished output.", OUTPUT, "--resume")]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import CLUSTER, DETECTION, INPUT, OUTPUT, argument, option, with_settings
-from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Resume, Run
+from hybridspeech.cli.options import DETECTION, INPUT, OUTPUT, argument, option, with_settings
+from hybridspeech.cli.parameters import Audio, CustomModel, Json, Overwrite, Report, Resume, Run, TableEngine
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.stream_results import check_no_made_sound, check_recording, print_stream
@@ -156,10 +156,7 @@ def predict_command(
     out: Annotated[
         Path | None, option("Parquet file to create, with one row per file, instead of printing.", OUTPUT)
     ] = None,
-    engine: Annotated[
-        Literal["local", "spark", "raydp"],
-        option("Engine that writes --out: this machine's processes, Spark, or Spark on Ray.", CLUSTER),
-    ] = "local",
+    engine: TableEngine = "local",
     engine_config: EngineConfig,
     overwrite: Overwrite = False,
     resume: Resume = False,

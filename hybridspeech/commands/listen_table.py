@@ -24,7 +24,6 @@ from hybridspeech.engines.part_table import PARTS_SUFFIX, PartTable, check_absen
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import find_audio_files
 from hybridspeech.evaluation.file_predictions import check_finished
-from hybridspeech.evaluation.prediction_parts import settings_of as metadata_of
 from hybridspeech.shards.sources import file_versions
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import normalized
@@ -124,7 +123,6 @@ def listen_table(
         stage="listen",
         unit="segments",
         join=lambda path: decoder.join(maker.folder, parts, text, path),
-        settings_of=metadata_of,
         count=event_counts,
         different="another run, other files or other settings",
         on_progress=on_progress,

@@ -14,7 +14,8 @@ from hybridspeech.engines.part_table import PARTS_SUFFIX, PartTable, check_absen
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import find_audio_files
 from hybridspeech.evaluation.file_predictions import check_finished
-from hybridspeech.evaluation.prediction_parts import PartMaker, count_rows, join_parts, plan_parts, settings_of
+from hybridspeech.evaluation.parquet_parts import count_rows
+from hybridspeech.evaluation.prediction_parts import PartMaker, join_parts, plan_parts
 from hybridspeech.shards.sources import file_versions
 from hybridspeech.storage.locations import normalized
 
@@ -89,7 +90,6 @@ def predict_table(
         stage="predict",
         unit="files",
         join=lambda path: join_parts(maker.folder, parts, settings, path),
-        settings_of=settings_of,
         count=count_rows,
         different="another run, other files or another number of labels",
         on_progress=on_progress,

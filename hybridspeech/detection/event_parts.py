@@ -9,7 +9,6 @@ and the decoder runs over those of the whole file, so that the events do not dep
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -26,8 +25,8 @@ from hybridspeech.detection.listener import BATCH_SIZE, Posteriors, WindowPlan, 
 from hybridspeech.errors import AudioError
 from hybridspeech.evaluation.audio_files import AudioFile
 from hybridspeech.evaluation.file_predictions import TrainedRun, loaded_run
-from hybridspeech.storage.locations import is_url, join
-from hybridspeech.storage.objects import read_bytes, write_bytes
+from hybridspeech.evaluation.parquet_parts import SETTINGS_KEY, count_rows, part_name, read_part, write_part
+from hybridspeech.storage.locations import is_url
 
 SEGMENT_S = 1800.0
 """Longest sound of a segment, and of a part with several files, in seconds."""
@@ -58,7 +57,7 @@ class EventPart:
     @property
     def name(self) -> str:
         """File name of the part."""
-        return f"part-{self.number:05d}.parquet"
+        return part_name(self.number)
 
     @property
     def num_items(self) -> int:
@@ -132,7 +131,7 @@ class PosteriorMaker:
         trained = loaded_run(self.run, self.key, self.model, self.num_threads)
         for part in parts:
             rows = [_row(segment, *segment_posteriors(segment, trained, self.detection)) for segment in part.segments]
-            write_bytes(join(self.folder, part.name), _to_parquet(rows, _part_schema()))
+            write_part(self.folder, part.name, rows, _part_schema())
         return [part.num_items for part in parts]
 
 
@@ -182,7 +181,7 @@ class EventDecoder:
         import pyarrow
         import pyarrow.parquet
 
-        schema = _event_schema().with_metadata({"hybridspeech": settings})
+        schema = _event_schema().with_metadata({SETTINGS_KEY: settings})
         with pyarrow.parquet.ParquetWriter(path, schema) as writer:
             rows: list[dict[str, Any]] = []
             for _, segments in itertools.groupby(_rows_of(folder, parts), key=_file_of):
@@ -216,19 +215,14 @@ def _file_of(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _rows_of(folder: str, parts: Sequence[EventPart]) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet
-
     for part in parts:
-        content = io.BytesIO(read_bytes(join(folder, part.name)))
-        yield from pyarrow.parquet.read_table(content).to_pylist()
+        yield from read_part(folder, part.name).to_pylist()
 
 
 def event_counts(path: Path) -> tuple[int, int]:
     """Return the number of events of a table, and the number of unusable files."""
-    import pyarrow.parquet
-
-    errors = pyarrow.parquet.read_table(path, columns=["error"])["error"]
-    return errors.null_count, len(errors) - errors.null_count
+    num_rows, num_unusable = count_rows(path)
+    return num_rows - num_unusable, num_unusable
 
 
 def _part_schema() -> Any:
@@ -255,12 +249,3 @@ def _event_schema() -> Any:
             "error": text,
         }
     )
-
-
-def _to_parquet(rows: list[dict[str, Any]], schema: Any) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), buffer)
-    return buffer.getvalue()

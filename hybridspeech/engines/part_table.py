@@ -21,6 +21,7 @@ from hybridspeech.config import EngineConfig, OnProgress, Progress
 from hybridspeech.engines import ENGINES
 from hybridspeech.engines.base import Engine
 from hybridspeech.errors import ConfigError, OutputExistsError
+from hybridspeech.evaluation.parquet_parts import settings_of
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import is_url, join, parent_and_name
@@ -62,7 +63,7 @@ class PartTable:
     settings : what decides the rows, in JSON
     stage, unit : of the progress
     join : writes the rows of all parts to a local Parquet file, with the settings in its metadata; returns counts
-    settings_of, count : settings and counts of such a file; the settings of any other file are empty
+    count : returns the counts of such a file
     different : what a resume with other settings differs in, for the message
     """
 
@@ -73,7 +74,6 @@ class PartTable:
     stage: str
     unit: str
     join: Callable[[Path], tuple[int, ...]]
-    settings_of: Callable[[Path], str]
     count: Callable[[Path], tuple[int, ...]]
     different: str
     on_progress: OnProgress
@@ -154,7 +154,7 @@ class PartTable:
     def _finished_before(self) -> TableResult:
         parent, name = parent_and_name(self.out)
         with fetched(parent, name) as folder:
-            if self.settings_of(folder / name) != self.settings:
+            if settings_of(folder / name) != self.settings:
                 raise self._other_settings(self.out)
             counts = self.count(folder / name)
         return TableResult(counts=counts, num_computed=0, startup_s=0.0, work_s=0.0)

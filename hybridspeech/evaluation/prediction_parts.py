@@ -9,7 +9,6 @@ Knows nothing of engines.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,7 @@ from typing import Any
 from hybridspeech.config import to_json
 from hybridspeech.evaluation.audio_files import AudioFile, read_clips
 from hybridspeech.evaluation.file_predictions import Prediction, TrainedRun, loaded_run
-from hybridspeech.storage.locations import join
-from hybridspeech.storage.objects import read_bytes, write_bytes
+from hybridspeech.evaluation.parquet_parts import SETTINGS_KEY, count_rows, part_name, read_part, write_part
 
 FILES_PER_PART = 256
 BATCH_SIZE = 64
@@ -36,7 +34,7 @@ class Part:
     @property
     def name(self) -> str:
         """File name of the part."""
-        return f"part-{self.number:05d}.parquet"
+        return part_name(self.number)
 
     @property
     def num_items(self) -> int:
@@ -79,7 +77,7 @@ class PartMaker:
         for first in range(0, len(paths), BATCH_SIZE):
             batch = paths[first : first + BATCH_SIZE]
             predictions += trained.predict(batch, [next(clips) for _ in batch], self.top_k)
-        write_bytes(join(self.folder, part.name), _to_parquet(part.files, predictions))
+        write_part(self.folder, part.name, _rows(part.files, predictions), schema())
         return len(paths)
 
 
@@ -111,46 +109,19 @@ def schema() -> Any:
     )
 
 
-def _to_parquet(files: Sequence[AudioFile], predictions: Sequence[Prediction]) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    rows = [
+def _rows(files: Sequence[AudioFile], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    return [
         {"clip_id": file.clip_id, **{name: to_json(value) for name, value in vars(prediction).items()}}
         for file, prediction in zip(files, predictions, strict=True)
     ]
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema()), buffer)
-    return buffer.getvalue()
 
 
 def join_parts(folder: str, parts: Sequence[Part], settings: str, path: Path) -> tuple[int, int]:
     """Write the rows of all parts to one local Parquet file, with `settings` in its metadata; return as `count_rows`."""
     import pyarrow.parquet
 
-    metadata = {"hybridspeech": settings}
+    metadata = {SETTINGS_KEY: settings}
     with pyarrow.parquet.ParquetWriter(path, schema().with_metadata(metadata)) as writer:
         for part in parts:
-            content = io.BytesIO(read_bytes(join(folder, part.name)))
-            writer.write_table(pyarrow.parquet.read_table(content).replace_schema_metadata(metadata))
+            writer.write_table(read_part(folder, part.name).replace_schema_metadata(metadata))
     return count_rows(path)
-
-
-def count_rows(path: Path) -> tuple[int, int]:
-    """Return the number of rows of a table, and the number of those with an error."""
-    import pyarrow.parquet
-
-    errors = pyarrow.parquet.read_table(path, columns=["error"])["error"]
-    return len(errors), len(errors) - errors.null_count
-
-
-def settings_of(path: Path) -> str:
-    """Return the settings in the metadata of a Parquet file of this module; empty for another file."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        metadata = pyarrow.parquet.read_schema(path).metadata or {}
-    except (OSError, pyarrow.ArrowException):
-        return ""
-    return str(metadata.get(b"hybridspeech", b"").decode(errors="replace"))

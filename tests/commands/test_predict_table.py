@@ -17,7 +17,7 @@ from hybridspeech.commands.predict_udf import PredictColumn
 from hybridspeech.engines import Engine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import ConfigError, EngineError, OutputExistsError, RunError
-from hybridspeech.evaluation import prediction_parts
+from hybridspeech.evaluation import parquet_parts, prediction_parts
 from hybridspeech.evaluation.file_predictions import check_finished
 from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.objects import list_files, read_bytes
@@ -78,17 +78,17 @@ def test_an_interrupted_table_is_resumed(
 ) -> None:
     whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
     hs.predict_table(run, [source], whole)
-    write_bytes = prediction_parts.write_bytes
+    write_bytes = parquet_parts.write_bytes
 
     def fail_at_the_second(location: str, content: bytes) -> None:
         if "part-00001" in location:
             raise OSError("the disk is gone")
         write_bytes(location, content)
 
-    monkeypatch.setattr(prediction_parts, "write_bytes", fail_at_the_second)
+    monkeypatch.setattr(parquet_parts, "write_bytes", fail_at_the_second)
     with pytest.raises(EngineError, match="the disk is gone"):
         hs.predict_table(run, [source], out)
-    monkeypatch.setattr(prediction_parts, "write_bytes", write_bytes)
+    monkeypatch.setattr(parquet_parts, "write_bytes", write_bytes)
     with pytest.raises(OutputExistsError, match="--resume continues it"):
         hs.predict_table(run, [source], out)
     with pytest.raises(ConfigError, match="made from another run, other files or another number of labels"):
