@@ -106,7 +106,27 @@ class RankMonitor:
                 stalled = min(running, key=lambda rank: _stall_order(rank.status))
                 raise self._stalled(stalled.status, time.monotonic() - stalled.changed_at) from failure
         if failure:
-            raise failure
+            raise self._with_silent_ranks(failure)
+
+    def _with_silent_ranks(self, failure: WorkerError) -> WorkerError:
+        """Add the ranks on other hosts that have not reported their end, if one of them may be the cause of a failure.
+
+        A process on another host can't be looked at. If it is lost, with its host or alone, only the others report a failure.
+        """
+        if _is_own(failure.cause):
+            return failure
+        silent = [
+            f"worker {status['rank']} (process {status['pid']} on {status['host']})"
+            for status in (rank.status for rank in self.ranks)
+            if status.get("state") == "running" and status["host"] != socket.gethostname()
+        ]
+        if not silent:
+            return failure
+        return WorkerError(
+            failure.rank,
+            f"{failure.cause}; this may follow from the loss of {', '.join(silent)}, which {'have' if silent[1:] else 'has'} "
+            "not reported an error: look whether the host still runs",
+        )
 
     def _receive(self, *, newest: bool) -> None:
         """Exchange messages with the ranks, if they do not share the folder of the driver."""
@@ -138,7 +158,7 @@ class RankMonitor:
         ended = self._exits.ended()
         order = sorted(self._lost, key=lambda rank: _position(self.ranks[rank].status.get("pid"), ended))
         failures = [rank.status for rank in self.ranks if rank.status.get("state") == "failed"]
-        own = [each["failed_at"] for each in failures if each["cause"].partition(":")[0] not in CONSEQUENCES]
+        own = [each["failed_at"] for each in failures if _is_own(each["cause"])]
         times: dict[int, float] = {}
         for position, rank in enumerate(order):
             alive_at = min(self._lost[each][0] for each in order[position:])
@@ -196,6 +216,11 @@ class RankMonitor:
             f"{status['step']}{stopped} (process {status['pid']} on {status['host']}, output in "
             f"{self.run.log_path(status['rank'])}); raise the stall time-out if one step may take that long",
         )
+
+
+def _is_own(cause: str) -> bool:
+    """Return whether a rank failed by itself: the end of another rank does not cause such an error."""
+    return cause.partition(":")[0] not in CONSEQUENCES
 
 
 def _position(pid: int | None, ended: list[int]) -> int:

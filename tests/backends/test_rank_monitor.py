@@ -125,6 +125,28 @@ def test_processes_of_other_machines_are_not_checked(plan, run):
     assert not RankMonitor(plan, "").poll()
 
 
+def fail_beside_a_rank_on_another_host(run: RunDirectory, cause: str) -> None:
+    run.status.write(0, state="running", pid=7, host="host3", phase="step", step=3)
+    run.status.write(1, state="failed", cause=cause, failed_at=200.0, pid=8, host="host2")
+
+
+def test_a_rank_that_may_be_lost_with_its_host_is_named(plan, run, monkeypatch):
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
+    fail_beside_a_rank_on_another_host(run, "InternalError: Collective ops is aborted")
+    message = (
+        r"worker 1 failed: InternalError: .*aborted; .* the loss of worker 0 \(process 7 on host3\), which has not"
+    )
+    with pytest.raises(WorkerError, match=message):
+        RankMonitor(plan, "").poll()
+
+
+def test_a_rank_on_another_host_is_not_suspected_if_a_rank_failed_by_itself(plan, run, monkeypatch):
+    monkeypatch.setattr(rank_monitor, "FAILURE_DELAY_S", 0.0)
+    fail_beside_a_rank_on_another_host(run, "ShardError: damaged")
+    with pytest.raises(WorkerError, match=r"worker 1 failed: ShardError: damaged$"):
+        RankMonitor(plan, "").poll()
+
+
 def test_too_few_workers_are_reported_with_their_number_and_advice(plan, run):
     monitor = RankMonitor(with_limits(plan, start_timeout_s=1e-9), "free some cores")
     run.status.write(1, state="running", **HERE, phase="start", step=0)

@@ -42,8 +42,8 @@ def command(cluster: ClusterHosts, *options: str) -> list[str]:
     return ["train", f"{cluster.bucket}/shards", f"{cluster.bucket}/run", *place, *TRAINING, *options]
 
 
-def kill_the_host_of_the_chief(cluster: ClusterHosts, training: subprocess.Popen[bytes]) -> int:
-    """Wait until some epochs are on the store; returns their number."""
+def kill_the_host_of_the_chief(cluster: ClusterHosts, training: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Wait until some epochs are on the store; returns their number, and the name of the host."""
     while True:
         stored = cluster.stored(f"{cluster.bucket}/run")
         if stored["epochs"] >= 3:
@@ -51,7 +51,7 @@ def kill_the_host_of_the_chief(cluster: ClusterHosts, training: subprocess.Popen
         assert training.poll() is None
         time.sleep(0.5)
     cluster.hosts.kill(int(stored["hosts"][0].removeprefix("host")))
-    return int(stored["epochs"])
+    return int(stored["epochs"]), stored["hosts"][0]
 
 
 @pytest.mark.soak
@@ -62,11 +62,13 @@ def test_a_training_is_resumed_from_the_store_after_the_host_with_the_only_local
     log = cluster.hosts.shared / "training.log"
     arguments = [sys.executable, "-m", "hybridspeech", *command(cluster)]
     training = cluster.hosts.start(MASTER, arguments, cluster.variables, log)
-    saved = kill_the_host_of_the_chief(cluster, training)
+    saved, lost = kill_the_host_of_the_chief(cluster, training)
     cluster.start_worker(MASTER)
     assert training.wait(300) == 1, log.read_text()[-3000:]
     sys.stderr.write(log.read_text()[-1000:])
-    assert "error: " in log.read_text().splitlines()[-1]
+    last = log.read_text().splitlines()[-1]
+    assert "error: " in last
+    assert f"on {lost})" in last
     cluster.await_worker(MASTER)
     resumed = cluster.hybridspeech(*command(cluster, "--resume"))
     assert resumed.returncode == 0, resumed.stderr[-3000:]
