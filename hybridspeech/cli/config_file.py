@@ -39,7 +39,7 @@ RECORDS: Mapping[str, type] = {
 """Records in index.json and plan.json, by their keys."""
 VALUES = ("backend", "augment_copies", "memory_per_worker", "max_rejects")
 """Keys of index.json and plan.json that are options themselves."""
-LOCATIONS: Mapping[str, str] = {"init_from": "run", "rir": "folder"}
+LOCATIONS: Mapping[str, str] = {"init_from": "run", "rir": "folder", "negatives": "source"}
 """Records in plan.json of which an option has one value, and the key of this value."""
 GROUPS = ("preprocessing",)
 """Keys of plan.json under which there are more records and values."""

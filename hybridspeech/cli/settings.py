@@ -21,7 +21,7 @@ from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
-from hybridspeech.training.recipes import COMPACT, RECIPES, RIR_FREQUENCY
+from hybridspeech.training.recipes import COMPACT, NEGATIVES_PERCENTAGE, RECIPES, RIR_FREQUENCY
 
 
 def _by_recipe(name: str) -> str:
@@ -218,6 +218,11 @@ SETTINGS: Settings = {
         ),
         "label_smoothing": Setting("Label smoothing.", OPTIMIZATION, default=_by_recipe("label_smoothing")),
         "class_weights": Setting("Weight the loss by the inverse frequency of the labels.", OPTIMIZATION),
+        "negatives_percentage": Setting(
+            "Number of windows of --negatives in each batch, besides its clips, in % of the batch size.",
+            OPTIMIZATION,
+            default=f"{NEGATIVES_PERCENTAGE:g} with --negatives",
+        ),
         "early_stopping": Setting(
             "Stop after this many epochs without a lower validation loss, and keep the best epoch; 0 is off.",
             OPTIMIZATION,

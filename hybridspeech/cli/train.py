@@ -10,7 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 from hybridspeech.cli.app import Command, app
-from hybridspeech.cli.options import AUGMENTATION, CLUSTER, FEATURES, MODEL, option, with_settings
+from hybridspeech.cli.options import AUGMENTATION, CLUSTER, FEATURES, INPUT, MODEL, option, with_settings
 from hybridspeech.cli.parameters import Json, MaxRejects, NewRun, Overwrite, Resume, Shards, Source
 from hybridspeech.cli.progress import ProgressReporter
 from hybridspeech.cli.settings import SETTINGS
@@ -77,6 +77,17 @@ def train_command(
             default="no reverberation",
         ),
     ] = None,
+    negatives: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer evaluates it
+        option(
+            "Sound without the words of the run, for fewer false accepts: a recording of any length, a folder (or URL) of "
+            "recordings, or waveform shards. With --init-from, a run with the same labels, the windows in which it hears a "
+            "word. Needs waveform shards with clips of _unknown_.",
+            INPUT,
+            metavar="SOURCE",
+            default="no negatives",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     json: Json = False,
@@ -97,6 +108,7 @@ def train_command(
             recipe=recipe,
             init_from=init_from,
             rir=rir,
+            negatives=negatives,
             cluster=cluster,
             backend=backend,
             overwrite=overwrite,
@@ -115,7 +127,7 @@ def train_command(
         *("backend", "num_workers", "features", "task", "model", "epochs", "batch_size", "learning_rate"),
         *("overwrite", "resume"),
     ),
-    omit=(*ON_SOUND, "compression", "shards.seed"),
+    omit=(*ON_SOUND, "negatives_percentage", "compression", "shards.seed"),
     choices={"features": ("stft", "logmel"), "dtype": ("float32", "float16")},
     helps={"features": "Features: STFT in dB, or log-mel spectrogram."},
 )

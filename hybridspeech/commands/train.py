@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 from hybridspeech.backends import BACKENDS, TrainingBackend
+from hybridspeech.commands.training_negatives import negative_source
 from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import counted
 from hybridspeech.models.config import ModelConfig
@@ -14,6 +16,7 @@ from hybridspeech.training.config import FitConfig
 from hybridspeech.training.driver import open_run, train_with_restarts
 from hybridspeech.training.fine_tuning import find_initial_weights
 from hybridspeech.training.loop import run_worker
+from hybridspeech.training.negatives import planned_negatives
 from hybridspeech.training.partition import count_steps
 from hybridspeech.training.plan import TrainPlan, TrainRequest, make_plan, shards_data
 from hybridspeech.training.result import TrainResult, result_of
@@ -38,6 +41,7 @@ def train(
     recipe: str = "default",
     init_from: str | Path | None = None,
     rir: str | Path | None = None,
+    negatives: str | Path | None = None,
     cluster: ClusterConfig | None = None,
     backend: str | TrainingBackend = "tfos",
     overwrite: bool = False,
@@ -62,12 +66,17 @@ def train(
         `resume`. Network and features that are not given are those of this run
     rir : folder or URL of room impulse responses, with which training clips of waveform shards are reverberated. They are
         copied into the run when the training starts; `fit.augment.rir_frequency` is the share of the clips
+    negatives : sound without the words of the run: a recording of any length, a folder or URL of recordings, or waveform
+        shards, whose training clips of other words are used. Windows of it are copied into the run when the training starts,
+        and fill up each batch (`fit.negatives_percentage`) with the label _unknown_. With `init_from`, a run with the same
+        labels, those windows of recordings are used in which its network hears a word most clearly (hard negatives); else
+        they are evenly spread
     backend : a name in BACKENDS, or a TrainingBackend
 
     Raises
     ------
     ConfigError: a setting is invalid, e.g. fewer shards than workers, or does not fit `init_from`; before anything starts.
-    AudioError: a room impulse response can't be used; before anything starts.
+    AudioError: a room impulse response, or all sound of `negatives`, can't be used; before anything starts.
     RunError: the run `init_from` is not finished, or a training can not be resumed with these settings.
     ShardError: a shard is missing or damaged. OutputExistsError: `run` is not empty. BackendError: workers could not start.
     WorkerError: a worker failed. KeyboardInterrupt: after Ctrl-C, when a checkpoint was saved or the time limit has passed.
@@ -94,9 +103,16 @@ def train(
                 augment=fit.augment if fit else None,
                 sample_rate_hz=index.features.sample_rate_hz,
             ),
+            negatives=(
+                None if fit and fit.negatives_percentage == 0 else planned_negatives(negatives, run, resume=resume)
+            ),
             resume=resume,
         ),
     )
+    find_negatives = None
+    if plan.negatives and not resume:
+        source = negative_source(plan, index.splits["training"], model.name if model else None)
+        find_negatives = partial(source.find, on_progress)
     steps = count_steps(index, "training", cluster.num_workers, plan.fit.batch_size)
     on_progress(Progress(stage="plan", message=_describe(plan, index, steps)))
     if plan.init_from:
@@ -105,7 +121,7 @@ def train(
         rooms = counted(plan.rir.count, "room impulse response")
         message = f"reverberates {100 * plan.fit.augment.rir_frequency:g} % of the training clips, with {rooms}"
         on_progress(Progress(stage="plan", message=message))
-    with open_run(plan, overwrite, on_progress) as local:
+    with open_run(plan, overwrite, on_progress, find_negatives) as local:
         reports = train_with_restarts(lambda attempt: starter.run(attempt, run_worker), local, on_progress)
     if plan.stored.kind == "stft":
         on_progress(Progress(stage="train", message=WAVEFORM_HINT))

@@ -23,6 +23,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import ShardFolder
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.storage.copies import LocalCopies
+from hybridspeech.training.negatives import NegativeBatches
 from hybridspeech.training.partition import count_steps, rank_shards
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class EpochInput:
     transform : from stored clips to inputs of the network; None: they are the same
     copy : which augmented version of every clip; 0: the clip without augmentation
     label_weights : weight of an example of each label; empty: 1
+    negatives : fill up each batch, with weight 1; needs `shuffle`
     """
 
     rank: int
@@ -52,15 +54,17 @@ class EpochInput:
     transform: ClipTransform | None = None
     copy: int = 0
     label_weights: Sequence[float] = ()
+    negatives: NegativeBatches | None = None
 
 
 def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, epoch: EpochInput) -> tf.data.Dataset:
-    """Return one rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`.
+    """Return one rank's part of a split for one epoch: exactly `count_steps` batches of exactly `batch_size`, and negatives.
 
     Returns
     -------
-    Dataset of (spectrogram float32 [batch_size, num_bins, num_frames, 1] in dB, target float32 [batch_size, num_labels]:
-    probabilities of the labels, weight float32 [batch_size]: 0 for an example that only fills the batch).
+    Dataset of (spectrogram float32 [batch, num_bins, num_frames, 1] in dB, target float32 [batch, num_labels]: probabilities
+    of the labels, weight float32 [batch]: 0 for an example that only fills the batch); batch is `batch_size` and the number
+    of negatives.
     """
     import tensorflow as tf
 
@@ -76,20 +80,44 @@ def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, ep
         shuffled = _read(folder, index, order, interleave=True)
         shuffled = shuffled.shuffle(buffer, seed=int(generator.integers(1 << 62)), reshuffle_each_iteration=False)
     num_examples = sum(shard.num_examples for shard in shards)
-    num_fill = count_steps(index, split, epoch.num_workers, epoch.batch_size) * epoch.batch_size - num_examples
+    num_steps = count_steps(index, split, epoch.num_workers, epoch.batch_size)
+    num_fill = num_steps * epoch.batch_size - num_examples
     counted = shuffled.map(lambda record: (record, tf.constant(1.0)))
     filling = records.repeat().take(num_fill).map(lambda record: (record, tf.constant(0.0)))
 
-    def parse(records: Any, weights: Any) -> Any:
+    def parse(step: Any, batch: Any) -> Any:
+        records, weights = batch
         example = parse_examples(index, records)
-        targets = tf.one_hot(example["label"], len(index.labels))
         if epoch.label_weights:
             weights *= tf.gather(tf.constant(epoch.label_weights, tf.float32), example["label"])
+        if epoch.negatives and epoch.shuffle:
+            number = (epoch.shuffle[1] * num_steps + step) * epoch.num_workers + epoch.rank
+            example = _filled(example, epoch.negatives, number)
+            weights = tf.concat([weights, tf.ones(epoch.negatives.per_batch)], axis=0)
+        targets = tf.one_hot(example["label"], len(index.labels))
         return *_inputs(example, targets, epoch.transform, epoch.copy), weights
 
-    batches = counted.concatenate(filling).batch(epoch.batch_size, drop_remainder=True).skip(epoch.skip)
+    batches = counted.concatenate(filling).batch(epoch.batch_size, drop_remainder=True).enumerate().skip(epoch.skip)
     dataset = batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(2)
     return dataset.with_options(_options())
+
+
+def _filled(example: dict[str, Any], negatives: NegativeBatches, number: Any) -> dict[str, Any]:
+    """Return a batch of waveforms with its negatives behind them.
+
+    They are at the end, so that mixup mixes negatives with negatives, and clips with clips: only the two ends are mixed.
+    """
+    import tensorflow as tf
+
+    windows, labels, ids = tf.numpy_function(negatives.batch, (number,), (tf.int16, tf.int32, tf.string))
+    shape = (negatives.per_batch,)
+    return {
+        "values": tf.concat(
+            [example["values"], tf.ensure_shape(windows, (*shape, negatives.windows.shape[1]))], axis=0
+        ),
+        "label": tf.concat([example["label"], tf.ensure_shape(labels, shape)], axis=0),
+        "clip_id": tf.concat([example["clip_id"], tf.ensure_shape(ids, shape)], axis=0),
+    }
 
 
 def evaluation_dataset(

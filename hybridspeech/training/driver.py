@@ -14,6 +14,7 @@ from hybridspeech.storage.objects import list_files
 from hybridspeech.storage.output import claim_output
 from hybridspeech.training.checkpoints import Place, place_of, places
 from hybridspeech.training.fine_tuning import copy_initial_weights
+from hybridspeech.training.negatives import FoundNegatives, write_negatives
 from hybridspeech.training.plan import TrainPlan, WorkerReport, check_resumable
 from hybridspeech.training.progress import progress_reported
 from hybridspeech.training.reverberation import copy_responses
@@ -23,13 +24,20 @@ from hybridspeech.training.stored_run import WRITTEN, driver_copy, driver_folder
 NOT_RESTARTED = ("ArithmeticError", "RunError", "ShardError")
 """Causes that a restart can not remove: a loss that is not finite, a damaged checkpoint, a full disk, a damaged shard."""
 
+FindNegatives = Callable[[], FoundNegatives]
 StartWorkers = Callable[[TrainPlan], list[WorkerReport]]
 """Runs all ranks of a plan to their end, and returns their reports in the order of ranks."""
 
 
 @contextmanager
-def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Iterator[TrainPlan]:
+def open_run(
+    plan: TrainPlan, overwrite: bool, on_progress: OnProgress, find_negatives: FindNegatives | None = None
+) -> Iterator[TrainPlan]:
     """Claim the run directory of `plan`, write the plan there, and report progress until the context ends.
+
+    Parameters
+    ----------
+    find_negatives : finds the negatives of a new run whose plan has some; called when the run directory is claimed
 
     Yields
     ------
@@ -45,17 +53,30 @@ def open_run(plan: TrainPlan, overwrite: bool, on_progress: OnProgress) -> Itera
         with _named_by_location(str(folder), plan.run):
             if plan.resume:
                 check_resumable(directory.read_plan(), plan)
-            directory.create(plan)
-            if plan.init_from and not plan.resume:
-                copy_initial_weights(plan.init_from, directory)
-            if plan.rir and not plan.resume:
-                copy_responses(plan.rir, plan.features.sample_rate_hz, directory)
+                directory.create(plan)
+            else:
+                plan = _create(plan, directory, find_negatives)
             with (
                 driver_copy(plan.run, folder),
                 _interrupt_reported(plan.run, on_progress),
                 progress_reported(directory, plan, on_progress),
             ):
                 yield replace(plan, run=str(folder), store=plan.run if is_url(plan.run) else "")
+
+
+def _create(plan: TrainPlan, directory: RunDirectory, find_negatives: FindNegatives | None) -> TrainPlan:
+    """Write the files of a new run, and return its plan with the negatives that were found."""
+    found = find_negatives() if plan.negatives and find_negatives else None
+    if plan.negatives and found:
+        plan = replace(plan, negatives=found.record(plan.negatives.source))
+    directory.create(plan)
+    if plan.init_from:
+        copy_initial_weights(plan.init_from, directory)
+    if plan.rir:
+        copy_responses(plan.rir, plan.features.sample_rate_hz, directory)
+    if found:
+        write_negatives(found, directory)
+    return plan
 
 
 def train_with_restarts(start_workers: StartWorkers, plan: TrainPlan, on_progress: OnProgress) -> list[WorkerReport]:

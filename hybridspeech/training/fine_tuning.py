@@ -22,6 +22,7 @@ from hybridspeech.storage.locations import normalized
 from hybridspeech.training.initial_weights import InitialWeights
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
+from hybridspeech.training.stored_run import stored_plan
 from hybridspeech.training.trained_model import read_weights
 
 if TYPE_CHECKING:
@@ -136,11 +137,10 @@ def _shapes(model: tf_keras.Model) -> list[tuple[int, ...]]:
 
 
 def _of_resumed_run(init_from: str | Path | None, run: str | Path) -> InitialWeights | None:
-    with fetched(normalized(run), PLAN_NAME) as folder:
-        try:
-            before = RunDirectory(folder).read_plan().init_from
-        except RunError:  # reported when the run is opened
-            return None
+    plan = stored_plan(run)
+    if plan is None:
+        return None
+    before = plan.init_from
     if init_from is None or (before and before.run == normalized(init_from)):
         return before
     raise RunError(

@@ -34,7 +34,10 @@ RECORDED_PACKAGES = (
     "numpy",
     "librosa",
 )
-FIXED_FOR_A_RESUME = ("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment")
+FIXED_FOR_A_RESUME = (
+    *("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment"),
+    "negatives_percentage",
+)
 """Fields of FitConfig that must not change when a training is resumed: the loss curve depends on them."""
 
 MODEL_OF_EARLIER_VERSIONS = ModelConfig(standardize="none", causal=False)
@@ -58,6 +61,22 @@ class RoomResponses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NegativeWindows:
+    """Windows of sound without the words of a run, for its training.
+
+    Parameters
+    ----------
+    source : location that they come from
+    counts : number of windows of each label, in the order of the file in the run that holds them; empty: not found yet
+    checksum : of the windows; each rank compares it with its copy
+    """
+
+    source: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    checksum: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """All that a training worker needs. The driver makes it, stores it as plan.json, and sends it to every rank.
 
@@ -72,6 +91,7 @@ class TrainPlan:
     label_weights : weight of an example of each label in the loss; empty: 1
     init_from : weights to start from, a copy of which is in the run; None: random ones. A checkpoint takes precedence
     rir : room impulse responses of the augmentation, a copy of which is in the run; None: no reverberation
+    negatives : windows that fill up the batches, a copy of which is in the run; None: none
     resume : whether to start from the last checkpoint
     preprocessing : settings of `run` for its input, as JSON, to repeat it; empty for `train`
     versions : versions of the packages on the driver
@@ -90,11 +110,18 @@ class TrainPlan:
     label_weights: tuple[float, ...] = ()
     init_from: InitialWeights | None = None
     rir: RoomResponses | None = field(default=None, metadata=OMIT_DEFAULT)
+    negatives: NegativeWindows | None = field(default=None, metadata=OMIT_DEFAULT)
     resume: bool = False
     store: str = ""
     attempt: str = ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def num_negatives(self) -> int:
+        """Number of negatives that each batch has besides its clips."""
+        share = (self.fit.negatives_percentage or 0.0) / 100  # None in plans of earlier versions
+        return max(1, round(share * self.fit.batch_size)) if self.negatives and share else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +149,7 @@ class TrainRequest:
     recipe: str = "default"
     init_from: InitialWeights | None = None
     rir: RoomResponses | None = None
+    negatives: NegativeWindows | None = None
     resume: bool = False
 
 
@@ -181,7 +209,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
     features, wanted, start = request.features, request.model, request.init_from
     if start:
         features, wanted = start.features_for(data.summary.features, features), start.model_for(wanted)
-    summary = replace(data.summary, has_responses=request.rir is not None)
+    summary = replace(data.summary, has_responses=request.rir is not None, has_negatives=request.negatives is not None)
     recipe = resolve(
         summary, features=features, model=wanted, fit=request.fit, name=request.recipe, is_fine_tuning=bool(start)
     )
@@ -203,6 +231,7 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
         label_weights=label_weights(data.training_counts()) if recipe.fit.class_weights else (),
         init_from=start,
         rir=request.rir,
+        negatives=request.negatives,
         resume=request.resume,
         versions=installed_versions(),
     )
@@ -222,7 +251,11 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
     RunError: data, features, model, number of workers, or one of FIXED_FOR_A_RESUME differ.
     """
     # Fields that a plan of an earlier version does not have
-    fit = replace(before.fit, augment=override(NO_AUGMENTATION, before.fit.augment))
+    fit = replace(
+        before.fit,
+        augment=override(NO_AUGMENTATION, before.fit.augment),
+        negatives_percentage=before.fit.negatives_percentage or 0.0,
+    )
     same = {
         "shards (another digest)": (before.digest, plan.digest),
         "features": (before.features, plan.features),

@@ -14,6 +14,7 @@ from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import ShardFolder
 from hybridspeech.training.checkpoints import Checkpoints
 from hybridspeech.training.dataset import EpochInput, shard_errors, worker_dataset
+from hybridspeech.training.negatives import NegativeBatches, load_negatives
 from hybridspeech.training.optimizer import compile_model
 from hybridspeech.training.partition import count_examples, count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan
@@ -36,6 +37,7 @@ class Rank:
     ----------
     shards : where the shards are read
     transform : from stored clips to inputs of the network
+    negatives : fill up the batches of the training split
     model : compiled
     metrics : cross-entropy and accuracy of the epoch
     summary : writes TensorBoard files; None on all ranks but the chief
@@ -49,6 +51,7 @@ class Rank:
     index: ShardIndex
     shards: ShardFolder
     transform: ClipTransform
+    negatives: NegativeBatches | None
     model: tf_keras.Model
     metrics: list[tf_keras.metrics.Metric]
     checkpoints: Checkpoints
@@ -65,10 +68,16 @@ class Rank:
         return count_steps(self.index, split, self.context.num_workers, self.plan.fit.batch_size)
 
     def training_data(self, epoch: int, skip: int) -> Any:
-        """Return the batches of an epoch, in its order and with its augmentation, without the first `skip`."""
+        """Return the batches of an epoch, in its order and with augmentation and negatives, without the first `skip`."""
         fit = self.plan.fit
-        shuffle = (fit.seed, epoch, fit.shuffle_buffer)
-        return self._data("training", shuffle=shuffle, skip=skip, copy=1 + epoch, label_weights=self.plan.label_weights)
+        return self._data(
+            "training",
+            shuffle=(fit.seed, epoch, fit.shuffle_buffer),
+            skip=skip,
+            copy=1 + epoch,
+            label_weights=self.plan.label_weights,
+            negatives=self.negatives,
+        )
 
     def validation_data(self) -> Any:
         """Return the batches of the validation split."""
@@ -108,7 +117,7 @@ def build_rank(
 
     Raises
     ------
-    ConfigError: as `build_model`.
+    ConfigError: as `build_model`. RunError: room responses or negatives are missing or damaged.
     """
     import tensorflow as tf
 
@@ -137,6 +146,7 @@ def build_rank(
         index=index,
         shards=shards,
         transform=transform,
+        negatives=load_negatives(plan, context.run),
         model=model,
         metrics=metrics,
         checkpoints=checkpoints,

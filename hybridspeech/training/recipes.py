@@ -50,6 +50,7 @@ REPORT = FitConfig(
     class_weights=False,
     early_stopping=0,
     augment=NO_AUGMENTATION,
+    negatives_percentage=0.0,
     seed=0,
     deterministic=False,
     shuffle_buffer=1024,
@@ -96,6 +97,8 @@ FINE_TUNING_EPOCHS, FINE_TUNING_BATCH = 30, 16
 """Most epochs, and largest batch size: a few recordings would be two batches of 64, and an epoch two steps."""
 RIR_FREQUENCY = 0.3
 """Share of the clips that are reverberated if there are room impulse responses. It was chosen, not tuned."""
+NEGATIVES_PERCENTAGE = 25.0
+"""Negatives in each batch, in percent of the batch size, if there are some. It was chosen, not tuned."""
 MODEL_OF: Mapping[str, str] = {"stft": "cnn", "logmel": "dscnn"}
 """Default network of each kind of features."""
 USUAL_MODEL = ModelConfig(dropout=0.2, width=1.0, standardize="none", causal=False)
@@ -115,11 +118,13 @@ class DataSummary:
     features : settings of the stored features
     has_noise : whether there is background noise for training
     has_responses : whether there are room impulse responses
+    has_negatives : whether there is sound without the words, for negatives
     """
 
     features: FeatureConfig
     has_noise: bool = False
     has_responses: bool = False
+    has_negatives: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +183,11 @@ def resolve(
         usual = _for_fine_tuning(usual)
     if data.has_responses:
         usual = replace(usual, augment=replace(usual.augment, rir_frequency=RIR_FREQUENCY))
+    if data.has_negatives:
+        usual = replace(usual, negatives_percentage=NEGATIVES_PERCENTAGE)
     settings = override(replace(usual, augment=_possible(usual.augment, data)), fit)
     _check_possible(settings.augment, fit.augment, data)
+    _check_negatives(settings, data)
     return Recipe(features=features, model=override(replace(usual_model, name=network), model), fit=settings)
 
 
@@ -220,6 +228,20 @@ def _possible(augment: AugmentConfig, data: DataSummary) -> AugmentConfig:
         return augment
     quiet = replace(augment, background_volume=0.0, background_frequency=0.0)
     return replace(quiet, snr_frequency=0.0) if augment.has_noise_by_snr else quiet
+
+
+def _check_negatives(fit: FitConfig, data: DataSummary) -> None:
+    """Raise ConfigError for negatives that are not there, or that the data can not have."""
+    if fit.negatives_percentage and not data.has_negatives:
+        raise ConfigError(
+            f"negatives_percentage is {fit.negatives_percentage:g}, but there are no negatives; give recordings without the "
+            "words of the run with --negatives"
+        )
+    if data.has_negatives and data.features.kind != "waveform":
+        raise ConfigError(
+            f"negatives are sound, but the data are {data.features.kind} spectrograms; preprocess with --features waveform "
+            "and train on these shards"
+        )
 
 
 def _check_possible(augment: AugmentConfig, given: AugmentConfig, data: DataSummary) -> None:

@@ -15,10 +15,10 @@ from hybridspeech.audio.room_responses import find_responses, read_responses
 from hybridspeech.config import AugmentConfig
 from hybridspeech.errors import RunError
 from hybridspeech.shards.checksums import checksum_of, is_intact
-from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import normalized
 from hybridspeech.training.plan import RoomResponses, TrainPlan
-from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
+from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.stored_run import stored_plan
 
 
 def plan_responses(
@@ -38,7 +38,7 @@ def plan_responses(
     """
     if augment and augment.rir_frequency == 0:
         return None
-    before = _plan_of(run) if resume else None
+    before = stored_plan(run) if resume else None
     if before:
         return _of_resumed_run(rir, run, before)
     if rir is None:
@@ -93,14 +93,6 @@ def _content(responses: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, responses.astype("<f4", copy=False), allow_pickle=False)
     return buffer.getvalue()
-
-
-def _plan_of(run: str | Path) -> TrainPlan | None:
-    with fetched(normalized(run), PLAN_NAME) as folder:
-        try:
-            return RunDirectory(folder).read_plan()
-        except RunError:  # reported when the run is opened
-            return None
 
 
 def _of_resumed_run(rir: str | Path | None, run: str | Path, plan: TrainPlan) -> RoomResponses | None:

@@ -7,6 +7,7 @@
       tensorboard/       the same curves as event files
       initial/           copy of the weights that training started from, if it did not start from random ones
       rir/               room impulse responses of the augmentation, if there is reverberation
+      negatives/         windows of sound without the words, and a table of their origins, if there are some
       checkpoints/       epoch-NNNN/, epoch-NNNN-step-NNNNNN/: see `checkpoints`; published by rename
       model/             the trained weights, which exist when training has ended, and the temperature
       workers/           rank-NNN.log and launcher.log: output of each worker, and of the process that starts them; the
@@ -91,6 +92,11 @@ class RunDirectory:
     def responses_path(self) -> Path:
         """Room impulse responses of the augmentation, in NumPy's format; missing without reverberation."""
         return self.path / "rir" / "responses.npy"
+
+    @property
+    def negatives_path(self) -> Path:
+        """Windows of sound without the words, in NumPy's format; missing without negatives. windows.csv is beside it."""
+        return self.path / "negatives" / "windows.npy"
 
     @property
     def calibration_path(self) -> Path:

@@ -1,6 +1,7 @@
 """A run directory on a store: local folders, whose files are copied to the store while training writes them.
 
-    driver        plan, labels, initial weights and room responses when the run starts; rejects and last messages when it ends
+    driver        plan, labels, initial weights, room responses and negatives when the run starts; rejects and last messages
+                  when it ends
     chief         checkpoints, metrics, TensorBoard files and the model, while it trains
     every rank    its log
 
@@ -19,19 +20,29 @@ from pathlib import Path
 from hybridspeech.errors import HybridspeechError, RunError, StorageError, one_line, reason_of
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.scratch import scratch_folder
-from hybridspeech.storage.locations import is_url, join
+from hybridspeech.storage.copies import fetched
+from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import delete_files, list_files
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_copy import RunCopy
-from hybridspeech.training.run_directory import RunDirectory
+from hybridspeech.training.run_directory import PLAN_NAME, RunDirectory
 from hybridspeech.training.status_exchange import check_attempt, rank_exchange, remove_messages
 
 COPY_S = 1.0
 """Least time between two copies: a file that is written more often is copied once in this time."""
-_DRIVER = ("plan.json", "labels.txt", "initial/*", "rir/*", "rejects.jsonl", "workers/*")
+_DRIVER = ("plan.json", "labels.txt", "initial/*", "rir/*", "negatives/*", "rejects.jsonl", "workers/*")
 _CHIEF = ("metrics.jsonl", "tensorboard/*", "checkpoints/*", "model/*")
 WRITTEN = (*_DRIVER, *_CHIEF)
 """Patterns of the names that a training writes."""
+
+
+def stored_plan(location: str | Path) -> TrainPlan | None:
+    """Return the plan of a run at a path or URL; None if there is none, or it is damaged."""
+    with fetched(normalized(location), PLAN_NAME) as folder:
+        try:
+            return RunDirectory(folder).read_plan()
+        except RunError:  # reported when the run is opened
+            return None
 
 
 @contextlib.contextmanager
@@ -114,8 +125,8 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
 
     Parameters
     ----------
-    plan : `run` is the folder of the rank; initial weights, room responses and, with `resume`, the checkpoints are fetched
-        into it first
+    plan : `run` is the folder of the rank; initial weights, room responses, negatives and, with `resume`, the checkpoints
+        are fetched into it first
 
     Yields
     ------
@@ -134,6 +145,7 @@ def rank_copy(plan: TrainPlan, rank: int) -> Iterator[Callable[[], None]]:
     copy = RunCopy(plan.store, run.path, (log, *_CHIEF) if rank == 0 else (log,), partial(check_attempt, plan))
     needed = ["initial/*"] if plan.init_from else []
     needed += ["rir/*"] if plan.rir else []
+    needed += ["negatives/*.npy"] if plan.negatives else []
     needed += ["metrics.jsonl", "checkpoints/*"] if plan.resume else []
     if needed:
         copy.fetch(needed)

@@ -171,7 +171,7 @@ def test_choices_are_those_of_the_registry(command: str, option: str, names: lis
 
 def test_train_and_run_share_their_training_options() -> None:
     train, run = options_of("train"), options_of("run")
-    assert set(train) - set(run) == {*ON_SOUND, "rir"}
+    assert set(train) - set(run) == {*ON_SOUND, "rir", "negatives", "negatives_percentage"}
     shared = set(train) & set(run) - {"backend", "features", "shards"}
     assert [name for name in shared if train[name].help != run[name].help] == []
 
@@ -185,6 +185,7 @@ def plan_file(folder: Path) -> Path:
         "fit": {"epochs": 5, "seed": 3, "augment": {"time_masks": 2}},
         "cluster": to_json(ClusterConfig(num_workers=3, conf={"a": "b"})),
         "rir": {"folder": "rooms", "count": 2, "checksum": ""},
+        "negatives": {"source": "street", "counts": {"_unknown_": 2}, "checksum": ""},
         "preprocessing": {"manifest": {"task": "12"}, "shards_config": {"seed": 0, "num_shards": 4}, "max_rejects": 7},
     }
     path = folder / "plan.json"
@@ -208,7 +209,7 @@ def received_by(command: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> di
 def test_a_plan_repeats_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = received_by("train", plan_file(tmp_path), monkeypatch)
     assert given["backend"] == "ray"
-    assert given["rir"] == Path("rooms")
+    assert (given["rir"], given["negatives"]) == (Path("rooms"), Path("street"))
     assert given["features"].kind == "logmel"
     assert (given["fit"].epochs, given["fit"].seed, given["fit"].augment.time_masks) == (5, 3, 2)
     assert given["model"].standardize == "none"  # a plan of an earlier version does not have it

@@ -210,6 +210,9 @@ def _settings(plan: TrainPlan) -> list[tuple[str, str]]:
         rows.append(("initial weights", _text(f"{source}; checksum {start.checksum}")))
     if plan.rir:
         rows.append(("room impulse responses", f"{plan.rir.count}; checksum {plan.rir.checksum}"))
+    if plan.negatives:
+        counts = ", ".join(f"{count} {label}" for label, count in plan.negatives.counts.items())
+        rows.append(("windows of sound without the words", _text(f"{counts}; checksum {plan.negatives.checksum}")))
     return [*rows, ("versions", _text(listed(plan.versions)))]
 
 
