@@ -16,6 +16,7 @@ from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
 from hybridspeech.config import AugmentConfig, FeatureConfig, from_json, to_json
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.storage.objects import list_files
@@ -32,9 +33,10 @@ ONE_EPOCH = replace(FIT, epochs=1)
 
 @pytest.fixture(scope="module")
 def sound(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones as waveform shards."""
+    """The tones as waveform shards: two words, and others."""
     out = tmp_path_factory.mktemp("sound") / "shards"
-    preprocess(tones, out, features=FeatureConfig(kind="waveform"), engine="local")
+    manifest = ManifestConfig(task="words:high,low,_unknown_", unknown_percentage=50)
+    preprocess(tones, out, features=FeatureConfig(kind="waveform"), manifest=manifest, engine="local")
     return out
 
 
@@ -153,11 +155,22 @@ def test_a_rank_on_another_host_fetches_the_responses_from_the_store(rooms: Path
 
 @pytest.mark.soak
 @pytest.mark.cluster
-def test_cluster_backends_hear_the_same_rooms_without_a_shared_folder(sound: Path, rooms: Path, s3_url: str) -> None:
+def test_cluster_backends_hear_the_same_rooms_and_negatives_without_a_shared_folder(
+    sound: Path, rooms: Path, tones: Path, s3_url: str
+) -> None:
     fit = replace(FIT_OF_TWO_WORKERS, epochs=1)
     tfos, ray = (
-        small_run(sound, f"{s3_url}/{backend}", rooms, fit, backend=backend, cluster=TWO_WORKERS)
+        small_run(
+            sound,
+            f"{s3_url}/{backend}",
+            rooms,
+            fit,
+            negatives=tones / "middle",
+            backend=backend,
+            cluster=TWO_WORKERS,
+        )
         for backend in ("tfos", "ray")
     )
     assert curve(tfos) == pytest.approx(curve(ray), abs=1e-5)
-    assert "rir/responses.npy" in [stat.name for stat in list_files(f"{s3_url}/ray")]
+    names = [stat.name for stat in list_files(f"{s3_url}/ray")]
+    assert {"rir/responses.npy", "negatives/windows.npy", "negatives/windows.csv"} <= set(names)
