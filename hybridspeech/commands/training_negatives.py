@@ -186,6 +186,10 @@ def _posteriors(
         on_progress(Progress(stage="negatives", done=done, total=total, unit="segments"))
 
     num_processes = min(num_cores(), len(parts))
+    where = (
+        f"{counted(len(source.files), 'recording')} with {start.run} ({counted(num_processes, 'process', 'processes')})"
+    )
+    on_progress(Progress(stage="negatives", message=f"looking for words in {where}"))
     maker = PosteriorMaker(
         run=start.run,
         key=check_finished(start.run, source.model),
