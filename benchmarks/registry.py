@@ -436,6 +436,26 @@ CASES: Mapping[str, Case] = {
         baselines=("dscnn-tflite", "bcresnet-tflite"),
         single_threaded=True,
     ),
+    "listen": Case(
+        title="Words in continuous sound: sound that one core takes",
+        about="Seconds of sound per second of CPU time, in one thread, with a window every 100 ms and the decoder of `listen`: "
+        "a WAV file (`file`), and live sound in chunks of 20 ms, in which each window is classified as soon as it is complete. "
+        "The networks are untrained.",
+        target="benchmarks.cases.listen:measure",
+        unit="s/s",
+        sizes=_sizes(
+            Size(16, repeats=1, timeout_s=120, settings={"seconds": 5.0}),
+            Size(60, settings={"seconds": 120.0}),
+            Size(600, repeats=5, settings={"seconds": 1_800.0}),
+        ),
+        peers={
+            f"{network}-{name}": Peer({"network": network, "is_live": is_live}, ("tensorflow", "tf_keras"))
+            for network in ("dscnn", "bcresnet")
+            for name, is_live in (("file", False), ("live", True))
+        },
+        baselines=("dscnn-file", "bcresnet-file"),
+        single_threaded=True,
+    ),
     "handoff": Case(
         title="From clips to a trained network, with and without shards on disk",
         about="Total seconds with two workers and (1025, 50) spectrograms; start-up is the time to the first step. `shards-*` "

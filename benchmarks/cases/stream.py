@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from hybridspeech.models.streaming import StreamingNetwork
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 
+if TYPE_CHECKING:
+    import tf_keras
+
 FEATURES = FeatureConfig(kind="logmel", top_db=None, causal=True)
 LABELS = tuple(f"word-{number:02}" for number in range(12))
 
@@ -32,10 +36,10 @@ def measure(source: Path, scratch: Path, *, network: str, format: str, seconds: 
     network, format : causal network, and format of the export
     seconds : length of the sound
     """
-    run, num_frames = _untrained_run(scratch / "run", network)
-    hop = num_frames * FEATURES.hop_length
+    run, built = untrained_run(scratch / "run", network, FEATURES)
+    hop = StreamingNetwork(built).frames_per_step * FEATURES.hop_length
     out = export(run, scratch / f"model{FORMATS[format].suffix}", format=format)
-    wave, started = _sound(source, seconds), 0.0
+    wave, started = continuous_sound(source, seconds, FEATURES), 0.0
     if format.endswith("-streaming"):
         stream = ExportedStream(out.path)
         stream(wave[: 2 * hop])
@@ -53,24 +57,25 @@ def measure(source: Path, scratch: Path, *, network: str, format: str, seconds: 
     return Outcome(value=1000 * cpu_s * FEATURES.sample_rate_hz / len(wave), startup_s=0.0, facts=facts)
 
 
-def _untrained_run(path: Path, network: str) -> tuple[Path, int]:
-    """Make a run with random weights; return it and the number of frames of one step."""
+def untrained_run(path: Path, network: str, features: FeatureConfig) -> tuple[Path, tf_keras.Model]:
+    """Make a run with random weights, which cost as much as trained ones; causal if its features are."""
     model = ModelConfig(
         name=network,
-        input_shape=FEATURES.shape,
+        input_shape=features.shape,
         num_labels=len(LABELS),
         dropout=0.0,
         width=1.0,
         standardize="none",
-        causal=True,
+        causal=features.causal,
     )
     directory, built = RunDirectory(path), build_model(model)
-    directory.create(TrainPlan(shards="none", run=str(path), labels=LABELS, features=FEATURES, model=model))
+    directory.create(TrainPlan(shards="none", run=str(path), labels=LABELS, features=features, model=model))
     directory.model_dir.mkdir(exist_ok=True)
     built.save_weights(directory.weights_path)
-    return path, StreamingNetwork(built).frames_per_step
+    return path, built
 
 
-def _sound(source: Path, seconds: float) -> np.ndarray:
-    clips = [read_clip(path, FEATURES) for path in sorted(source.rglob("*.wav"))[: max(2, int(seconds))]]
-    return np.resize(np.concatenate(clips), int(seconds * FEATURES.sample_rate_hz)).astype(np.float32)
+def continuous_sound(source: Path, seconds: float, features: FeatureConfig) -> np.ndarray:
+    """Return clips of a folder, one after the other: float32 [shape=(num_samples,)], full scale = 1.0."""
+    clips = [read_clip(path, features) for path in sorted(source.rglob("*.wav"))[: max(2, int(seconds))]]
+    return np.resize(np.concatenate(clips), int(seconds * features.sample_rate_hz)).astype(np.float32)

@@ -35,7 +35,7 @@ SLOW = [
 ]
 
 
-TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1", "stream/dscnn-tflite-streaming"]
+TRAINED = ["accuracy/cnn-stft", "curve-by-workers/local-1", "stream/dscnn-tflite-streaming", "listen/dscnn-live"]
 """Cases that run in this process too."""
 LONG = [
     "finetune/dscnn",
