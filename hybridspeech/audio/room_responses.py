@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridspeech.audio.decode import first_channel, read_recording
+from hybridspeech.audio.decode import read_recording
 from hybridspeech.audio.formats import is_recording
 from hybridspeech.audio.mixing import mean_power
+from hybridspeech.audio.sound_files import first_channel
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import list_files

@@ -24,18 +24,9 @@ import numpy as np
 
 from hybridspeech.audio import ffmpeg
 from hybridspeech.audio.containers import missing_part
-from hybridspeech.audio.decode import (
-    MAX_RATE_HZ,
-    RESAMPLING_MARGIN_S,
-    DecodedClip,
-    check_length,
-    clip_of,
-    mean_channel,
-    opened_file,
-    opened_sound,
-    resampled,
-)
+from hybridspeech.audio.decode import RESAMPLING_MARGIN_S, DecodedClip, clip_of, resampled
 from hybridspeech.audio.formats import NUM_SIGNATURE_BYTES, remedy, unsupported_kind
+from hybridspeech.audio.sound_files import MAX_RATE_HZ, check_length, mean_channel, opened_file, opened_sound
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError
 from hybridspeech.processes.native_stderr import native_errors_muted

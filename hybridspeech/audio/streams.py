@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hybridspeech.audio import ffmpeg
-from hybridspeech.audio.decode import MAX_RATE_HZ, check_complete, mean_channel, opened_file, opened_sound
 from hybridspeech.audio.formats import NUM_SIGNATURE_BYTES, remedy, unsupported_kind
 from hybridspeech.audio.pcm import from_pcm16
+from hybridspeech.audio.sound_files import MAX_RATE_HZ, check_complete, mean_channel, opened_file, opened_sound
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.storage.locations import is_url

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridspeech.audio import decode, streams
+from hybridspeech.audio import sound_files, streams
 from hybridspeech.audio.decode import read_recording
 from hybridspeech.audio.pcm import to_pcm16
 from hybridspeech.audio.streams import pipe_blocks, sound_blocks
@@ -58,7 +58,7 @@ def test_a_later_start_gives_the_same_samples(name: str, rate_hz: int, channels:
 
 
 def test_a_file_may_be_longer_than_a_clip_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_DURATION_S", 1)
+    monkeypatch.setattr(sound_files, "MAX_DURATION_S", 1)
     path = make_sound(tmp_path / "long.flac")
     with pytest.raises(AudioError, match="too-long"):
         read_recording(path, 16_000)
