@@ -146,7 +146,12 @@ CASES: Mapping[str, Case] = {
         baselines=("original", "bare-loop"),
         targets=(
             Target("spark-all-cores", "original", 30.0, bound="bare-loop"),
-            Target("spark-all-cores", "bare-loop", 0.9),
+            Target(
+                "spark-all-cores",
+                "bare-loop",
+                0.9,
+                reason="Spark's JVM and driver take 0.12 ms of CPU time per clip, beside 0.74 ms for reader, kernel and writer",
+            ),
             Target("local", "spark-all-cores", 0.95),
             Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop"),
             Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop", fact="clip_cpu_ms"),
@@ -171,7 +176,12 @@ CASES: Mapping[str, Case] = {
         targets=(
             Target("spark-all-cores", "lhotse", 2.0),
             Target("spark-all-cores", "torch-loader", 1.6, bound="bare-loop"),
-            Target("spark-all-cores", "bare-loop", 0.9),
+            Target(
+                "spark-all-cores",
+                "bare-loop",
+                0.9,
+                reason="Spark takes 0.09 ms of CPU time per clip, beside 0.45 ms for reader, kernel and writer",
+            ),
         ),
     ),
     "stft-scale": Case(
