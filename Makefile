@@ -29,10 +29,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## synthesize words, preprocess on Spark, train on two workers, predict; writes ./demo
 	$(BIN)/hybridspeech demo demo --overwrite
 
-test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes; the tests with clusters one after the other
+test: setup ## all tests, with real Spark, Ray and TensorFlowOnSpark processes, on TEST_PROCESSES processes (2)
 	@failed=; \
 	$(PYTEST) -m "not cluster" $(BESIDE) || failed="$$failed 'not cluster'"; \
-	$(PYTEST) -m "cluster" || failed="$$failed 'cluster'"; \
+	$(PYTEST) -m "cluster" $(BESIDE) || failed="$$failed 'cluster'"; \
 	test -z "$$failed" || { echo "error: failed parts:$$failed"; exit 1; }
 
 test-quick: setup ## tests that start no cluster and take no seconds, on TEST_PROCESSES processes (2)

@@ -144,11 +144,11 @@ def attacked_training(small_shards: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(
-    scope="session",
+    scope="module",
     params=[case if case.startswith("local") else pytest.param(case, marks=pytest.mark.cluster) for case in CASES],
 )
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An open engine of each kind. pytest runs the tests of one engine together, so that each session starts once."""
+    """An open engine of each kind. pytest runs a module's tests of one engine together; the next module may start its own."""
     with open_engine(request.param, tmp_path_factory.mktemp("engine")) as opened:
         yield opened
 

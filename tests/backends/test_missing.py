@@ -147,4 +147,4 @@ def test_executors_that_are_missing_or_do_not_see_the_run_directory_are_reported
         with pytest.raises(
             BackendError, match=rf"Spark at {master} gave [0-2] of 3 executors within \d+ s; each needs 1 core\(s\) and"
         ):
-            run("tfos", shared, master=master, num_workers=3, start_timeout_s=30)
+            run("tfos", shared, master=master, num_workers=3, start_timeout_s=45)

@@ -13,12 +13,7 @@ from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
 
 AUTHENTICATE = {"spark.authenticate": "true", "spark.network.crypto.enabled": "true"}
-# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("engine"),
-    pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"]),
-]
+pytestmark = pytest.mark.cluster
 
 
 def conf_folder(folder: Path, settings: dict[str, str]) -> str:

@@ -16,12 +16,7 @@ from hybridspeech.engines.raydp import RayDPEngine
 from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.patches.pyspark_context import active_context
 
-# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("engine"),
-    pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"]),
-]
+pytestmark = pytest.mark.cluster
 CLUSTER = EngineConfig(master="local-cluster[1,1,512]", executor_memory="512m")
 
 

@@ -61,8 +61,6 @@ def shards_in(location: str) -> list[str]:
     return [name for name in sizes_in(location) if ".tfrecord" in name]
 
 
-@pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])  # closes the session of other tests
 @pytest.mark.parametrize(
     "settings",
     [

@@ -19,9 +19,7 @@ from hybridspeech.engines.spark import SparkEngine
 from hybridspeech.errors import EngineError
 from hybridspeech.patches.pyspark_context import current_gateway
 
-# As in test_spark_engine: the shared session of other tests is closed first.
-alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
+pytestmark = pytest.mark.cluster
 
 
 def squares(engine: RayDPEngine | SparkEngine) -> list[int]:

@@ -22,10 +22,6 @@ from hybridspeech.errors import ConfigError, EngineError
 from hybridspeech.patches.pyspark_context import active_context, current_gateway
 from hybridspeech.processes.environment import environment
 
-# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
-alone = pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
-own_session = [pytest.mark.cluster, pytest.mark.usefixtures("engine"), alone]
-
 
 def squares(engine: SparkEngine) -> list[int]:
     return engine.map_partitions(lambda items: items[0] ** 2, [[0], [1], [2]])
@@ -84,7 +80,7 @@ def test_a_session_without_a_spark_context_is_refused() -> None:
 
 
 class TestOwnSession:
-    pytestmark = own_session
+    pytestmark = pytest.mark.cluster
 
     def test_nothing_is_left_and_nothing_is_printed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

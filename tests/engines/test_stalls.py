@@ -25,13 +25,6 @@ from hybridspeech.errors import EngineError
 from hybridspeech.processes.scratch import scratch_folder
 from hybridspeech.processes.supervision import process_tree
 
-# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
-own_session = [
-    pytest.mark.cluster,
-    pytest.mark.usefixtures("engine"),
-    pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"]),
-]
-
 
 def squares(engine: SparkEngine | LocalEngine) -> list[int]:
     return engine.map_partitions(lambda items: items[0] ** 2, [[0], [1], [2]])
@@ -96,13 +89,13 @@ def test_a_stopped_worker_of_the_local_engine_is_named() -> None:
 
 
 class TestSpark:
-    pytestmark = own_session
+    pytestmark = pytest.mark.cluster
 
     @pytest.mark.parametrize("role", ["driver JVM", "daemon"])
     def test_a_stopped_process_is_named_and_the_next_session_opens(self, role: str) -> None:
-        config = EngineConfig(master="local[1]", stall_timeout_s=15)
-        with SparkEngine(config) as engine:
+        with SparkEngine(EngineConfig(master="local[1]")) as engine:
             assert squares(engine) == [0, 1, 4]
+            engine._config = EngineConfig(stall_timeout_s=15)  # the start may take longer
             with pytest.raises(EngineError, match=rf"no partition was finished for 15 s: .*{role}.* stopped; raise"):
                 engine.map_partitions(lambda items: time.sleep(0.2), [[]] * 50, stop_on_done(role))
         assert nothing_runs()
@@ -131,7 +124,7 @@ def temporary() -> Iterator[Path]:
 
 
 class TestRay:
-    pytestmark = own_session
+    pytestmark = pytest.mark.cluster
 
     def start(self, timeout_s: float) -> None:
         settings = RaySettings(
@@ -169,7 +162,7 @@ class TestRay:
 
 @pytest.mark.soak
 class TestRayDP:
-    pytestmark = own_session
+    pytestmark = pytest.mark.cluster
 
     @pytest.mark.parametrize("role", ["a Spark executor", "Ray's raylet"])
     def test_a_process_that_is_stopped_is_named_and_the_next_session_opens(self, role: str, temporary: Path) -> None:

@@ -62,8 +62,6 @@ def test_a_shard_that_the_driver_does_not_see_stops_the_commit(tones: Path, tmp_
 
 
 @pytest.mark.cluster
-@pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])  # closes the session of other tests
 def test_a_cluster_without_shared_storage_is_refused_before_any_work(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

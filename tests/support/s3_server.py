@@ -69,6 +69,9 @@ def running_s3_server(folder: Path, bucket: str = "test-bucket") -> Iterator[S3S
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
+            for port in ports:
+                for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    path.unlink()
 
 
 def start_on_host(hosts: Hosts, host: int, variables: Mapping[str, str], bucket: str = "test-bucket") -> S3Server:
@@ -104,7 +107,7 @@ def command(folder: Path, ports: list[int], data: Path, address: str = "127.0.0.
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
     return [
         str(Path(sys.executable).with_name("weed")),
-        "-v=0",
+        "-logtostderr",  # else further logs in /tmp
         "server",
         f"-dir={data}",
         f"-ip={address}",
@@ -128,9 +131,9 @@ def command(folder: Path, ports: list[int], data: Path, address: str = "127.0.0.
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free ports below the range that the system assigns to clients."""
+    """Return free ports below the range that the system assigns to clients; processes with similar ids try others."""
     found: list[int] = []
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+    for port in range(20_000 + os.getpid() * 16 % 10_000, 32_000):
         with closing(socket.socket()) as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 found.append(port)

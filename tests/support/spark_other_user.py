@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hybridspeech.clusters.spark_settings import spark_environment
@@ -43,14 +44,18 @@ def main(ports: list[int]) -> None:
     conf.set("spark.rpc.io.maxRetries", "0").set("spark.network.timeout", "10s")
     security = spark.SecurityManager(conf, gateway.jvm.scala.Option.empty(), key_file)
     env = spark.rpc.RpcEnv.create("other-user", "127.0.0.1", "127.0.0.1", 0, conf, security, 0, True)
-    for port in ports:
+
+    def answers(port: int) -> bool:
         try:
             env.setupEndpointRef(spark.rpc.RpcAddress("127.0.0.1", port), "Worker")
-            sys.stdout.write(f"{port}\n")
         except Py4JJavaError as error:
             sys.stderr.write(f"{port}: {error.java_exception}\n")
-            if "Cannot find endpoint" in str(error):
-                sys.stdout.write(f"{port}\n")
+            return "Cannot find endpoint" in str(error)
+        return True
+
+    with ThreadPoolExecutor(len(ports)) as pool:  # most ports are silent until the time-out
+        answering = list(pool.map(answers, ports))
+    sys.stdout.write("".join(f"{port}\n" for port, answered in zip(ports, answering, strict=True) if answered))
     gateway.shutdown()
 
 

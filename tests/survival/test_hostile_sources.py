@@ -220,11 +220,9 @@ def spark() -> Iterator[Engine]:
         yield opened
 
 
-@pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"])
 @pytest.mark.cluster
 class TestOnSpark:
-    """One session for all tests; the shared session of other tests is closed first."""
+    """One session for all tests."""
 
     def test_a_table_of_unusable_files_is_processed_in_bounded_memory(
         self, spark: Engine, hostile: tuple[Path, dict[str, str], set[str]], tmp_path: Path

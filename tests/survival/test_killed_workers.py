@@ -28,11 +28,6 @@ CASES = {
     "raydp": ("raydp", EngineConfig(num_executors=2, executor_cores=1), workers_of),
     "executors": ("spark", EngineConfig(master="local-cluster[2,1,1024]"), executors_of),
 }
-# Spark allows one context in a process: asking for the local engine closes the session that other tests share.
-pytestmark = [
-    pytest.mark.usefixtures("engine"),
-    pytest.mark.parametrize("engine", ["local"], indirect=True, ids=["alone"]),
-]
 
 
 def finish(
@@ -82,7 +77,7 @@ def survive(case: str, seeds: range, source: Path, folder: Path, expected: Undis
                 assert errors == [], "Spark retries by itself"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "case",
     [
