@@ -12,7 +12,8 @@ from hybridspeech.audio.formats import AUDIO_SUFFIXES, converted_originals, is_r
 from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.storage.locations import is_url, normalized
-from hybridspeech.storage.objects import is_file, list_files, read_many
+from hybridspeech.storage.objects import is_file, list_files
+from hybridspeech.storage.parallel_reads import read_many
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -26,7 +26,7 @@ from hybridspeech.shards.plan import ShardTask, rebalance
 from hybridspeech.shards.rejects import Reject
 from hybridspeech.shards.writer import ShardEncoder
 from hybridspeech.storage.locations import is_url
-from hybridspeech.storage.objects import read_many
+from hybridspeech.storage.parallel_reads import read_many
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from hybridspeech.manifest.columns.clip_table import ClipTable
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.worker import parse_record
 from hybridspeech.storage.locations import join
-from hybridspeech.storage.objects import list_names, read_many
+from hybridspeech.storage.objects import list_names
+from hybridspeech.storage.parallel_reads import read_many
 
 NOTHING = np.zeros(0, np.uint64)
 

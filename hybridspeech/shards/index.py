@@ -27,7 +27,8 @@ from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.shards.tfds import TFDS_NAMES, tfds_files
 from hybridspeech.storage.locations import is_url, join
-from hybridspeech.storage.objects import is_file, list_files, list_names, read_bytes, read_many, write_bytes
+from hybridspeech.storage.objects import is_file, list_files, list_names, read_bytes, write_bytes
+from hybridspeech.storage.parallel_reads import read_many
 
 FORMAT_VERSION = 2
 """Version that is written. Version 1, which has SHA-256 instead of XXH3, is read and verified too."""

@@ -11,29 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import threading
 import uuid
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hybridspeech.errors import StorageError
-from hybridspeech.storage.filesystems import MAX_CONNECTIONS, Store, open_store
+from hybridspeech.storage.filesystems import Store, open_store
 from hybridspeech.storage.locations import is_url, join, parent_and_name
 from hybridspeech.storage.retries import NO_BUCKET, Incomplete, retried
-from hybridspeech.storage.s3_requests import S3Requests, covers
+from hybridspeech.storage.s3_listing import NotListed, list_objects
+from hybridspeech.storage.s3_requests import direct_requests
 from hybridspeech.storage.small_files import write_atomically
-
-READS_IN_FLIGHT = MAX_CONNECTIONS
-READ_AHEAD_BYTES = 256 << 20
-"""Content that `read_many` holds in memory before its caller takes it, about."""
-
-_requests: dict[Store, S3Requests | None] = {}
-_pools: dict[int, ThreadPoolExecutor] = {}
-_making = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +43,8 @@ def list_files(location: str, prefix: str = "") -> list[FileStat]:
     if not is_url(location):
         return [stat for stat in _list_folder(Path(location)) if stat.name.startswith(prefix)]
     store, key = open_store(location)
-
+    with contextlib.suppress(NotListed):
+        return _list_directly(location, store, key, prefix)
     found = retried(lambda: _find(store, key, prefix), location)
     top = store.path(key).strip("/") + "/"
     paths = {path.strip("/"): info for path, info in found.items() if not path.endswith("/")}
@@ -122,8 +113,12 @@ def exists(location: str) -> bool:
     return is_file(location) if is_url(location) else os.path.exists(location)  # noqa: PTH110 - a name may be too long
 
 
-def read_bytes(location: str) -> bytes:
+def read_bytes(location: str, after: Exception | None = None) -> bytes:
     """Return the content of a file.
+
+    Parameters
+    ----------
+    after : error of an attempt that counts as the first
 
     Raises
     ------
@@ -132,45 +127,18 @@ def read_bytes(location: str) -> bytes:
     if not is_url(location):
         return Path(location).read_bytes()
     store, key = open_store(location)
+    failed = [after] if after else []
 
     def read() -> bytes:
-        requests = _direct(store)
+        if failed:
+            raise failed.pop()
+        requests = direct_requests(store)
         content = requests.read(key) if requests else None
         if content is None:
             content = store.fs.cat_file(store.path(key))
         return cast("bytes", content)
 
     return retried(read, location)
-
-
-def read_many(locations: Iterable[str], in_flight: int = READS_IN_FLIGHT) -> Iterator[bytes | Exception]:
-    """Read many small files, up to `in_flight` at the same time.
-
-    Yields
-    ------
-    The content of each location, in the order given, or the error that reading it raised (OSError or StorageError).
-    """
-    pool, reads, ahead = _pool(), cast("deque[Future[bytes]]", deque()), iter(locations)
-    largest = 1
-    try:
-        while True:
-            while len(reads) < in_flight and len(reads) * largest < READ_AHEAD_BYTES:
-                location = next(ahead, None)
-                if location is None:
-                    break
-                reads.append(pool.submit(read_bytes, location))
-            if not reads:
-                return
-            read = reads.popleft()
-            error = read.exception()
-            if error is not None and not isinstance(error, Exception):
-                raise error
-            if error is None:
-                largest = max(largest, len(read.result()))
-            yield error or read.result()
-    finally:
-        for read in reads:
-            read.cancel()
 
 
 def write_bytes(location: str, content: str | bytes) -> None:
@@ -182,7 +150,7 @@ def write_bytes(location: str, content: str | bytes) -> None:
     store, key = open_store(location)
 
     def put() -> None:
-        requests = _direct(store)
+        requests = direct_requests(store)
         if not (requests and requests.write(key, data)):
             store.fs.pipe_file(store.path(key), data)
             _check_size(store, key, len(data))
@@ -200,7 +168,7 @@ def upload(path: Path, location: str) -> None:
     store, key = open_store(location)
 
     def put() -> None:
-        requests = _direct(store)
+        requests = direct_requests(store)
         if not (requests and requests.write(key, path)):
             store.fs.put_file(os.fspath(path), store.path(key))
             _check_size(store, key, path.stat().st_size)
@@ -309,22 +277,18 @@ def _delete(store: Store, paths: list[str]) -> None:
                 store.fs.rm_file(path)
 
 
-def _pool() -> ThreadPoolExecutor:
-    """The reading threads of this process, which keep their connections."""
-    with _making:
-        pool = _pools.get(os.getpid())
-        if pool is None:
-            _pools.clear()
-            pool = _pools[os.getpid()] = ThreadPoolExecutor(READS_IN_FLIGHT, thread_name_prefix="hybridspeech-read")
-    return pool
-
-
-def _direct(store: Store) -> S3Requests | None:
-    """Return the requests to a store that do without its file system, where they are possible."""
-    with _making:
-        if store not in _requests:
-            _requests[store] = S3Requests(store) if covers(store) else None
-        return _requests[store]
+def _list_directly(location: str, store: Store, key: str, prefix: str) -> list[FileStat]:
+    requests = retried(lambda: direct_requests(store), location)
+    if requests is None:
+        raise NotListed
+    top = f"{key}/" if key else ""
+    found = list_objects(requests, top + prefix, is_deep=not prefix, retried=lambda action: retried(action, location))
+    stats = [
+        FileStat(name=name.removeprefix(top), num_bytes=num_bytes, version=version)
+        for name, num_bytes, version in found
+        if not name.endswith("/")
+    ]
+    return sorted(stats, key=lambda stat: stat.name)
 
 
 def _find(store: Store, key: str, prefix: str) -> dict[str, dict[str, Any]]:

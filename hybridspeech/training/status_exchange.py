@@ -18,7 +18,8 @@ from pathlib import Path
 from hybridspeech.errors import HybridspeechError, RunError, StorageError, reason_of
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.storage.locations import join, matches_any
-from hybridspeech.storage.objects import FileStat, delete_files, list_files, read_bytes, read_many, write_bytes
+from hybridspeech.storage.objects import FileStat, delete_files, list_files, read_bytes, write_bytes
+from hybridspeech.storage.parallel_reads import read_many
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.run_copy import RunCopy

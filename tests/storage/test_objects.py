@@ -11,7 +11,7 @@ import pytest
 
 from hybridspeech.errors import ConfigError, MissingExtraError, StorageError
 from hybridspeech.manifest.reader import read_manifest
-from hybridspeech.storage import retries
+from hybridspeech.storage import retries, s3_listing
 from hybridspeech.storage.filesystems import untested_note
 from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import (
@@ -21,11 +21,11 @@ from hybridspeech.storage.objects import (
     is_file,
     list_files,
     read_bytes,
-    read_many,
     stat_file,
     upload,
     write_bytes,
 )
+from hybridspeech.storage.parallel_reads import read_many
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -71,6 +71,24 @@ def test_a_hundred_thousand_objects_are_a_source(s3_url: str) -> None:
     manifest = read_manifest(s3_url)
     assert [clip.clip_id for clip in manifest.clips] == sorted(names)
     assert len(manifest.labels) == 30
+
+
+def test_names_with_special_characters_are_listed(place: str) -> None:
+    names = ["a b/ü+%'.wav", "a b/&<x>.wav", "~,;=@.wav"]
+    for name in names:
+        write(place, name, b"12")
+    assert [stat.name for stat in list_files(place)] == sorted(names)
+    assert [stat.name for stat in list_files(join(place, "a b"), prefix="ü+")] == ["ü+%'.wav"]
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_a_list_of_several_answers_is_complete(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{folder}/{number}" for folder in "ab" for number in range(5)]
+    for name in names:
+        write(place, name, b"x")
+    monkeypatch.setattr(s3_listing, "OBJECTS_AT_ONCE", 3)
+    assert [stat.name for stat in list_files(place)] == names
+    assert [stat.version for stat in list_files(place)] == [stat_file(join(place, name)).version for name in names]
 
 
 def test_a_name_with_the_same_beginning_is_not_listed(place: str) -> None:

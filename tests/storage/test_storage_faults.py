@@ -15,10 +15,10 @@ from hybridspeech.storage.objects import (
     download,
     list_files,
     read_bytes,
-    read_many,
     upload,
     write_bytes,
 )
+from hybridspeech.storage.parallel_reads import read_many
 
 pytestmark = pytest.mark.slow  # an S3 server, and seconds of retries
 

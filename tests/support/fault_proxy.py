@@ -6,6 +6,7 @@ It supports HTTP/1.1 with bodies of known length or in chunks, as SeaweedFS and 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,15 +23,19 @@ class FaultProxy:
     """Behaviour of the proxy.
 
     `choose` gets the number of a request, from 0, and its first line; it returns one of FAULTS, or None. `injected` counts
-    the faults so far, by name.
+    the faults so far, by name, and `most_at_once` is the highest number of requests that waited for the latency. `tls`
+    encrypts the connections to the clients; None: they are plain.
     """
 
     target_port: int
     latency_s: float = 0.0
     choose: Callable[[int, str], str | None] = lambda number, line: None
     port: int = 0
+    tls: ssl.SSLContext | None = None
     num_requests: int = 0
     injected: dict[str, int] = field(default_factory=dict)
+    most_at_once: int = 0
+    _waiting: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one client."""
@@ -47,7 +52,10 @@ class FaultProxy:
                 if fault:
                     self.injected[fault] = self.injected.get(fault, 0) + 1
                 if self.latency_s:
+                    self._waiting += 1
+                    self.most_at_once = max(self.most_at_once, self._waiting)
                     await asyncio.sleep(self.latency_s)
+                    self._waiting -= 1
                 if fault == "cut-request":
                     return
                 if fault == "time-out":
@@ -140,7 +148,7 @@ def running_proxy(proxy: FaultProxy) -> Iterator[FaultProxy]:
     started, ending = threading.Event(), asyncio.Event()
 
     async def main() -> None:
-        server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=1 << 20, ssl=proxy.tls)
         proxy.port = server.sockets[0].getsockname()[1]
         started.set()
         await ending.wait()
