@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import psutil
 
 
-def cpu_s(name: str = "") -> float:
-    """Return the CPU time, in seconds, of this process and its descendants; a process counts those it has waited for.
+def cpu_s(pids: Iterable[int] | None = None) -> float:
+    """Return the CPU time, in seconds, of processes and their descendants; a process counts those it has waited for.
 
     Parameters
     ----------
-    name : count processes of this name only
+    pids : the processes; None: this one
     """
-    here, total_s = psutil.Process(), 0.0
-    for process in (here, *here.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            if not name or process.name() == name:
-                total_s += sum(process.cpu_times()[:4])  # user, system, and the same of the children that ended
+    total_s = 0.0
+    for pid in [None] if pids is None else pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            top = psutil.Process(pid)
+            for process in (top, *top.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total_s += sum(process.cpu_times()[:4])  # user, system, and the same of the children that ended
     return total_s

@@ -37,6 +37,7 @@ _FACTS = {
     "worker_mb": ("worker", "{:,.0f} MB"),
     "clip_cpu_ms": ("CPU", "{:.2f} ms"),
     "store_cpu_ms": ("store", "{:.2f} ms"),
+    "cores": ("cores", "{:g}"),
     "error_db": ("error", "{:.2g} dB"),
     "written_mb": ("written", "{:,.0f} MB"),
     "bytes_per_clip": ("bytes per clip", "{:,.0f}"),
