@@ -18,6 +18,8 @@ from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import read_bytes, upload, write_bytes
 from hybridspeech.storage.parallel_reads import read_many
 
+pytestmark = pytest.mark.slow  # hundreds of requests to an S3 server
+
 SIZES = (0, 1, 65_000, 65_536, 700_000, 20, 3_000_000, *range(100, 200))
 
 
