@@ -137,7 +137,7 @@ class Job:
         """Record the processes that run now."""
         self.seen.update(descendants(self.child.pid))
 
-    def run_until(self, condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    def run_until(self, condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
         """Wait until `condition()` or the end of the command."""
         deadline = time.monotonic() + timeout_s
         while self.child.poll() is None and not condition():

@@ -23,7 +23,7 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("backend", [pytest.param("tfos", marks=pytest.mark.soak), "ray"])
 def test_no_process_of_a_training_outlives_its_command(backend: str, shards: Path, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
