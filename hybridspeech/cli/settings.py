@@ -223,12 +223,6 @@ SETTINGS: Settings = {
             OPTIMIZATION,
             default=f"{NEGATIVES_PERCENTAGE:g} with --negatives",
         ),
-        "partial_words_percentage": Setting(
-            "Number of parts of words in each batch, as _unknown_, besides its clips, in % of the batch size: clips shifted by "
-            "500 to 900 ms. Needs waveform shards.",
-            OPTIMIZATION,
-            default="0",
-        ),
         "early_stopping": Setting(
             "Stop after this many epochs without a lower validation loss, and keep the best epoch; 0 is off.",
             OPTIMIZATION,

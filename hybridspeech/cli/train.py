@@ -127,7 +127,7 @@ def train_command(
         *("backend", "num_workers", "features", "task", "model", "epochs", "batch_size", "learning_rate"),
         *("overwrite", "resume"),
     ),
-    omit=(*ON_SOUND, "negatives_percentage", "partial_words_percentage", "compression", "shards.seed"),
+    omit=(*ON_SOUND, "negatives_percentage", "compression", "shards.seed"),
     choices={"features": ("stft", "logmel"), "dtype": ("float32", "float16")},
     helps={"features": "Features: STFT in dB, or log-mel spectrogram."},
 )

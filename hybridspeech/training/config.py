@@ -28,8 +28,6 @@ class FitConfig:
     early_stopping : stop after this number of epochs without a lower validation loss, and keep the best epoch; 0: off
     augment : augmentation of the training clips
     negatives_percentage : number of negatives that each batch has besides its clips, in percent of the batch size
-    partial_words_percentage : number of parts of words of the batch, with the label `_unknown_`, that each batch has besides
-        its clips, in percent of the batch size
     seed : seed of weights, order, dropout and augmentation
     deterministic : use deterministic operations: the same seed gives the same curve
     shuffle_buffer : size of the shuffle buffer of each worker, in examples
@@ -54,7 +52,6 @@ class FitConfig:
     early_stopping: int = UNSET
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     negatives_percentage: float = UNSET
-    partial_words_percentage: float = UNSET
     seed: int = UNSET
     deterministic: bool = UNSET
     shuffle_buffer: int = UNSET
@@ -73,7 +70,7 @@ class FitConfig:
         for name in {"weight_decay", "warmup_epochs"} & given.keys():
             check(0 <= given[name] < math.inf, f"{name} is {given[name]}; expected 0 or more")
         rate, smoothing = given.get("learning_rate", 1.0), given.get("label_smoothing", 0.0)
-        for name in {"negatives_percentage", "partial_words_percentage"} & given.keys():
-            check(0 <= given[name] <= 400, f"{name} is {given[name]}; expected 0 to 400")
+        negatives = given.get("negatives_percentage", 0.0)
+        check(0 <= negatives <= 400, f"negatives_percentage is {negatives}; expected 0 to 400")
         check(math.isfinite(rate) and rate > 0, f"learning rate is {rate}; expected more than 0")
         check(0 <= smoothing < 1, f"label_smoothing is {smoothing}; expected 0 to less than 1")

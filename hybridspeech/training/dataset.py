@@ -24,7 +24,6 @@ from hybridspeech.shards.local_copies import ShardFolder
 from hybridspeech.shards.names import ShardInfo
 from hybridspeech.storage.copies import LocalCopies
 from hybridspeech.training.negatives import NegativeBatches
-from hybridspeech.training.partial_words import PartialWords
 from hybridspeech.training.partition import count_steps, rank_shards
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class EpochInput:
     transform : from stored clips to inputs of the network; None: they are the same
     copy : which augmented version of every clip; 0: the clip without augmentation
     label_weights : weight of an example of each label; empty: 1
-    negatives, partial_words : fill up each batch of waveforms, with weight 1; `negatives` needs `shuffle`
+    negatives : fill up each batch, with weight 1; needs `shuffle`
     """
 
     rank: int
@@ -56,12 +55,6 @@ class EpochInput:
     copy: int = 0
     label_weights: Sequence[float] = ()
     negatives: NegativeBatches | None = None
-    partial_words: PartialWords | None = None
-
-    @property
-    def num_more(self) -> int:
-        """Number of examples of a batch that are no clips."""
-        return sum(each.per_batch for each in (self.negatives, self.partial_words) if each)
 
 
 def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, epoch: EpochInput) -> tf.data.Dataset:
@@ -70,7 +63,8 @@ def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, ep
     Returns
     -------
     Dataset of (spectrogram float32 [batch, num_bins, num_frames, 1] in dB, target float32 [batch, num_labels]: probabilities
-    of the labels, weight float32 [batch]: 0 for an example that only fills the batch); batch is `batch_size` and `num_more`.
+    of the labels, weight float32 [batch]: 0 for an example that only fills the batch); batch is `batch_size` and the number
+    of negatives.
     """
     import tensorflow as tf
 
@@ -96,10 +90,10 @@ def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, ep
         example = parse_examples(index, records)
         if epoch.label_weights:
             weights *= tf.gather(tf.constant(epoch.label_weights, tf.float32), example["label"])
-        if epoch.num_more:
-            number = ((epoch.shuffle[1] if epoch.shuffle else 0) * num_steps + step) * epoch.num_workers + epoch.rank
-            example = _filled(example, epoch, number)
-            weights = tf.concat([weights, tf.ones(epoch.num_more)], axis=0)
+        if epoch.negatives and epoch.shuffle:
+            number = (epoch.shuffle[1] * num_steps + step) * epoch.num_workers + epoch.rank
+            example = _filled(example, epoch.negatives, number)
+            weights = tf.concat([weights, tf.ones(epoch.negatives.per_batch)], axis=0)
         targets = tf.one_hot(example["label"], len(index.labels))
         return *_inputs(example, targets, epoch.transform, epoch.copy), weights
 
@@ -108,27 +102,22 @@ def worker_dataset(folder: ShardFolder | Path, index: ShardIndex, split: str, ep
     return dataset.with_options(_options())
 
 
-def _filled(example: dict[str, Any], epoch: EpochInput, number: Any) -> dict[str, Any]:
-    """Return a batch of waveforms with parts of its words and negatives behind its clips.
+def _filled(example: dict[str, Any], negatives: NegativeBatches, number: Any) -> dict[str, Any]:
+    """Return a batch of waveforms with its negatives behind them.
 
-    They are at the end, so that mixup mixes them with each other, and clips with clips: only the two ends are mixed.
-
-    Parameters
-    ----------
-    number : of the batch among those of all epochs and ranks
+    They are at the end, so that mixup mixes negatives with negatives, and clips with clips: only the two ends are mixed.
     """
     import tensorflow as tf
 
-    names, types = ("values", "label", "clip_id"), (tf.int16, tf.int32, tf.string)
-    clips = [example[name] for name in names]
-    groups = [clips]
-    if epoch.partial_words:
-        groups.append(tf.numpy_function(epoch.partial_words.of_batch, clips, types))
-    if epoch.negatives:
-        groups.append(tf.numpy_function(epoch.negatives.batch, (number,), types))
-    filled = [tf.concat(parts, axis=0) for parts in zip(*groups, strict=True)]
-    shapes = [(epoch.batch_size + epoch.num_more, *clip.shape[1:]) for clip in clips]
-    return {name: tf.ensure_shape(value, shape) for name, value, shape in zip(names, filled, shapes, strict=True)}
+    windows, labels, ids = tf.numpy_function(negatives.batch, (number,), (tf.int16, tf.int32, tf.string))
+    shape = (negatives.per_batch,)
+    return {
+        "values": tf.concat(
+            [example["values"], tf.ensure_shape(windows, (*shape, negatives.windows.shape[1]))], axis=0
+        ),
+        "label": tf.concat([example["label"], tf.ensure_shape(labels, shape)], axis=0),
+        "clip_id": tf.concat([example["clip_id"], tf.ensure_shape(ids, shape)], axis=0),
+    }
 
 
 def evaluation_dataset(

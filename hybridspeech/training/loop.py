@@ -27,7 +27,7 @@ def run_worker(plan: TrainPlan, context: WorkerContext) -> WorkerReport:
     -------
     WorkerReport whose history has, for every epoch, loss, accuracy, val_loss, val_accuracy (if there is a validation split),
     examples_per_s (all ranks together) and seconds. Losses are mean cross-entropies over each example once; loss and accuracy
-    count the negatives and the parts of words too, examples_per_s does not.
+    count the negatives of the batches too, examples_per_s does not.
 
     Raises
     ------

@@ -14,7 +14,6 @@ from typing import Any
 
 from hybridspeech.config import NO_AUGMENTATION, OMIT_DEFAULT, ClusterConfig, FeatureConfig, override
 from hybridspeech.errors import ConfigError, RunError, ShardError, counted
-from hybridspeech.manifest.config import UNKNOWN
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.shards.index import ShardIndex
@@ -37,7 +36,7 @@ RECORDED_PACKAGES = (
 )
 FIXED_FOR_A_RESUME = (
     *("batch_size", "seed", "optimizer", "label_smoothing", "class_weights", "augment"),
-    *("negatives_percentage", "partial_words_percentage"),
+    "negatives_percentage",
 )
 """Fields of FitConfig that must not change when a training is resumed: the loss curve depends on them."""
 
@@ -121,16 +120,8 @@ class TrainPlan:
     @property
     def num_negatives(self) -> int:
         """Number of negatives that each batch has besides its clips."""
-        return self._share_of_batch(self.fit.negatives_percentage) if self.negatives else 0
-
-    @property
-    def num_partial_words(self) -> int:
-        """Number of parts of words that each batch has besides its clips."""
-        return self._share_of_batch(self.fit.partial_words_percentage)
-
-    def _share_of_batch(self, percentage: float | None) -> int:
-        """Return a number of examples, 1 or more unless the percentage is 0 (None in plans of earlier versions)."""
-        return max(1, round(percentage / 100 * self.fit.batch_size)) if percentage else 0
+        share = (self.fit.negatives_percentage or 0.0) / 100  # None in plans of earlier versions
+        return max(1, round(share * self.fit.batch_size)) if self.negatives and share else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +215,6 @@ def make_plan(data: TrainingData, request: TrainRequest) -> TrainPlan:
     )
     if start:
         check_fits(start, recipe.features, recipe.model)
-    if recipe.fit.partial_words_percentage and UNKNOWN not in data.labels:
-        raise ConfigError(
-            f"parts of words have the label {UNKNOWN}, and the data have no such clips; preprocess with --task "
-            f"words:yes,no,...,{UNKNOWN}, or leave out --partial-words-percentage"
-        )
     model = replace(recipe.model, input_shape=recipe.features.shape, num_labels=len(data.labels))
     check_model(model)
     return TrainPlan(
@@ -269,7 +255,6 @@ def check_resumable(before: TrainPlan, plan: TrainPlan) -> None:
         before.fit,
         augment=override(NO_AUGMENTATION, before.fit.augment),
         negatives_percentage=before.fit.negatives_percentage or 0.0,
-        partial_words_percentage=before.fit.partial_words_percentage or 0.0,
     )
     same = {
         "shards (another digest)": (before.digest, plan.digest),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.features.clip_transform import ClipTransform
-from hybridspeech.manifest.config import SILENCE, UNKNOWN
 from hybridspeech.models.build import build_model
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import ShardFolder
@@ -17,7 +16,6 @@ from hybridspeech.training.checkpoints import Checkpoints
 from hybridspeech.training.dataset import EpochInput, shard_errors, worker_dataset
 from hybridspeech.training.negatives import NegativeBatches, load_negatives
 from hybridspeech.training.optimizer import compile_model
-from hybridspeech.training.partial_words import PartialWords
 from hybridspeech.training.partition import count_examples, count_steps, rank_shards
 from hybridspeech.training.plan import TrainPlan
 from hybridspeech.training.reverberation import load_responses
@@ -79,20 +77,6 @@ class Rank:
             copy=1 + epoch,
             label_weights=self.plan.label_weights,
             negatives=self.negatives,
-            partial_words=self._partial_words(copy=1 + epoch),
-        )
-
-    def _partial_words(self, copy: int) -> PartialWords | None:
-        plan = self.plan
-        if not plan.num_partial_words:
-            return None
-        return PartialWords(
-            words=[index for index, label in enumerate(plan.labels) if label not in (SILENCE, UNKNOWN)],
-            label=plan.labels.index(UNKNOWN),
-            per_batch=plan.num_partial_words,
-            sample_rate_hz=plan.features.sample_rate_hz,
-            seed=plan.fit.seed,
-            copy=copy,
         )
 
     def validation_data(self) -> Any:

@@ -51,7 +51,6 @@ REPORT = FitConfig(
     early_stopping=0,
     augment=NO_AUGMENTATION,
     negatives_percentage=0.0,
-    partial_words_percentage=0.0,
     seed=0,
     deterministic=False,
     shuffle_buffer=1024,
@@ -238,10 +237,9 @@ def _check_negatives(fit: FitConfig, data: DataSummary) -> None:
             f"negatives_percentage is {fit.negatives_percentage:g}, but there are no negatives; give recordings without the "
             "words of the run with --negatives"
         )
-    if (data.has_negatives or fit.partial_words_percentage) and data.features.kind != "waveform":
-        name = "negatives" if data.has_negatives else "parts of words"
+    if data.has_negatives and data.features.kind != "waveform":
         raise ConfigError(
-            f"{name} are sound, but the data are {data.features.kind} spectrograms; preprocess with --features waveform "
+            f"negatives are sound, but the data are {data.features.kind} spectrograms; preprocess with --features waveform "
             "and train on these shards"
         )
 

@@ -171,7 +171,7 @@ def test_choices_are_those_of_the_registry(command: str, option: str, names: lis
 
 def test_train_and_run_share_their_training_options() -> None:
     train, run = options_of("train"), options_of("run")
-    assert set(train) - set(run) == {*ON_SOUND, "rir", "negatives", "negatives_percentage", "partial_words_percentage"}
+    assert set(train) - set(run) == {*ON_SOUND, "rir", "negatives", "negatives_percentage"}
     shared = set(train) & set(run) - {"backend", "features", "shards"}
     assert [name for name in shared if train[name].help != run[name].help] == []
 

@@ -33,7 +33,6 @@ from hybridspeech.training.negatives import (
     planned_negatives,
     write_negatives,
 )
-from hybridspeech.training.partial_words import PartialWords
 from hybridspeech.training.plan import NegativeWindows, TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.status_exchange import begin_attempt
@@ -137,7 +136,7 @@ def test_each_window_is_used_once_before_any_is_used_again() -> None:
     np.testing.assert_array_equal(batches.batch(4)[0], made[4][0])
 
 
-def test_negatives_and_parts_of_words_fill_up_each_batch_also_behind_a_checkpoint(shards: Path) -> None:
+def test_negatives_fill_up_each_batch_also_behind_a_checkpoint(shards: Path) -> None:
     index = ShardIndex.load(shards)
     negatives = NegativeBatches(
         windows=some_negatives().windows * np.int16(1_000),
@@ -145,27 +144,25 @@ def test_negatives_and_parts_of_words_fill_up_each_batch_also_behind_a_checkpoin
         per_batch=2,
         seed=3,
     )
-    parts = PartialWords(words=[1, 2], label=0, per_batch=3, sample_rate_hz=16_000, seed=3, copy=2)
     transform = ClipTransform(index.features, SMALL)
     usual = EpochInput(rank=0, num_workers=2, batch_size=4, shuffle=(3, 1, 16), transform=transform)
 
     def batches(epoch: EpochInput) -> list[tuple[np.ndarray, ...]]:
         return list(worker_dataset(shards, index, "training", epoch).as_numpy_iterator())
 
-    filling = replace(usual, negatives=negatives, partial_words=parts)
-    without, whole = batches(usual), batches(filling)
+    without, whole = batches(usual), batches(replace(usual, negatives=negatives))
     assert len(whole) == len(without) > 2
     for plain, filled in zip(without, whole, strict=True):
-        assert filled[0].shape[0] == 9
+        assert filled[0].shape[0] == 6
         for clips, more in zip(plain, filled, strict=True):
             np.testing.assert_array_equal(more[:4], clips)
-        assert filled[2][4:].tolist() == [1] * 5
-        assert filled[1][4:7].argmax(axis=1).tolist() == [0] * 3
-        assert set(filled[1][7:].argmax(axis=1).tolist()) <= {0, 1}
-    for late, early in zip(batches(replace(filling, skip=2)), whole[2:], strict=True):
+        assert filled[2][4:].tolist() == [1, 1]
+        assert set(filled[1][4:].argmax(axis=1).tolist()) <= {0, 1}
+    rest = batches(replace(usual, negatives=negatives, skip=2))
+    for late, early in zip(rest, whole[2:], strict=True):
         np.testing.assert_array_equal(late[0], early[0])
-    other = batches(replace(filling, rank=1))
-    assert any((mine[0][7:] != theirs[0][7:]).any() for mine, theirs in zip(whole, other, strict=True))
+    other = batches(replace(usual, negatives=negatives, rank=1))
+    assert any((mine[0][4:] != theirs[0][4:]).any() for mine, theirs in zip(whole, other, strict=True))
 
 
 def test_what_can_not_have_negatives_is_refused_in_a_sentence(
@@ -179,8 +176,6 @@ def test_what_can_not_have_negatives_is_refused_in_a_sentence(
     fit = FitConfig(negatives_percentage=25)
     with pytest.raises(ConfigError, match=r"negatives_percentage is 25, but there are no negatives; give recordings"):
         train(shards, run, fit=fit, backend="local")
-    with pytest.raises(ConfigError, match=r"parts of words are sound, but the data are logmel spectrograms"):
-        train(small_shards, run, fit=FitConfig(partial_words_percentage=25), backend="local")
     with pytest.raises(ConfigError, match=r"no audio file in this folder"):
         small_train(shards, run, negatives=tmp_path)
     with pytest.raises(ConfigError, match=r"holds logmel of 16000 Hz and 1000 ms; negatives need waveform"):
@@ -196,9 +191,6 @@ def test_a_run_without_the_label_unknown_can_not_have_negatives(tones: Path, rec
     hs.preprocess(tones, out, features=hs.FeatureConfig(kind="waveform"), engine="local")
     with pytest.raises(ConfigError, match=r"negatives have the label _unknown_, and the shards have no such clips"):
         small_train(out, tmp_path / "run", negatives=recordings)
-    fit = replace(FIT, partial_words_percentage=25)
-    with pytest.raises(ConfigError, match=r"parts of words have the label _unknown_, and the data have no such clips"):
-        small_train(out, tmp_path / "run", fit=fit)
 
 
 def test_clips_of_shards_that_are_no_words_of_the_run_are_negatives(shards: Path) -> None:
@@ -264,11 +256,10 @@ def test_a_resumed_training_has_the_same_curve_without_the_recordings(
     shards: Path, recordings: Path, tmp_path: Path
 ) -> None:
     mine = shutil.copytree(recordings, tmp_path / "recordings")
-    fit = replace(FIT, epochs=2, partial_words_percentage=25)
-    part = small_train(shards, tmp_path / "run", fit=replace(fit, epochs=1), negatives=mine)
+    part = small_train(shards, tmp_path / "run", negatives=mine)
     shutil.rmtree(mine)
     assert {row["score"] for row in table(Path(part.run_dir))} == {""}
-    longer = small_train(shards, Path(part.run_dir), fit=fit, resume=True)
-    whole = small_train(shards, tmp_path / "whole", fit=fit, negatives=recordings)
+    longer = small_train(shards, Path(part.run_dir), epochs=2, resume=True)
+    whole = small_train(shards, tmp_path / "whole", epochs=2, negatives=recordings)
     assert curve(longer) == curve(whole)
     assert curve(longer)[:4] == curve(part)
