@@ -1,7 +1,7 @@
 """The benchmark suite: measures every stage next to common alternatives, on the same clips, in one run.
 
     __main__.py    list | run | report | compare
-    registry.py    the cases, their peers and what each promises, as data
+    registry/      the cases, their peers and what each promises, as data
     spec.py        the records that define a case
     records.py     results of a measurement, a case and a run, as JSON
     inputs.py      clips (synthesized, or from a folder) and shards for the cases

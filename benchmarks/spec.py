@@ -79,3 +79,8 @@ class Case:
     targets: tuple[Target, ...] = ()
     single_threaded: bool = False
     seeded: bool = False
+
+
+def sizes(tiny: Size, small: Size, full: Size) -> Mapping[str, Size]:
+    """Return the sizes of a case by their names."""
+    return dict(zip(SIZES, (tiny, small, full), strict=True))

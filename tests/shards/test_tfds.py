@@ -26,7 +26,7 @@ from hybridspeech.storage.objects import is_file, read_bytes, write_bytes
 SMALL = FeatureConfig(kind="logmel", n_mels=16, hop_length=400)
 WAVEFORM = FeatureConfig(kind="waveform")
 PAGE = ROOT / "docs" / "how-to" / "read-shards.md"
-TORCH = "torch==2.13.0"  # as in benchmarks/registry.py
+TORCH = "torch==2.13.0"  # as in benchmarks/registry/preprocessing.py
 needs_tfds = pytest.mark.skipif(sys.version_info < (3, 11), reason="TFDS for Python 3.10 needs an old protobuf")
 
 
