@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.records import from_json, to_json
 from hybridspeech.storage.small_files import write_atomically
 
 FORMAT_VERSION = 1

@@ -21,10 +21,11 @@ from benchmarks.machine import describe_machine, known_versions
 from benchmarks.records import CaseResult, Job, Outcome, PeerResult, Results, Run, number
 from benchmarks.registry import CASES, select
 from benchmarks.spec import Case, Peer
-from hybridspeech.config import OnProgress, Progress, from_json, silent, to_json
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError
 from hybridspeech.processes.environment import SINGLE_THREADED, python_path
 from hybridspeech.processes.supervision import GuardedProcess
+from hybridspeech.records import from_json, to_json
 
 SAMPLE_S = 0.5
 SAMPLE_SHARE = 0.02

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Job, Outcome
-from hybridspeech.config import from_json, to_json
+from hybridspeech.records import from_json, to_json
 from hybridspeech.storage.small_files import write_atomically
 
 

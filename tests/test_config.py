@@ -5,10 +5,11 @@ import math
 
 import pytest
 
-from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig, from_json, override, to_json
+from hybridspeech.config import AugmentConfig, ClusterConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import from_json, override, to_json
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.plan import TrainPlan, WorkerReport

@@ -26,6 +26,7 @@ ROWS = [
     {"processes"},
     {"patches"},
     {"config", "registry"},
+    {"records"},
     {"errors", ""},
 ]
 """The packages and modules of hybridspeech. Each imports only from rows below its own, and from itself."""

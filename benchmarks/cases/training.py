@@ -11,7 +11,8 @@ from benchmarks.peers.keras_fit import fit_plainly
 from benchmarks.records import Outcome
 from hybridspeech.backends import TrainingBackend
 from hybridspeech.commands.train import TrainResult, train
-from hybridspeech.config import ClusterConfig, override
+from hybridspeech.config import ClusterConfig
+from hybridspeech.records import override
 from hybridspeech.training.config import FitConfig
 from hybridspeech.training.recipes import REPORT
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 from hybridspeech.backends.base import Worker, clear_status, collect, execute
 from hybridspeech.backends.launch import worker_environment
 from hybridspeech.clusters.addresses import LOOPBACK
-from hybridspeech.config import from_json, to_json
+from hybridspeech.records import from_json, to_json
 from hybridspeech.training.loop import run_worker
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import cloudpickle
 
-from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import BackendError, ConfigError, WorkerError, one_line
+from hybridspeech.records import from_json, to_json
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.status_exchange import begin_attempt, store_problem

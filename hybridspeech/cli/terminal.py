@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from hybridspeech.config import to_json
+from hybridspeech.records import to_json
 
 NUMBER = re.compile(r"(-?[\d.,]+( %)?)?")
 COLUMN_GAP = 2

@@ -24,9 +24,10 @@ from pathlib import Path, PurePosixPath
 
 import hybridspeech
 from hybridspeech.clusters.packed_environment import MANIFEST_NAME, PYTHON, SUFFIXES, PackedEnvironment
-from hybridspeech.config import OnProgress, Progress, silent, to_json
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, HybridspeechError, MissingExtraError, OutputExistsError
 from hybridspeech.processes.scratch import scratch_folder
+from hybridspeech.records import to_json
 from hybridspeech.registry import missing_extra, requires
 
 INTERPRETER = f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybridspeech.clusters.spark_settings import executor_environment, is_started_here
-from hybridspeech.config import from_json
 from hybridspeech.errors import ConfigError
+from hybridspeech.records import from_json
 
 MANIFEST_NAME = "environment.json"
 """The first member of the archive."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridspeech.audio.streams import header_duration_s, sound_blocks
-from hybridspeech.config import OnProgress, Progress, check, silent
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.events_table import EventsTable, read_events
 from hybridspeech.detection.listener import Posteriors, window_plan
@@ -19,6 +19,7 @@ from hybridspeech.detection.threshold_file import StoredThresholds, settings_of,
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import AudioFile, find_audio_files
 from hybridspeech.evaluation.file_predictions import TrainedRun, load_run
+from hybridspeech.records import check
 from hybridspeech.storage.copies import fetched, uploaded
 from hybridspeech.storage.locations import join, parent_and_name, refuse_urls
 from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.audio.background_noise import load_noises
-from hybridspeech.config import OnProgress, Progress, check, silent
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.detection.config import NOT_DETECTED, DetectionConfig, Thresholds
 from hybridspeech.detection.listener import Posteriors, WindowPlan, window_plan
 from hybridspeech.detection.stream_metrics import StreamPosteriors, Sweep, choose_threshold, sweep
@@ -33,6 +33,7 @@ from hybridspeech.evaluation.recordings import read_recordings
 from hybridspeech.evaluation.robustness import split_noises
 from hybridspeech.evaluation.shard_checks import check_fit, check_sound
 from hybridspeech.manifest.config import UNKNOWN
+from hybridspeech.records import check
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import fetched_split
 from hybridspeech.storage.copies import fetched, uploaded

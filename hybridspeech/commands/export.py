@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import OnProgress, Progress, silent, to_json
+from hybridspeech.config import OnProgress, Progress, silent
 from hybridspeech.corpora.download_folder import DOWNLOAD_NAME
 from hybridspeech.detection.threshold_file import read_thresholds
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
@@ -37,6 +37,7 @@ from hybridspeech.models.frontend import INPUT_NAME
 from hybridspeech.models.tensorflow_errors import disk_errors_translated
 from hybridspeech.processes.native_stderr import native_errors_muted
 from hybridspeech.processes.scratch import scratch_folder
+from hybridspeech.records import to_json
 from hybridspeech.registry import requires
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.local_copies import fetched_split

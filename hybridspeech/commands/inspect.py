@@ -11,16 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridspeech.commands.audit_training import train_fold
-from hybridspeech.config import (
-    SPLITS,
-    WHILE_TRAINING,
-    AugmentConfig,
-    EngineConfig,
-    FeatureConfig,
-    OnProgress,
-    silent,
-    to_json,
-)
+from hybridspeech.config import SPLITS, WHILE_TRAINING, AugmentConfig, EngineConfig, FeatureConfig, OnProgress, silent
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.evaluation.audit.audit import Audit, audit_shards, check_waveforms
@@ -33,6 +24,7 @@ from hybridspeech.features.clip_transform import ClipTransform, view_of
 from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.models.build import import_tensorflow
 from hybridspeech.processes.resources import num_cores
+from hybridspeech.records import to_json
 from hybridspeech.registry import requires
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex

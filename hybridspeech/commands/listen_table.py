@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import EngineConfig, OnProgress, silent, to_json
+from hybridspeech.config import EngineConfig, OnProgress, silent
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.event_parts import (
     SEGMENT_S,
@@ -24,6 +24,7 @@ from hybridspeech.engines.part_table import PARTS_SUFFIX, PartTable, check_absen
 from hybridspeech.errors import ConfigError
 from hybridspeech.evaluation.audio_files import find_audio_files
 from hybridspeech.evaluation.file_predictions import check_finished
+from hybridspeech.records import to_json
 from hybridspeech.shards.sources import file_versions
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import normalized

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridspeech.audio.decode import DecodedClip, decode_bytes
-from hybridspeech.config import FeatureConfig, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.engines.pandas_udf import pandas_udf_of
 from hybridspeech.errors import AudioError, ConfigError
 from hybridspeech.evaluation.audio_files import read_clips
 from hybridspeech.evaluation.file_predictions import Prediction, check_finished, loaded_run
+from hybridspeech.records import to_json
 from hybridspeech.registry import requires
 from hybridspeech.storage.locations import normalized
 

@@ -33,7 +33,6 @@ from hybridspeech.config import (
     FeatureConfig,
     OnProgress,
     Progress,
-    given_fields,
     silent,
 )
 from hybridspeech.engines import ENGINES, Engine
@@ -47,6 +46,7 @@ from hybridspeech.manifest.reader import read_manifest
 from hybridspeech.manifest.source_warnings import source_warnings
 from hybridspeech.manifest.tables.data_frames import is_location
 from hybridspeech.manifest.tasks import add_copies, select_task
+from hybridspeech.records import given_fields
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import INDEX_NAME, MANIFEST_NAME, PROGRESS_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.shards.job import PreprocessJob

@@ -15,14 +15,7 @@ from typing import Any
 
 from hybridspeech.audio.background_noise import find_noises
 from hybridspeech.audio.long_clips import CUT_REMEDY
-from hybridspeech.config import (
-    ClusterConfig,
-    FeatureConfig,
-    OnProgress,
-    Progress,
-    silent,
-    to_json,
-)
+from hybridspeech.config import ClusterConfig, FeatureConfig, OnProgress, Progress, silent
 from hybridspeech.errors import ConfigError, counted
 from hybridspeech.feeds import FEEDS, ClipSource
 from hybridspeech.manifest.config import ManifestConfig
@@ -33,6 +26,7 @@ from hybridspeech.manifest.tasks import select_task
 from hybridspeech.models.config import ModelConfig
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.resources import parse_memory_size
+from hybridspeech.records import to_json
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.plan import choose_num_shards, plan_shards
 from hybridspeech.shards.rejects import check_max_rejects

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER
-from hybridspeech.config import EngineConfig, OnProgress, Progress, check, check_choice, silent
+from hybridspeech.config import EngineConfig, OnProgress, Progress, silent
 from hybridspeech.corpora.espeak import check_language
 from hybridspeech.corpora.pronunciation import check_speakable, near_misses
 from hybridspeech.corpora.speakers import ENGLISH, SIMILAR, VARIED, Variety, accents_of, spoken_seconds
@@ -35,6 +35,7 @@ from hybridspeech.errors import counted
 from hybridspeech.manifest.config import UNKNOWN
 from hybridspeech.manifest.folders import UNFINISHED_NAME
 from hybridspeech.processes.resources import num_cores
+from hybridspeech.records import check, check_choice
 from hybridspeech.registry import requires
 from hybridspeech.storage.locations import refuse_urls
 from hybridspeech.storage.output import claim_output

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hybridspeech.config import check
 from hybridspeech.corpora.espeak import pronounce
 from hybridspeech.corpora.word_list import Word
+from hybridspeech.records import check
 
 NEAREST, FARTHEST = 0.15, 0.5
 """Distance of a near miss, as a fraction of the number of phonemes of its word; at least one phoneme."""

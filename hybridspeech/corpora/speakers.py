@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridspeech.config import check
 from hybridspeech.corpora.espeak import SAMPLE_RATE_HZ as ESPEAK_RATE_HZ
 from hybridspeech.corpora.espeak import Voice, speak
 from hybridspeech.manifest.splits import split_by_hash
+from hybridspeech.records import check
 
 SAMPLE_RATE_HZ = 16_000
 MAX_RATE_WPM = 450

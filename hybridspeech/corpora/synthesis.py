@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from hybridspeech.audio.background_noise import NOISE_FOLDER
-from hybridspeech.config import SPLITS, check
+from hybridspeech.config import SPLITS
 from hybridspeech.corpora.speakers import (
     ENGLISH,
     SAMPLE_RATE_HZ,
@@ -37,6 +37,7 @@ from hybridspeech.corpora.speakers import (
 from hybridspeech.corpora.word_list import Word
 from hybridspeech.manifest.config import UNKNOWN
 from hybridspeech.manifest.splits import TESTING_LIST, VALIDATION_LIST
+from hybridspeech.records import check
 
 SYNTHESIS_NAME = "synthesis.json"
 NOISE_DURATION_S = 10

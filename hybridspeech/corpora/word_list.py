@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import check
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import UNKNOWN
+from hybridspeech.records import check
 
 MAX_BYTES = 10_000_000
 MAX_LABEL_BYTES = 200

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hybridspeech.config import check
 from hybridspeech.errors import ConfigError
 from hybridspeech.manifest.config import SILENCE, UNKNOWN
+from hybridspeech.records import check
 
 NOT_DETECTED = (SILENCE, UNKNOWN)
 """Labels that are never events."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import to_json
 from hybridspeech.detection.stream_metrics import LabelCurve, OperatingPoint, Sweep, area, operating_points
 from hybridspeech.detection.stream_report import write_stream_report
 from hybridspeech.evaluation.event_plots import plot_det
 from hybridspeech.evaluation.intervals import count_speakers
+from hybridspeech.records import to_json
 from hybridspeech.storage.locations import is_url, join, normalized
 from hybridspeech.storage.objects import write_bytes
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridspeech.audio.mixing import mean_power
-from hybridspeech.config import check
+from hybridspeech.records import check
 
 CLIPS_PER_PIECE = 20
 

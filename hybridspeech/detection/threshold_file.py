@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import from_json, to_json
 from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.records import from_json, to_json
 from hybridspeech.storage.copies import fetched
 from hybridspeech.storage.locations import join
 from hybridspeech.storage.objects import write_bytes

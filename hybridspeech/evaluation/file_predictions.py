@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridspeech.audio.decode import DecodedClip
-from hybridspeech.config import FeatureConfig, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import AudioError, RunError
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.records import to_json
 from hybridspeech.registry import requires
 from hybridspeech.storage.copies import fetched
 from hybridspeech.training.run_directory import FINISHED_RUN_NAMES, RunDirectory

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import to_json
 from hybridspeech.evaluation.audio_files import AudioFile, read_clips
 from hybridspeech.evaluation.file_predictions import Prediction, TrainedRun, loaded_run
 from hybridspeech.evaluation.parquet_parts import SETTINGS_KEY, count_rows, part_name, read_part, write_part
+from hybridspeech.records import to_json
 
 FILES_PER_PART = 256
 BATCH_SIZE = 64

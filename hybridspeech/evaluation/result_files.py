@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import to_json
 from hybridspeech.evaluation.metrics import speaker_metrics
 from hybridspeech.evaluation.plots import plot_confusion, plot_reliability
 from hybridspeech.evaluation.predictions import Predictions
 from hybridspeech.evaluation.summary import EvaluateResult, EvaluationFiles, evaluation_files
+from hybridspeech.records import to_json
 from hybridspeech.storage.objects import write_bytes
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hybridspeech.config import check, check_choice
 from hybridspeech.manifest.speakers import SPEECH_COMMANDS, speaker_finder
+from hybridspeech.records import check, check_choice
 
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 TWELVE = (SILENCE, UNKNOWN, "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

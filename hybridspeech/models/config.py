@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hybridspeech.config import UNSET, check, check_choice
+from hybridspeech.config import UNSET
+from hybridspeech.records import check, check_choice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from hybridspeech.config import FeatureConfig, from_json, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.features.fixed_point import FixedPointLogMel, quantized, to_pcm
 from hybridspeech.models.export_source import OUTPUT_NAME, SIGNATURE, Classify, ExportSource, read_deployment
 from hybridspeech.models.micro_operators import RESOLVER_METHODS
 from hybridspeech.models.micro_source import write_c_array
+from hybridspeech.records import from_json, to_json
 from hybridspeech.registry import requires
 
 SPECTROGRAM_NAME = "spectrogram"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hybridspeech.config import UNSET, check, check_choice, given_fields
+from hybridspeech.config import UNSET
+from hybridspeech.records import check, check_choice, given_fields
 
 
 @dataclass(frozen=True, kw_only=True)

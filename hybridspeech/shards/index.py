@@ -19,9 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig
 from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.records import from_json, to_json
 from hybridspeech.shards.checksums import SHA256, XXH3, checksum_of, is_intact
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.names import ShardInfo

@@ -18,11 +18,12 @@ import numpy as np
 from hybridspeech.audio.background_noise import Noise, load_noises
 from hybridspeech.audio.containers import canonical_header
 from hybridspeech.audio.pcm import to_pcm16
-from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig, OnProgress, Progress
 from hybridspeech.errors import ConfigError, EngineError, ShardError, TooManyRejectsError
 from hybridspeech.manifest.clips import Manifest
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.manifest.parquet import to_parquet
+from hybridspeech.records import to_json
 from hybridspeech.shards.checksums import checksum_of
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, make_balanced, read_ahead

@@ -9,12 +9,13 @@ import io
 import json
 from pathlib import Path
 
-from hybridspeech.config import SPLITS, from_json
+from hybridspeech.config import SPLITS
 from hybridspeech.errors import ConfigError, ShardError, reason_of
 from hybridspeech.manifest.clips import copy_suffix
 from hybridspeech.manifest.columns.clip_names import ClipNames
 from hybridspeech.manifest.columns.coded_texts import CodedTexts
 from hybridspeech.manifest.columns.text_columns import concat_columns
+from hybridspeech.records import from_json
 from hybridspeech.shards.index import MANIFEST_NAME, REJECTS_NAME, ShardIndex
 from hybridspeech.shards.rejects import Reject
 from hybridspeech.storage.locations import join

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, TooManyRejectsError, counted
+from hybridspeech.records import to_json
 from hybridspeech.storage.objects import write_bytes
 
 

@@ -19,10 +19,11 @@ import numpy as np
 from hybridspeech.audio.augmentation import Augmenter
 from hybridspeech.audio.background_noise import load_noises
 from hybridspeech.audio.decode import DecodedClip, load_decoder
-from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig, from_json, to_json
+from hybridspeech.config import NO_AUGMENTATION, AugmentConfig, FeatureConfig
 from hybridspeech.errors import AudioError, HybridspeechError
 from hybridspeech.features.extractor import FeatureExtractor
 from hybridspeech.manifest.clips import Clip
+from hybridspeech.records import from_json, to_json
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord, encode_clips, read_ahead
 from hybridspeech.shards.index import PROGRESS_NAME

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hybridspeech.config import UNSET, AugmentConfig, check, check_choice, given_fields
+from hybridspeech.config import UNSET, AugmentConfig
+from hybridspeech.records import check, check_choice, given_fields
 
 
 @dataclass(frozen=True, kw_only=True)

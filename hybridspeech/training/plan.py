@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import NO_AUGMENTATION, OMIT_DEFAULT, ClusterConfig, FeatureConfig, override
+from hybridspeech.config import NO_AUGMENTATION, ClusterConfig, FeatureConfig
 from hybridspeech.errors import ConfigError, RunError, ShardError, counted
 from hybridspeech.models.build import check_model
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import OMIT_DEFAULT, override
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.label_counts import count_labels
 from hybridspeech.storage.locations import normalized

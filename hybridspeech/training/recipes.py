@@ -10,17 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hybridspeech.config import (
-    NO_AUGMENTATION,
-    WHILE_TRAINING,
-    AugmentConfig,
-    FeatureConfig,
-    check_choice,
-    given_fields,
-    override,
-)
+from hybridspeech.config import NO_AUGMENTATION, WHILE_TRAINING, AugmentConfig, FeatureConfig
 from hybridspeech.errors import ConfigError
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import check_choice, given_fields, override
 from hybridspeech.training.config import FitConfig
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hybridspeech.clusters.spark_settings import is_secret
-from hybridspeech.config import from_json, override, to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.models.custom_network import is_custom
+from hybridspeech.records import from_json, override, to_json
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import MODEL_OF_EARLIER_VERSIONS, TrainPlan
 from hybridspeech.training.worker_status import WorkerStatus

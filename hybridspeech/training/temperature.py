@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import ConfigError, RunError
+from hybridspeech.records import from_json, to_json
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.rank import Rank
 

@@ -17,10 +17,11 @@ from hybridspeech.cli import app
 from hybridspeech.cli.options import CLUSTER, MODEL, Setting, with_settings
 from hybridspeech.cli.settings import SETTINGS
 from hybridspeech.cli.train import ON_SOUND
-from hybridspeech.config import ClusterConfig, to_json
+from hybridspeech.config import ClusterConfig
 from hybridspeech.engines import ENGINES
 from hybridspeech.errors import ConfigError
 from hybridspeech.feeds import FEEDS
+from hybridspeech.records import to_json
 
 NOT_OPTIONS = {
     "ModelConfig.input_shape",

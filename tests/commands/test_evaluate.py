@@ -20,8 +20,8 @@ from hybridspeech.commands.evaluate import EvaluateResult, evaluate
 from hybridspeech.commands.export import export
 from hybridspeech.commands.predict import predict
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError, ShardError
+from hybridspeech.records import to_json
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.training.run_directory import RunDirectory
 from hybridspeech.training.temperature import Calibration, write_calibration

@@ -14,10 +14,11 @@ from support.trained_runs import sound_run, sound_shards, tone_run
 
 from hybridspeech.commands.evaluate import evaluate
 from hybridspeech.commands.export import ExportResult, export
-from hybridspeech.config import FeatureConfig, from_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, OutputExistsError, RunError
 from hybridspeech.features.fixed_point import FixedPointLogMel, quantized, to_pcm
 from hybridspeech.models import micro_format, micro_operators
+from hybridspeech.records import from_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
 

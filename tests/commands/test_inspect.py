@@ -12,9 +12,10 @@ from support.trained_runs import SMALL, tone_shards
 
 from hybridspeech.commands.inspect import inspect
 from hybridspeech.commands.preprocess import preprocess
-from hybridspeech.config import FeatureConfig, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, ShardError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.records import to_json
 from hybridspeech.shards.index import ShardIndex
 
 

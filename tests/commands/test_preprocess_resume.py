@@ -15,9 +15,10 @@ import pytest
 from support.audio_files import noise, sound
 
 from hybridspeech.commands.preprocess import PreprocessResult, preprocess
-from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, Progress, to_json
+from hybridspeech.config import AugmentConfig, EngineConfig, FeatureConfig, Progress
 from hybridspeech.errors import ShardError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.records import to_json
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.index import ShardIndex
 

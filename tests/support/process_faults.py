@@ -16,9 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from hybridspeech.config import FeatureConfig, Progress, from_json
+from hybridspeech.config import FeatureConfig, Progress
 from hybridspeech.processes.periodic import PeriodicCall
 from hybridspeech.processes.supervision import end_all, is_alive
+from hybridspeech.records import from_json
 from hybridspeech.shards.config import ShardConfig
 from hybridspeech.shards.encoding import ShardRecord
 from hybridspeech.shards.job import SETTINGS_NAME

@@ -10,9 +10,10 @@ import soundfile
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import train
-from hybridspeech.config import AugmentConfig, FeatureConfig, override
+from hybridspeech.config import AugmentConfig, FeatureConfig
 from hybridspeech.models.build import build_model
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import override
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.config import FitConfig

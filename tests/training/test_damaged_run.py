@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybridspeech.config import ClusterConfig, FeatureConfig, to_json
+from hybridspeech.config import ClusterConfig, FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import to_json
 from hybridspeech.training.plan import TrainPlan, WorkerReport
 from hybridspeech.training.recipes import COMPACT
 from hybridspeech.training.run_directory import RunDirectory
@@ -163,7 +164,7 @@ def test_another_network_than_that_of_the_run_is_refused(tmp_path: Path) -> None
 
 
 def test_a_report_of_a_worker_with_wrong_types_is_refused() -> None:
-    from hybridspeech.config import from_json
+    from hybridspeech.records import from_json
 
     with pytest.raises(ConfigError, match="history is 3; expected"):
         from_json(WorkerReport, {"rank": 0, "history": 3})

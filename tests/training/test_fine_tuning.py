@@ -14,12 +14,13 @@ from support.trained_runs import random_run
 import hybridspeech as hs
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
-from hybridspeech.config import FeatureConfig, to_json
+from hybridspeech.config import FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.evaluation.reports.model_card import ModelCard, write_model_card
 from hybridspeech.manifest.config import ManifestConfig
 from hybridspeech.models.build import build_model
 from hybridspeech.models.config import ModelConfig
+from hybridspeech.records import to_json
 from hybridspeech.storage.copies import upload_files
 from hybridspeech.storage.objects import list_files
 from hybridspeech.training.config import FitConfig

@@ -16,11 +16,11 @@ from support.small_trainings import FIT, SMALL, curve, train
 import hybridspeech as hs
 from hybridspeech.commands.train import TrainResult
 from hybridspeech.commands.training_negatives import negative_source
-from hybridspeech.config import from_json, to_json
 from hybridspeech.errors import AudioError, ConfigError, RunError
 from hybridspeech.evaluation.file_predictions import load_run
 from hybridspeech.features.clip_transform import ClipTransform
 from hybridspeech.features.extractor import FeatureExtractor
+from hybridspeech.records import from_json, to_json
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.training.config import FitConfig

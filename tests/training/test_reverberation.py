@@ -14,9 +14,10 @@ from support.small_trainings import FIT, FIT_OF_TWO_WORKERS, SMALL, TWO_WORKERS,
 
 from hybridspeech.commands.preprocess import preprocess
 from hybridspeech.commands.train import TrainResult
-from hybridspeech.config import AugmentConfig, FeatureConfig, from_json, to_json
+from hybridspeech.config import AugmentConfig, FeatureConfig
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.manifest.config import ManifestConfig
+from hybridspeech.records import from_json, to_json
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import read_shard
 from hybridspeech.storage.objects import list_files

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridspeech.config import to_json
 from hybridspeech.evaluation.metrics import SpeakerMetrics, speaker_metrics
 from hybridspeech.evaluation.predictions import Predictions
 from hybridspeech.evaluation.reports.charts import Series, line_chart
@@ -25,6 +24,7 @@ from hybridspeech.evaluation.reports.page import (
     write_page,
 )
 from hybridspeech.evaluation.summary import EvaluateResult
+from hybridspeech.records import to_json
 from hybridspeech.training.plan import TrainPlan
 
 NUM_MISTAKES = 20

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridspeech.config import to_json
 from hybridspeech.errors import ConfigError, RunError
 from hybridspeech.evaluation.exported_model import Measured
 from hybridspeech.evaluation.reports.page import listed, percent
+from hybridspeech.records import to_json
 from hybridspeech.storage.small_files import write_atomically
 from hybridspeech.training.plan import TrainPlan
 

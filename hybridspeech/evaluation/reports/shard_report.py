@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hybridspeech.config import SPLITS, to_json
+from hybridspeech.config import SPLITS
 from hybridspeech.errors import ShardError
 from hybridspeech.evaluation.reports.clips import ClipSource, clip_card, clip_grid
 from hybridspeech.evaluation.reports.page import (
@@ -20,6 +20,7 @@ from hybridspeech.evaluation.reports.page import (
     warning_list,
     write_page,
 )
+from hybridspeech.records import to_json
 from hybridspeech.shards.index import ShardIndex
 from hybridspeech.shards.reader import Example, read_shard
 
