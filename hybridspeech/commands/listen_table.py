@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hybridspeech.detection.config import DetectionConfig, Thresholds
 from hybridspeech.detection.event_parts import (
     SEGMENT_S,
     EventDecoder,
+    EventPart,
     PosteriorMaker,
     event_counts,
     plan_event_parts,
@@ -85,45 +86,22 @@ def listen_table(
     exists. EngineError: the engine failed; `resume` continues. StorageError: an object store fails.
     """
     run, out = normalized(run), normalized(out)
-    given = [files] if isinstance(files, (str, Path)) else list(files)
-    if "-" in map(str, given):
-        raise ConfigError('"-" (standard input) can not be written to a table; give audio files or folders')
+    given = _paths(files)
     check_absent(out, overwrite=overwrite, resume=resume)
     key = check_finished(run, model)
-    with fetched(run, *FINISHED_RUN_NAMES) as local_run:
-        plan = RunDirectory(local_run).require_finished(model)
-    thresholds, detection = settings_of(run, thresholds, detection)
-    decoder = EventDecoder(
-        thresholds=thresholds,
-        detection=detection,
-        plan=window_plan(plan.features, detection),
-        labels=tuple(plan.labels),
-    )
-    thresholds.of(decoder.labels)  # checks them
+    decoder = _decoder(run, model, *settings_of(run, thresholds, detection))
     found = sorted(set(find_audio_files(given)))
     parts = plan_event_parts(found, decoder.plan, segment_s)
-    versions = file_versions({file.path for file in found})
-    listing = [
-        (segment.file.clip_id, segment.file.path, versions[segment.file.path], segment.first_window)
-        for part in parts
-        for segment in part.segments
-    ]
-    settings = {
-        "run": key,
-        "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
-        "thresholds": to_json(thresholds),
-        "detection": to_json(detection),
-    }
-    maker = PosteriorMaker(run=run, key=key, model=model, detection=detection, folder=out + PARTS_SUFFIX)
-    text = json.dumps(settings, sort_keys=True)
+    maker = PosteriorMaker(run=run, key=key, model=model, detection=decoder.detection, folder=out + PARTS_SUFFIX)
+    settings = _settings(key, parts, decoder)
     table = PartTable(
         out=out,
         parts=parts,
         maker=maker,
-        settings=text,
+        settings=settings,
         stage="listen",
         unit="segments",
-        join=lambda path: decoder.join(maker.folder, parts, text, path),
+        join=lambda path: decoder.join(maker.folder, parts, settings, path),
         count=event_counts,
         different="another run, other files or other settings",
         on_progress=on_progress,
@@ -133,10 +111,43 @@ def listen_table(
         out=out,
         engine=name_of(engine),
         num_files=len(found),
-        num_segments=len(listing),
+        num_segments=sum(part.num_items for part in parts),
         num_events=result.counts[0],
         num_unusable=result.counts[1],
         num_computed=result.num_computed,
         startup_s=result.startup_s,
         work_s=result.work_s,
     )
+
+
+def _paths(files: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    given = [files] if isinstance(files, (str, Path)) else list(files)
+    if "-" in map(str, given):
+        raise ConfigError('"-" (standard input) can not be written to a table; give audio files or folders')
+    return given
+
+
+def _decoder(run: str, model: str | None, thresholds: Thresholds, detection: DetectionConfig) -> EventDecoder:
+    with fetched(run, *FINISHED_RUN_NAMES) as local_run:
+        plan = RunDirectory(local_run).require_finished(model)
+    labels = tuple(plan.labels)
+    thresholds.of(labels)  # checks them
+    windows = window_plan(plan.features, detection)
+    return EventDecoder(thresholds=thresholds, detection=detection, plan=windows, labels=labels)
+
+
+def _settings(key: str, parts: Sequence[EventPart], decoder: EventDecoder) -> str:
+    """Return what the parts of a table depend on, as text: another text makes them anew."""
+    segments = [segment for part in parts for segment in part.segments]
+    versions = file_versions({segment.file.path for segment in segments})
+    listing = [
+        (segment.file.clip_id, segment.file.path, versions[segment.file.path], segment.first_window)
+        for segment in segments
+    ]
+    settings = {
+        "run": key,
+        "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
+        "thresholds": to_json(decoder.thresholds),
+        "detection": to_json(decoder.detection),
+    }
+    return json.dumps(settings, sort_keys=True)
