@@ -44,7 +44,7 @@ def cpu_limit(cores: float | None, without: Collection[int] = ()) -> Iterator[fl
         yield cores
     finally:
         _move(group.parent, without)
-        _remove(group)
+        remove_group(group)
 
 
 def _group(cores: float) -> Path | None:
@@ -78,8 +78,13 @@ def _tree(pid: int) -> list[int]:
         return []
 
 
-def _remove(group: Path, timeout_s: float = 10.0) -> None:
-    """Remove a group when its processes have ended."""
+def remove_group(group: Path, timeout_s: float = 10.0) -> None:
+    """Remove a control group when its processes have ended.
+
+    Raises
+    ------
+    OSError: they have not ended after `timeout_s`, in seconds.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         try:

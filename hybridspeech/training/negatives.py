@@ -20,7 +20,7 @@ from hybridspeech.shards.checksums import Checksum
 from hybridspeech.storage.locations import normalized
 from hybridspeech.training.plan import NegativeWindows, TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
-from hybridspeech.training.stored_run import stored_plan
+from hybridspeech.training.stored_run import check_same_source, stored_plan
 
 MAX_BYTES = 1 << 28
 """Most sound of all negatives together, in bytes: 8,388 windows of 1 s at 16 kHz. Ranks map the file into memory."""
@@ -114,13 +114,9 @@ def planned_negatives(source: str | Path | None, run: str | Path, *, resume: boo
     plan = stored_plan(run) if resume else None
     if plan is None:
         return None if source is None else NegativeWindows(source=normalized(source))
-    before = plan.negatives
-    if source is None or (before and before.source == normalized(source)):
-        return before
-    raise RunError(
-        f"{run}: was started {f'with the negatives of {before.source}' if before else 'without --negatives'}; resume it "
-        "without --negatives, or start again with --overwrite"
-    )
+    started_with = plan.negatives.source if plan.negatives else ""
+    check_same_source(source, started_with, run=run, name="negatives", option="--negatives")
+    return plan.negatives
 
 
 def write_negatives(found: FoundNegatives, directory: RunDirectory) -> None:

@@ -18,7 +18,7 @@ from hybridspeech.shards.checksums import checksum_of, is_intact
 from hybridspeech.storage.locations import normalized
 from hybridspeech.training.plan import RoomResponses, TrainPlan
 from hybridspeech.training.run_directory import RunDirectory
-from hybridspeech.training.stored_run import stored_plan
+from hybridspeech.training.stored_run import check_same_source, stored_plan
 
 
 def plan_responses(
@@ -40,7 +40,9 @@ def plan_responses(
         return None
     before = stored_plan(run) if resume else None
     if before:
-        return _of_resumed_run(rir, run, before)
+        started_with = before.rir.folder if before.rir else ""
+        check_same_source(rir, started_with, run=run, name="room impulse responses", option="--rir")
+        return before.rir
     if rir is None:
         return None
     folder = normalized(rir)
@@ -93,13 +95,3 @@ def _content(responses: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, responses.astype("<f4", copy=False), allow_pickle=False)
     return buffer.getvalue()
-
-
-def _of_resumed_run(rir: str | Path | None, run: str | Path, plan: TrainPlan) -> RoomResponses | None:
-    before = plan.rir
-    if rir is None or (before and before.folder == normalized(rir)):
-        return before
-    raise RunError(
-        f"{run}: was started {f'with the room impulse responses of {before.folder}' if before else 'without --rir'}; resume "
-        "it without --rir, or start again with --overwrite"
-    )

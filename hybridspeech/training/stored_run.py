@@ -45,6 +45,24 @@ def stored_plan(location: str | Path) -> TrainPlan | None:
             return None
 
 
+def check_same_source(given: str | Path | None, before: str, *, run: str | Path, name: str, option: str) -> None:
+    """Check that a resumed training is given the source of its data that it was started with, or none.
+
+    Parameters
+    ----------
+    before : location that it was started with; empty: none
+    name, option : of the data, for the message
+
+    Raises
+    ------
+    RunError: it was started with another source, or without one.
+    """
+    if given is None or (before and before == normalized(given)):
+        return
+    start = f"with the {name} of {before}" if before else f"without {option}"
+    raise RunError(f"{run}: was started {start}; resume it without {option}, or start again with --overwrite")
+
+
 @contextlib.contextmanager
 def driver_folder(location: str, *, resume: bool) -> Iterator[Path]:
     """Give a local folder for the driver's files of a run, until the context ends; a local location is given as it is.

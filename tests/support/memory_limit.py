@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from benchmarks.cpu_limit import remove_group
 
 VERSIONS = ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max"))
 """Parent of new groups, and the file with the limit: of version 1 and of version 2."""
@@ -29,17 +30,5 @@ def memory_limit(num_bytes: int) -> Iterator[list[str]]:
                 yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
                 return
         finally:
-            _remove(group)
+            remove_group(group, timeout_s=30.0)
     pytest.skip("control groups for memory can not be made here")
-
-
-def _remove(group: Path, timeout_s: float = 30.0) -> None:
-    """Remove a group when its processes have ended."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return group.rmdir()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
